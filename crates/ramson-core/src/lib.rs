@@ -1,0 +1,16 @@
+//! The I2P router as a value: a deterministic state machine.
+//!
+//! Time, randomness, bytes and finished jobs come in as arguments; writes, jobs, saves and events come out. There is
+//! no socket, file, clock, runtime or global here: one process can hold one router on a real network, or a thousand
+//! in virtual time.
+
+pub mod dest;
+pub mod limits;
+pub mod link;
+pub mod netdb;
+pub mod peers;
+pub mod rng;
+pub mod stream;
+pub mod time;
+pub mod timer;
+pub mod tunnel;

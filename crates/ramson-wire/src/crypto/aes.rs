@@ -1,0 +1,112 @@
+//! AES-256 as I2P uses it: CBC without padding for the NTCP2 ephemeral keys, and the tunnel layer (IV by ECB, then
+//! CBC over the message, then the IV by ECB again).
+
+use aes::Aes256;
+use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+
+const BLOCK: usize = 16;
+
+/// CBC encryption in place without padding. The length must be a multiple of 16; a tail shorter than a block stays
+/// as it is.
+pub fn cbc_encrypt(key: &[u8; 32], iv: &[u8; 16], data: &mut [u8]) {
+    cbc_encrypt_with(&Aes256::new(key.into()), iv, data);
+}
+
+/// CBC decryption in place without padding; see [`cbc_encrypt`].
+pub fn cbc_decrypt(key: &[u8; 32], iv: &[u8; 16], data: &mut [u8]) {
+    cbc_decrypt_with(&Aes256::new(key.into()), iv, data);
+}
+
+fn cbc_encrypt_with(cipher: &Aes256, iv: &[u8; 16], data: &mut [u8]) {
+    let mut chain = *iv;
+    for block in data.as_chunks_mut::<BLOCK>().0 {
+        for (byte, mask) in block.iter_mut().zip(chain) {
+            *byte ^= mask;
+        }
+        cipher.encrypt_block(block.into());
+        chain = *block;
+    }
+}
+
+fn cbc_decrypt_with(cipher: &Aes256, iv: &[u8; 16], data: &mut [u8]) {
+    // Eight blocks at once: CBC decryption is parallel inside one message.
+    let mut chain = *iv;
+    for group in data.as_chunks_mut::<BLOCK>().0.chunks_mut(8) {
+        let mut sealed = [[0; BLOCK]; 8];
+        sealed.iter_mut().zip(group.iter()).for_each(|(to, from)| *to = *from);
+        cipher.decrypt_blocks(Array::cast_slice_from_core_mut(group));
+        for (block, sealed) in group.iter_mut().zip(sealed) {
+            for (byte, mask) in block.iter_mut().zip(chain) {
+                *byte ^= mask;
+            }
+            chain = sealed;
+        }
+    }
+}
+
+/// The two keys of one tunnel at one hop, expanded once and kept with the tunnel.
+#[derive(Clone)]
+pub struct TunnelLayer {
+    layer: Aes256,
+    iv: Aes256,
+}
+
+impl std::fmt::Debug for TunnelLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TunnelLayer(..)")
+    }
+}
+
+impl TunnelLayer {
+    pub fn new(layer_key: &[u8; 32], iv_key: &[u8; 32]) -> Self {
+        Self { layer: Aes256::new(layer_key.into()), iv: Aes256::new(iv_key.into()) }
+    }
+
+    /// What a participant does to a tunnel message: `body` is the IV (16 bytes) and the data behind it.
+    pub fn encrypt(&self, body: &mut [u8]) {
+        if let Some((iv, data)) = body.split_first_chunk_mut::<BLOCK>() {
+            self.iv.encrypt_block(iv.into());
+            cbc_encrypt_with(&self.layer, iv, data);
+            self.iv.encrypt_block(iv.into());
+        }
+    }
+
+    /// The inverse, which the tunnel's creator applies once per hop.
+    pub fn decrypt(&self, body: &mut [u8]) {
+        if let Some((iv, data)) = body.split_first_chunk_mut::<BLOCK>() {
+            self.iv.decrypt_block(iv.into());
+            cbc_decrypt_with(&self.layer, iv, data);
+            self.iv.decrypt_block(iv.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cbc::cipher::{BlockModeEncrypt, InnerIvInit};
+
+    #[test]
+    fn cbc_is_that_of_the_crate() {
+        let (key, iv) = ([5; 32], [6; 16]);
+        let plain: Vec<u8> = (0..1008).map(|i| (i % 256) as u8).collect();
+        let mut ours = plain.clone();
+        cbc_encrypt(&key, &iv, &mut ours);
+        let mut theirs = plain.clone();
+        let mut mode = cbc::Encryptor::inner_iv_init(Aes256::new(&key.into()), &iv.into());
+        mode.encrypt_blocks(Array::cast_slice_from_core_mut(theirs.as_chunks_mut::<16>().0));
+        assert_eq!(ours, theirs);
+        cbc_decrypt(&key, &iv, &mut ours);
+        assert_eq!(ours, plain);
+    }
+
+    #[test]
+    fn layers_undo_each_other() {
+        let hops: Vec<_> = (0..3u8).map(|i| TunnelLayer::new(&[i; 32], &[i + 100; 32])).collect();
+        let plain: Vec<u8> = (0..1024).map(|i| (i % 253) as u8).collect();
+        let mut body = plain.clone();
+        hops.iter().rev().for_each(|hop| hop.decrypt(&mut body));
+        hops.iter().for_each(|hop| hop.encrypt(&mut body));
+        assert_eq!(body, plain);
+    }
+}

@@ -1,0 +1,26 @@
+//! The cryptography of the specification, on audited crates: no primitive is our own.
+//!
+//! The bulk path (AEAD, X25519, Ed25519) rides on aws-lc with the feature `aws-lc`, else on RustCrypto and dalek;
+//! both give the same bytes, and tests hold them against each other. Randomness is always an argument.
+
+pub mod aead;
+pub mod aes;
+pub mod chacha20;
+pub mod hash;
+pub mod noise;
+pub mod siphash;
+pub mod x25519;
+
+pub use rand_core::CryptoRng;
+
+/// A cryptographic operation failed. It never says why: callers must not tell a peer either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cryptographic check failed")]
+pub struct CryptoError;
+
+/// `N` random bytes.
+pub fn random<const N: usize>(rng: &mut impl CryptoRng) -> [u8; N] {
+    let mut bytes = [0; N];
+    rng.fill_bytes(&mut bytes);
+    bytes
+}
