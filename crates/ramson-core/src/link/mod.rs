@@ -1,1 +1,3 @@
-//! Filled in by the module's owner.
+//! Links: sessions with other routers.
+
+pub mod ntcp2;
