@@ -6,8 +6,10 @@
 pub mod aead;
 pub mod aes;
 pub mod chacha20;
+mod dsa;
 pub mod hash;
 pub mod noise;
+pub mod sign;
 pub mod siphash;
 pub mod x25519;
 
