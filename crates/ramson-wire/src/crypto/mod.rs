@@ -6,6 +6,7 @@
 pub mod aead;
 pub mod aes;
 pub mod chacha20;
+pub mod elligator2;
 pub mod hash;
 pub mod noise;
 pub mod siphash;
