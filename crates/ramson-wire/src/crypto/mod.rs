@@ -7,6 +7,7 @@ pub mod aead;
 pub mod aes;
 pub mod chacha20;
 mod dsa;
+pub mod elligator2;
 pub mod hash;
 pub mod noise;
 pub mod sign;
