@@ -211,13 +211,9 @@ impl Decode for Destination {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::sign::SigningKey;
-    use proptest::prelude::*;
-
+pub(crate) mod testing {
     /// A generator for tests of formats, where randomness does not matter.
-    pub(crate) struct Count(u64);
+    pub(crate) struct Count(pub(crate) u64);
 
     impl rand_core::TryRng for Count {
         type Error = std::convert::Infallible;
@@ -238,6 +234,14 @@ mod tests {
         }
     }
     impl rand_core::TryCryptoRng for Count {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Count;
+    use super::*;
+    use crate::crypto::sign::SigningKey;
+    use proptest::prelude::*;
 
     #[test]
     fn routers_round_trip_and_repeat_their_padding() {

@@ -5,6 +5,12 @@ pub mod base64;
 pub mod certificate;
 pub mod hash;
 pub mod identity;
+pub mod mapping;
+pub mod router_address;
+pub mod router_info;
 
 pub use hash::Hash;
 pub use identity::{Destination, RouterIdentity};
+pub use mapping::Mapping;
+pub use router_address::RouterAddress;
+pub use router_info::RouterInfo;
