@@ -1,7 +1,36 @@
 //! Every bound on what a stranger can make the router hold or do, in one place. Each says what happens at the limit.
 
 /// Links: sessions and what waits in them.
-pub mod link {}
+pub mod link {
+    use crate::time::Duration;
+
+    /// Bytes that wait for one peer; a message beyond is dropped.
+    pub const OUTBOX_BYTES: usize = 1 << 20;
+    /// Age at which a waiting message is dropped instead of sent.
+    pub const OUTBOX_AGE: Duration = Duration::from_secs(8);
+    /// Blocks of one frame; small enough that a frame's last byte is not long behind its first.
+    pub const FRAME_PAYLOAD: usize = 16_384;
+    /// Bytes given to a connection ahead of the socket.
+    pub const WRITE_AHEAD: usize = 128 << 10;
+    /// Sessions and connections of all kinds; an inbound one beyond is closed at once.
+    pub const CONNECTIONS: usize = 2_500;
+    /// Inbound connections that are not established; one beyond is closed at once.
+    pub const INBOUND_HANDSHAKES: usize = 400;
+    /// Inbound connections of one IPv4 address or IPv6 /64; one beyond is closed at once.
+    pub const INBOUND_PER_ADDRESS: usize = 16;
+    /// Bytes of a handshake that are buffered while a job is out; more are not read.
+    pub const HANDSHAKE_BUFFER: usize = 8 << 10;
+    /// Keys of message 1 in one generation of the replay cache.
+    pub const REPLAY_KEYS: usize = 50_000;
+    /// A key of message 1 is remembered at least this long (twice the allowed skew is needed).
+    pub const REPLAY_GENERATION: Duration = Duration::from_secs(600);
+    /// Answers to authenticated message 1s with a wrong clock, per address in ten minutes.
+    pub const SKEW_ANSWERS: u32 = 3;
+    /// Largest difference of clocks at a handshake.
+    pub const MAX_SKEW_SECS: u32 = 60;
+    /// Peers that are remembered for their failed dials.
+    pub const FAILED_PEERS: usize = 4_000;
+}
 
 /// The network database.
 pub mod netdb {}

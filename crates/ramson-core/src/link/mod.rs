@@ -1,3 +1,345 @@
-//! Links: sessions with other routers.
+//! Links: sessions with other routers over NTCP2.
+//!
+//! [`Links`] owns every connection and what waits for each peer. The router drives it: `send` and `dial` from above,
+//! `handle_*` from below, then `poll_event` until it is empty; `next_timeout` says when `handle_timeout` is due.
+//! Frames are sealed in `poll_event`, as late as the socket allows, with as many messages as fit.
 
+pub mod address;
+mod connection;
+mod dial;
+mod establish;
+mod job;
 pub mod ntcp2;
+mod outbox;
+mod transfer;
+
+pub use address::AddressRules;
+pub use job::{LinkDone, LinkJob};
+
+use crate::limits::link as limits;
+use crate::rng::{Rng, SeededMap, SeededState};
+use crate::time::{Duration, Instant, Now};
+use crate::timer::Timers;
+use address::Origin;
+use connection::Connection;
+use ntcp2::padding::PaddingStrategy;
+use ntcp2::replay::ReplayCache;
+use outbox::Outbox;
+use ramson_wire::crypto::x25519::SecretKey;
+use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::i2np::Message;
+use ramson_wire::ntcp2::TerminationReason;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// A TCP connection, as the core and the shell name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+impl ConnId {
+    /// Inbound connections are numbered by the shell, with this bit set; outbound ones by the core, without it.
+    pub const INBOUND: u64 = 1 << 63;
+}
+
+/// How a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseKind {
+    /// After what was written is sent.
+    Flush,
+    /// At once, with a reset where the system allows it.
+    Reset,
+}
+
+/// What the links are and may do.
+pub struct LinkConfig {
+    pub network_id: u8,
+    pub static_key: SecretKey,
+    /// Our identity hash, which obfuscates the ephemeral keys of those who dial us.
+    pub router: Hash,
+    /// The published IV ("i").
+    pub iv: [u8; 16],
+    pub padding: PaddingStrategy,
+    pub addresses: AddressRules,
+}
+
+/// What the links tell the router.
+pub enum Event {
+    /// Open a TCP connection; answer with `handle_opened` or `handle_closed`.
+    Open {
+        conn: ConnId,
+        addr: SocketAddr,
+    },
+    Write {
+        conn: ConnId,
+        bytes: Vec<u8>,
+    },
+    Close {
+        conn: ConnId,
+        how: CloseKind,
+    },
+    Job(LinkJob),
+    /// A message from an authenticated peer.
+    Received {
+        from: Hash,
+        message: Message,
+    },
+    /// A session stands. The RouterInfo of an inbound peer is verified and new to us, perhaps.
+    Up {
+        peer: Hash,
+        inbound: bool,
+        addr: IpAddr,
+        router_info: Option<Box<RouterInfo>>,
+        dialled_before: bool,
+    },
+    /// The last session with the peer is gone.
+    Down {
+        peer: Hash,
+    },
+    /// The peer could not be reached; `lost` messages were waiting.
+    Unreachable {
+        peer: Hash,
+        lost: usize,
+    },
+    /// A RouterInfo block of the data phase, not verified.
+    RouterInfo {
+        from: Hash,
+        bytes: Vec<u8>,
+        flood: bool,
+    },
+    /// An authenticated peer's clock less ours, milliseconds.
+    Clock {
+        peer: IpAddr,
+        offset_ms: i64,
+    },
+    /// The peer ended the session for this reason.
+    Terminated {
+        peer: Hash,
+        reason: TerminationReason,
+    },
+}
+
+/// Counters for the status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkStats {
+    pub sessions: usize,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    pub handshakes_failed: u64,
+    pub messages_dropped: u64,
+}
+
+/// All sessions with other routers.
+pub struct Links {
+    config: LinkConfig,
+    /// Our current RouterInfo, as message 3 carries it.
+    router_info: Arc<Vec<u8>>,
+    rng: Rng,
+    conns: BTreeMap<ConnId, Connection>,
+    peers: SeededMap<Hash, Peer>,
+    inbound_of: BTreeMap<Origin, usize>,
+    skew_answers: BTreeMap<Origin, (Instant, u32)>,
+    inbound_handshakes: usize,
+    replay: ReplayCache,
+    timers: Timers<ConnId>,
+    /// Connections whose peers may have something to send.
+    dirty: BTreeSet<ConnId>,
+    failed: BTreeMap<Hash, Failed>,
+    /// Peers that we have dialled, to tell an unprompted inbound session (reachability, specification part A6).
+    dialled: BTreeSet<Hash>,
+    events: VecDeque<Event>,
+    next_conn: u64,
+    stats: LinkStats,
+}
+
+/// What belongs to a peer and outlives its connections.
+#[derive(Default)]
+struct Peer {
+    outbox: Outbox,
+    current: Option<ConnId>,
+    dialling: Option<ConnId>,
+}
+
+/// A peer that could not be reached.
+struct Failed {
+    until: Instant,
+    times: u32,
+}
+
+impl Links {
+    pub fn new(config: LinkConfig, mut rng: Rng) -> Self {
+        let state = SeededState::new(&mut rng);
+        let replay = ReplayCache::new(&mut rng, limits::REPLAY_GENERATION, limits::REPLAY_KEYS);
+        Self {
+            config,
+            router_info: Arc::new(Vec::new()),
+            rng,
+            conns: BTreeMap::new(),
+            peers: SeededMap::with_hasher(state),
+            inbound_of: BTreeMap::new(),
+            skew_answers: BTreeMap::new(),
+            inbound_handshakes: 0,
+            replay,
+            timers: Timers::default(),
+            dirty: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            dialled: BTreeSet::new(),
+            events: VecDeque::new(),
+            next_conn: 0,
+            stats: LinkStats::default(),
+        }
+    }
+
+    /// Our RouterInfo has changed: new handshakes carry it, and standing sessions send it with their next frame.
+    pub fn set_router_info(&mut self, bytes: Vec<u8>) {
+        self.router_info = Arc::new(bytes);
+        for conn in self.conns.values_mut() {
+            if let Some(session) = conn.session() {
+                session.router_info_due = true;
+            }
+        }
+    }
+
+    pub fn is_connected(&self, peer: &Hash) -> bool {
+        self.peers.get(peer).is_some_and(|p| p.current.is_some())
+    }
+
+    /// Whether a failed dial still keeps us from dialling the peer again.
+    pub fn is_failed(&self, now: Now, peer: &Hash) -> bool {
+        self.failed.get(peer).is_some_and(|f| now.mono < f.until)
+    }
+
+    /// Peers with a session, in the order of their connections.
+    pub fn connected(&self) -> Vec<Hash> {
+        let mut peers: Vec<Hash> = self.conns.values().filter(|c| c.is_up()).filter_map(|c| c.peer).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers
+    }
+
+    pub fn stats(&self) -> LinkStats {
+        let sessions = self.conns.values().filter(|c| c.is_up()).count();
+        LinkStats { sessions, ..self.stats }
+    }
+
+    /// Sends a message to a peer with a session, or to one that is being dialled or can be dialled by `info`.
+    /// False when there is no way to it or its queue is full: the message is lost.
+    pub fn send(&mut self, now: Now, to: &Hash, message: Message, info: Option<&Arc<RouterInfo>>) -> bool {
+        let standing = self.peers.get(to).is_some_and(|p| p.current.is_some() || p.dialling.is_some());
+        if !standing && !info.is_some_and(|info| self.dial(now, info)) {
+            return false;
+        }
+        let Some(peer) = self.peers.get_mut(to) else { return false };
+        let accepted = peer.outbox.push(now.mono, message);
+        if let Some(conn) = peer.current {
+            self.dirty.insert(conn);
+        }
+        if !accepted {
+            self.stats.messages_dropped += 1;
+        }
+        accepted
+    }
+
+    /// The next event. Call until `None` after every `handle_*`, `send`, `dial` and `shutdown`.
+    pub fn poll_event(&mut self, now: Now) -> Option<Event> {
+        if self.events.is_empty() {
+            while let Some(conn) = self.dirty.pop_first() {
+                self.flush(now, conn);
+            }
+        }
+        self.events.pop_front()
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(conn) = self.timers.pop_due(now.mono) {
+            self.check_deadline(now, conn);
+        }
+    }
+
+    /// Ends every session, telling the peers that the router shuts down.
+    pub fn shutdown(&mut self, now: Now) {
+        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
+        for conn in conns {
+            self.terminate(now, conn, TerminationReason::ROUTER_SHUTDOWN);
+        }
+    }
+
+    /// The TCP connection is gone, or could not be made.
+    pub fn handle_closed(&mut self, now: Now, conn: ConnId) {
+        self.remove(now, conn);
+    }
+
+    /// Forgets a connection, and tells what that means for its peer.
+    fn remove(&mut self, now: Now, id: ConnId) {
+        let Some(conn) = self.conns.remove(&id) else { return };
+        self.timers.cancel(&id);
+        self.dirty.remove(&id);
+        if conn.inbound {
+            let origin = Origin::from(conn.addr.ip());
+            if let Some(count) = self.inbound_of.get_mut(&origin) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.inbound_of.remove(&origin);
+                }
+            }
+            if !conn.is_up() {
+                self.inbound_handshakes = self.inbound_handshakes.saturating_sub(1);
+            }
+        }
+        if !conn.is_up() {
+            self.stats.handshakes_failed += 1;
+        }
+        if let Some(hash) = conn.peer {
+            self.forget_connection(now, hash, id, conn.is_up());
+        }
+    }
+
+    fn forget_connection(&mut self, now: Now, hash: Hash, id: ConnId, was_up: bool) {
+        let Some(peer) = self.peers.get_mut(&hash) else { return };
+        if peer.dialling == Some(id) {
+            peer.dialling = None;
+        }
+        if peer.current == Some(id) {
+            peer.current = None;
+            // An older session of the same peer that still stands takes over.
+            let other = self.conns.iter().find(|(_, c)| c.peer == Some(hash) && c.is_up()).map(|(id, _)| *id);
+            if let Some(other) = other {
+                peer.current = Some(other);
+                if let Some(session) = self.conns.get_mut(&other).and_then(Connection::session) {
+                    session.retiring = false;
+                }
+                self.dirty.insert(other);
+            }
+        }
+        if peer.current.is_none() && peer.dialling.is_none() {
+            let lost = peer.outbox.clear();
+            self.stats.messages_dropped += lost as u64;
+            self.peers.remove(&hash);
+            if was_up {
+                self.events.push_back(Event::Down { peer: hash });
+            } else {
+                self.note_failure(now, hash);
+                self.events.push_back(Event::Unreachable { peer: hash, lost });
+            }
+        }
+    }
+
+    fn note_failure(&mut self, now: Now, peer: Hash) {
+        let times = self.failed.get(&peer).map_or(0, |f| f.times).saturating_add(1);
+        let pause = Duration::from_secs(15) * 2u32.saturating_pow(times.min(6).saturating_sub(1));
+        if self.failed.len() >= limits::FAILED_PEERS {
+            self.failed.retain(|_, f| now.mono < f.until);
+            if self.failed.len() >= limits::FAILED_PEERS {
+                self.failed.pop_first();
+            }
+        }
+        self.failed.insert(peer, Failed { until: now.mono + pause, times });
+    }
+}
+
+#[cfg(test)]
+mod tests;

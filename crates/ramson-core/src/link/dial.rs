@@ -1,0 +1,86 @@
+//! Dialling a peer by its RouterInfo.
+
+use super::connection::{Connection, State};
+use super::job::{LinkJob, Step};
+use super::ntcp2::handshake::{Initiator, ResponderKeys};
+use super::{ConnId, Event, Links};
+use crate::limits::link as limits;
+use crate::time::{Duration, Now};
+use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::ntcp2::{Block, RouterInfoBlock};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// TCP and the handshake together must be done by then.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(12);
+
+impl Links {
+    /// The address at which the peer can be dialled, and what obfuscates the handshake; `None` when it publishes none
+    /// that we may use.
+    pub fn dial_target(&self, info: &RouterInfo) -> Option<(SocketAddr, ResponderKeys)> {
+        info.ntcp2_addresses().iter().find_map(|address| {
+            let (addr, iv) = address.endpoint()?;
+            let keys = ResponderKeys { router: info.hash(), static_key: address.static_key, iv };
+            self.config.addresses.allows(&addr).then_some((addr, keys))
+        })
+    }
+
+    /// Starts a connection unless there is one. True when a session stands or is on its way.
+    pub fn dial(&mut self, now: Now, info: &Arc<RouterInfo>) -> bool {
+        let hash = info.hash();
+        if hash == self.config.router || self.router_info.is_empty() || self.is_failed(now, &hash) {
+            return false;
+        }
+        if self.peers.get(&hash).is_some_and(|p| p.current.is_some() || p.dialling.is_some()) {
+            return true;
+        }
+        let Some((addr, _)) = self.dial_target(info) else { return false };
+        if self.conns.len() >= limits::CONNECTIONS {
+            return false;
+        }
+        let id = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let state = State::Dialling(Arc::clone(info));
+        self.conns.insert(id, Connection::new(now.mono, addr, false, Some(hash), state));
+        self.peers.entry(hash).or_default().dialling = Some(id);
+        self.remember_dialled(hash);
+        self.timers.set(id, now.mono + DIAL_TIMEOUT);
+        self.events.push_back(Event::Open { conn: id, addr });
+        true
+    }
+
+    fn remember_dialled(&mut self, hash: Hash) {
+        if self.dialled.len() >= limits::FAILED_PEERS {
+            self.dialled.pop_first();
+        }
+        self.dialled.insert(hash);
+    }
+
+    /// The TCP connection that `Event::Open` asked for stands, and takes `room` bytes.
+    pub fn handle_opened(&mut self, now: Now, id: ConnId, room: usize) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let State::Dialling(info) = std::mem::replace(&mut conn.state, State::Working) else { return };
+        conn.room = room;
+        let Some((_, responder)) = self.dial_target(&info) else {
+            self.remove(now, id);
+            return;
+        };
+        let mut payload = Vec::with_capacity(self.router_info.len() + 32);
+        RouterInfoBlock { flood: false, router_info: &self.router_info }.encode(&mut payload);
+        Block::encode_padding(&mut payload, self.rng.below(16));
+        let initiator = Initiator {
+            static_key: self.config.static_key.clone(),
+            responder,
+            network_id: self.config.network_id,
+            timestamp: rounded_secs(now),
+            padding: self.config.padding.draw(&mut self.rng),
+            payload,
+        };
+        self.events.push_back(Event::Job(LinkJob { conn: id, step: Step::Request(Box::new(initiator)) }));
+    }
+}
+
+/// Seconds since 1970, rounded as the specification asks, so that a truncated clock does not look skewed.
+pub(super) fn rounded_secs(now: Now) -> u32 {
+    u32::try_from((now.unix_ms + 500) / 1000).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,349 @@
+use super::*;
+use ramson_wire::crypto::sign::SigningKey;
+use ramson_wire::data::router_info::Unsigned;
+use ramson_wire::data::{Mapping, RouterAddress, RouterIdentity, base64};
+use ramson_wire::i2np::Kind;
+
+const START: u64 = 1_790_000_000_000;
+
+/// One machine: its links, its RouterInfo, and what it has told.
+struct Machine {
+    links: Links,
+    info: Arc<RouterInfo>,
+    skew_ms: i64,
+    rng: Rng,
+    received: Vec<(Hash, Message)>,
+    log: Vec<String>,
+    offsets: Vec<i64>,
+}
+
+fn machine(n: u8, skew_ms: i64) -> Machine {
+    let mut rng = Rng::from_seed([n; 32]);
+    let static_key = SecretKey::random(&mut rng);
+    let signing = SigningKey::random(&mut rng);
+    let identity = RouterIdentity::new(static_key.public_key(), *signing.public(), &mut rng);
+    let iv = [n; 16];
+    let (s, i, host) = (base64::encode(&static_key.public_key().0), base64::encode(&iv), format!("10.0.0.{n}"));
+    let options = [("host", host.as_str()), ("i", &i), ("port", "9000"), ("s", &s), ("v", "2")];
+    let address = RouterAddress::new(3, "NTCP2", Mapping::from_pairs(options).unwrap()).unwrap();
+    let unsigned = Unsigned {
+        identity: identity.clone(),
+        published: START,
+        addresses: vec![address],
+        options: Mapping::from_pairs([("caps", "LR"), ("netId", "99"), ("router.version", "0.9.68")]).unwrap(),
+    };
+    let info = Arc::new(unsigned.sign(&signing).unwrap());
+    let config = LinkConfig {
+        network_id: 99,
+        static_key,
+        router: identity.hash(),
+        iv,
+        padding: PaddingStrategy::Random,
+        addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: true },
+    };
+    let mut links = Links::new(config, rng.child("links"));
+    links.set_router_info(info.as_bytes().to_vec());
+    Machine { links, info, skew_ms, rng, received: Vec::new(), log: Vec::new(), offsets: Vec::new() }
+}
+
+/// Two machines, one clock. Every event is carried out at once; bytes arrive in chunks of `chunk`.
+struct Pair {
+    machines: [Machine; 2],
+    now: Instant,
+    chunk: usize,
+    /// Connections: machine and id on either side.
+    wires: Vec<[(usize, ConnId); 2]>,
+    /// Bytes and closings under way, in order.
+    flying: VecDeque<(usize, ConnId, Option<Vec<u8>>)>,
+    accepted: u64,
+}
+
+impl Pair {
+    fn new(skew_ms: i64) -> Self {
+        let machines = [machine(1, 0), machine(2, skew_ms)];
+        Self { machines, now: Instant::ZERO, chunk: 1460, wires: Vec::new(), flying: VecDeque::new(), accepted: 0 }
+    }
+
+    fn now(&self, m: usize) -> Now {
+        let ms = START + self.now.as_micros() / 1000;
+        Now::new(self.now, ms.saturating_add_signed(self.machines[m].skew_ms))
+    }
+
+    fn other(&self, m: usize, id: ConnId) -> Option<(usize, ConnId)> {
+        self.wires.iter().find_map(|w| w.iter().position(|end| *end == (m, id)).map(|i| w[1 - i]))
+    }
+
+    /// Carries out everything that is due now.
+    fn run(&mut self) {
+        loop {
+            let mut idle = true;
+            for m in 0..2 {
+                while let Some(event) = {
+                    let now = self.now(m);
+                    self.machines[m].links.poll_event(now)
+                } {
+                    idle = false;
+                    self.carry_out(m, event);
+                }
+            }
+            if let Some((m, id, bytes)) = self.flying.pop_front() {
+                idle = false;
+                let now = self.now(m);
+                let links = &mut self.machines[m].links;
+                match bytes {
+                    Some(bytes) => bytes.chunks(self.chunk).for_each(|c| links.handle_data(now, id, c)),
+                    None => links.handle_closed(now, id),
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, m: usize, event: Event) {
+        let now = self.now(m);
+        match event {
+            Event::Open { conn, .. } => {
+                let inbound = ConnId(ConnId::INBOUND | self.accepted);
+                self.accepted += 1;
+                self.wires.push([(m, conn), (1 - m, inbound)]);
+                let addr = format!("10.0.0.{}:5000", m + 1).parse().unwrap();
+                let theirs = self.now(1 - m);
+                self.machines[1 - m].links.handle_accepted(theirs, inbound, addr, 1 << 20);
+                self.machines[m].links.handle_opened(now, conn, 1 << 20);
+            }
+            Event::Write { conn, bytes } => {
+                self.machines[m].links.handle_writable(conn, bytes.len());
+                if let Some((to, id)) = self.other(m, conn) {
+                    self.flying.push_back((to, id, Some(bytes)));
+                }
+            }
+            Event::Close { conn, how } => {
+                self.machines[m].log.push(format!("close {how:?}"));
+                if let Some((to, id)) = self.other(m, conn) {
+                    self.flying.push_back((to, id, None));
+                }
+            }
+            Event::Job(job) => {
+                let done = job.run(&mut self.machines[m].rng);
+                self.machines[m].links.handle_job(now, done);
+            }
+            Event::Received { from, message } => self.machines[m].received.push((from, message)),
+            Event::Up { inbound, .. } => self.machines[m].log.push(format!("up inbound={inbound}")),
+            Event::Down { .. } => self.machines[m].log.push("down".into()),
+            Event::Unreachable { lost, .. } => self.machines[m].log.push(format!("unreachable lost={lost}")),
+            Event::RouterInfo { .. } => self.machines[m].log.push("router info".into()),
+            Event::Clock { offset_ms, .. } => self.machines[m].offsets.push(offset_ms),
+            Event::Terminated { reason, .. } => self.machines[m].log.push(format!("terminated {reason:?}")),
+        }
+    }
+
+    /// Moves the clock in steps, running what is due.
+    fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        while self.now < end {
+            self.now = end.min(self.now + Duration::from_millis(500));
+            for m in 0..2 {
+                let now = self.now(m);
+                self.machines[m].links.handle_timeout(now);
+            }
+            self.run();
+        }
+    }
+
+    fn send(&mut self, m: usize, len: usize) -> bool {
+        let now = self.now(m);
+        let (to, info) = (self.machines[1 - m].info.hash(), Arc::clone(&self.machines[1 - m].info));
+        let message = Message {
+            kind: Kind::DATA,
+            id: 7,
+            expiration: now.unix_ms / 1000 * 1000 + 60_000,
+            body: vec![m as u8; len],
+        };
+        self.machines[m].links.send(now, &to, message, Some(&info))
+    }
+
+    fn lengths(&self, m: usize) -> Vec<usize> {
+        self.machines[m].received.iter().map(|(_, message)| message.body.len()).collect()
+    }
+}
+
+#[test]
+fn messages_arrive_in_both_directions_whatever_the_chunks() {
+    for chunk in [1, 7, 64, 1460, 100_000] {
+        let mut pair = Pair::new(0);
+        pair.chunk = chunk;
+        let sizes = [0, 1, 1028, 16_384, 62_708, 5];
+        for size in sizes {
+            assert!(pair.send(0, size));
+        }
+        pair.run();
+        assert_eq!(pair.lengths(1), sizes);
+        for size in sizes {
+            assert!(pair.send(1, size));
+        }
+        pair.run();
+        assert_eq!(pair.lengths(0), sizes);
+        assert!(pair.machines[0].received.iter().all(|(from, _)| *from == pair.machines[1].info.hash()));
+        assert_eq!(pair.wires.len(), 1, "one connection serves both directions");
+        assert_eq!(pair.machines[0].log, ["up inbound=false"]);
+        assert_eq!(pair.machines[1].log, ["up inbound=true"]);
+    }
+}
+
+/// Threats T47: both dial at once; messages of both arrive, and one session is left.
+#[test]
+fn t47_simultaneous_open_leaves_one_session() {
+    let mut pair = Pair::new(0);
+    assert!(pair.send(0, 10) && pair.send(1, 20));
+    pair.run();
+    assert_eq!((pair.lengths(1), pair.lengths(0)), (vec![10], vec![20]));
+    pair.advance(Duration::from_secs(20));
+    assert!(pair.send(0, 11) && pair.send(1, 21));
+    pair.run();
+    assert_eq!((pair.lengths(1), pair.lengths(0)), (vec![10, 11], vec![20, 21]));
+    for m in &pair.machines {
+        assert_eq!(m.links.stats().sessions, 1, "{:?}", m.log);
+        assert!(m.links.inbound_of.values().sum::<usize>() <= 1);
+        assert_eq!(m.links.inbound_handshakes, 0);
+    }
+}
+
+#[test]
+fn an_idle_session_ends_on_both_sides_and_can_be_had_again() {
+    let mut pair = Pair::new(0);
+    pair.send(0, 10);
+    pair.run();
+    pair.advance(Duration::from_secs(300));
+    for m in &pair.machines {
+        assert_eq!(m.links.stats().sessions, 0);
+        assert!(m.log.iter().any(|l| l == "down"), "{:?}", m.log);
+        assert!(m.links.conns.is_empty() && m.links.inbound_of.is_empty());
+    }
+    pair.send(1, 30);
+    pair.run();
+    assert_eq!(pair.lengths(0), [30]);
+}
+
+/// Clocks more than a minute apart: no session, but the dialling side learns the difference.
+#[test]
+fn t40_a_wrong_clock_is_answered_and_learnt() {
+    for skew in [-3_600_000, 61_500, 86_400_000] {
+        let mut pair = Pair::new(skew);
+        pair.send(0, 10);
+        pair.run();
+        pair.advance(Duration::from_secs(15));
+        assert!(pair.lengths(1).is_empty());
+        let learnt = pair.machines[0].offsets[0];
+        assert!((learnt - skew).abs() <= 1_000, "{learnt} for {skew}");
+        assert!(pair.machines[0].log.contains(&"unreachable lost=1".to_owned()));
+        assert_eq!(pair.machines[1].links.stats().sessions, 0);
+    }
+    let mut pair = Pair::new(58_000);
+    pair.send(0, 10);
+    pair.run();
+    assert_eq!(pair.lengths(1), [10]);
+}
+
+/// Threats T35, T36, T40 and P-30: whatever a prober sends, nothing is answered and the end comes at the drawn time.
+#[test]
+fn p30_probes_see_silence() {
+    let mut pair = Pair::new(0);
+    pair.send(0, 10);
+    // The genuine message 1, to be replayed.
+    while let Some(event) = {
+        let now = pair.now(0);
+        pair.machines[0].links.poll_event(now)
+    } {
+        pair.carry_out(0, event);
+        if !pair.flying.is_empty() {
+            break;
+        }
+    }
+    let (_, _, Some(genuine)) = pair.flying[0].clone() else { panic!("message 1") };
+    pair.run();
+    assert_eq!(pair.lengths(1), [10]);
+    let mut bad_tag = genuine.clone();
+    bad_tag[40] ^= 1;
+    let probes = [vec![], vec![1; 3], vec![0; 64], vec![7; 64], vec![9; 2_000], genuine, bad_tag, vec![5; 60_000]];
+    for (i, probe) in probes.iter().enumerate() {
+        let id = ConnId(ConnId::INBOUND | (1000 + i as u64));
+        let now = pair.now(1);
+        let addr = format!("10.0.9.{i}:4000").parse().unwrap();
+        pair.machines[1].links.handle_accepted(now, id, addr, 1 << 20);
+        pair.wires.push([(0, id), (1, id)]);
+        let before = pair.machines[1].links.stats().sent_bytes;
+        probe.chunks(500).for_each(|c| pair.machines[1].links.handle_data(now, id, c));
+        pair.run();
+        assert!(pair.machines[1].links.conns.contains_key(&id), "probe {i} is not closed at once");
+        pair.advance(Duration::from_millis(6_500));
+        assert!(pair.machines[1].links.conns.contains_key(&id), "probe {i} is closed before the drawn time");
+        pair.advance(Duration::from_secs(4));
+        assert!(!pair.machines[1].links.conns.contains_key(&id), "probe {i} is closed in the end");
+        assert_eq!(pair.machines[1].links.stats().sent_bytes, before, "probe {i} was answered");
+    }
+    assert_eq!(pair.machines[1].links.inbound_handshakes, 0);
+}
+
+#[test]
+fn inbound_connections_of_one_address_are_limited() {
+    let mut pair = Pair::new(0);
+    let now = pair.now(1);
+    for i in 0..50 {
+        let addr = format!("10.7.7.7:{}", 1000 + i).parse().unwrap();
+        pair.machines[1].links.handle_accepted(now, ConnId(ConnId::INBOUND | i), addr, 1000);
+    }
+    assert_eq!(pair.machines[1].links.conns.len(), limits::INBOUND_PER_ADDRESS);
+    let addr = "10.7.7.8:1000".parse().unwrap();
+    pair.machines[1].links.handle_accepted(now, ConnId(ConnId::INBOUND | 99), addr, 1000);
+    assert_eq!(pair.machines[1].links.conns.len(), limits::INBOUND_PER_ADDRESS + 1, "another address is served");
+}
+
+/// Threats T41: who dials from another address than it publishes is told so and cut off.
+#[test]
+fn t41_the_source_must_be_the_published_address() {
+    let mut pair = Pair::new(0);
+    pair.machines.swap(0, 1); // machine 0 now publishes 10.0.0.2 and dials from 10.0.0.1
+    pair.send(0, 10);
+    pair.run();
+    assert!(pair.lengths(1).is_empty());
+    assert!(pair.machines[0].log.iter().any(|l| l == "terminated banned (17)"), "{:?}", pair.machines[0].log);
+    assert!(pair.machines[1].links.conns.is_empty());
+}
+
+/// Threats T48: damage in the data phase ends the session, and only it.
+#[test]
+fn t48_a_damaged_frame_ends_the_session() {
+    let mut pair = Pair::new(0);
+    pair.send(0, 10);
+    pair.run();
+    let [(_, _), (_, id)] = pair.wires[0];
+    let now = pair.now(1);
+    pair.machines[1].links.handle_data(now, id, &[0; 70_000]);
+    pair.run();
+    assert!(pair.machines[1].log.iter().any(|l| l == "down"));
+    assert!(
+        pair.machines[0].log.iter().any(|l| l.starts_with("terminated data phase AEAD")),
+        "{:?}",
+        pair.machines[0].log
+    );
+    pair.send(0, 12);
+    pair.run();
+    assert_eq!(pair.lengths(1), [10, 12]);
+}
+
+#[test]
+fn messages_wait_unsealed_while_the_socket_is_full() {
+    let mut pair = Pair::new(0);
+    pair.send(0, 10);
+    pair.run();
+    let [(_, id), _] = pair.wires[0];
+    pair.machines[0].links.conns.get_mut(&id).unwrap().room = 0;
+    (0..100).for_each(|_| assert!(pair.send(0, 1000)));
+    pair.run();
+    assert_eq!(pair.lengths(1), [10], "nothing is sealed ahead of the socket");
+    pair.machines[0].links.handle_writable(id, 1);
+    pair.run();
+    assert_eq!(pair.lengths(1).len(), 101, "each write gives its room back");
+}
