@@ -4,10 +4,13 @@
 //! no socket, file, clock, runtime or global here: one process can hold one router on a real network, or a thousand
 //! in virtual time.
 
+pub mod clock;
 pub mod dest;
+pub mod keys;
 pub mod limits;
 pub mod link;
 pub mod netdb;
+pub mod own_info;
 pub mod peers;
 pub mod rng;
 pub mod stream;

@@ -32,6 +32,12 @@ pub mod link {
     pub const FAILED_PEERS: usize = 4_000;
 }
 
+/// The network's time.
+pub mod clock {
+    /// Groups of peers whose clocks are remembered; the oldest makes room.
+    pub const SAMPLES: usize = 11;
+}
+
 /// The network database.
 pub mod netdb {}
 

@@ -1,0 +1,182 @@
+//! The network's time, learnt from authenticated peers without NTP.
+//!
+//! Every handshake shows how far the peer's clock is from ours. Samples are grouped by address prefix, so that one
+//! owner of many addresses has one voice. The first correction needs three of the first five groups to agree; later
+//! ones follow the median of the last groups. The clock never stands below a time that is known to have passed (the
+//! signing time of the reseed bundle).
+
+use crate::limits::clock as limits;
+use crate::time::Now;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+/// Samples that differ by no more than this agree.
+const AGREEMENT_MS: i64 = 10_000;
+/// Groups that must agree before the clock is stepped for the first time.
+const QUORUM: usize = 3;
+/// Groups among which they must be.
+const FIRST: usize = 5;
+/// A correction below this is not worth a step: peers send whole seconds.
+const TOLERANCE_MS: i64 = 2_000;
+
+/// What the router adds to the system's clock.
+#[derive(Debug)]
+pub struct NetworkClock {
+    offset_ms: i64,
+    /// The latest sample of each group, oldest first; each is an offset from the system's clock.
+    samples: VecDeque<(Group, i64)>,
+    /// All addresses count by themselves: for private networks, whose routers share a prefix.
+    ungrouped: bool,
+    /// A moment that has passed, milliseconds since 1970.
+    floor_ms: u64,
+    settled: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    Prefix4([u8; 2]),
+    Prefix6([u8; 4]),
+    Address(IpAddr),
+}
+
+impl NetworkClock {
+    pub const fn new(ungrouped: bool) -> Self {
+        Self { offset_ms: 0, samples: VecDeque::new(), ungrouped, floor_ms: 0, settled: false }
+    }
+
+    /// The network's time at the system's `now`.
+    pub fn correct(&self, now: Now) -> Now {
+        let unix_ms = now.unix_ms.saturating_add_signed(self.offset_ms).max(self.floor_ms);
+        Now { unix_ms, ..now }
+    }
+
+    /// Milliseconds that the network is ahead of the system's clock.
+    pub const fn offset_ms(&self) -> i64 {
+        self.offset_ms
+    }
+
+    /// Groups that have been heard.
+    pub fn samples(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Something signed at `unix_ms` exists, so that moment has passed.
+    pub fn set_floor(&mut self, unix_ms: u64) {
+        self.floor_ms = self.floor_ms.max(unix_ms);
+    }
+
+    /// A peer's clock is ahead of the *corrected* clock by `ahead_ms`. True when the offset has changed.
+    pub fn handle_sample(&mut self, peer: IpAddr, ahead_ms: i64) -> bool {
+        let group = self.group(peer);
+        let sample = self.offset_ms.saturating_add(ahead_ms);
+        self.samples.retain(|(g, _)| *g != group);
+        self.samples.push_back((group, sample));
+        if self.samples.len() > limits::SAMPLES {
+            self.samples.pop_front();
+        }
+        let Some(agreed) = self.agreed() else { return false };
+        if (agreed - self.offset_ms).abs() < TOLERANCE_MS {
+            self.settled = true;
+            return false;
+        }
+        self.offset_ms = agreed;
+        self.settled = true;
+        true
+    }
+
+    /// The middle of the largest set of samples that agree, when it is large enough: at the start three of the first
+    /// five, later more than half of those remembered.
+    fn agreed(&self) -> Option<i64> {
+        let mut offsets: Vec<i64> = self.samples.iter().map(|(_, offset)| *offset).collect();
+        offsets.sort_unstable();
+        let mut best: &[i64] = &[];
+        for start in 0..offsets.len() {
+            let end = offsets.partition_point(|o| o.saturating_sub(offsets[start]) <= AGREEMENT_MS);
+            if end - start > best.len() {
+                best = &offsets[start..end];
+            }
+        }
+        let needed = if offsets.len() <= FIRST { QUORUM } else { offsets.len() / 2 + 1 };
+        (best.len() >= needed).then(|| best[best.len() / 2])
+    }
+
+    fn group(&self, peer: IpAddr) -> Group {
+        match peer.to_canonical() {
+            ip if self.ungrouped => Group::Address(ip),
+            IpAddr::V4(ip) => {
+                let [a, b, ..] = ip.octets();
+                Group::Prefix4([a, b])
+            }
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.octets();
+                Group::Prefix6([a, b, c, d])
+            }
+        }
+    }
+
+    /// Whether peers have confirmed or corrected the clock.
+    pub const fn is_settled(&self) -> bool {
+        self.settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Instant;
+
+    fn ip(n: u8) -> IpAddr {
+        format!("{n}.1.0.1").parse().unwrap()
+    }
+
+    #[test]
+    fn no_step_before_three_agree() {
+        let mut clock = NetworkClock::new(false);
+        assert!(!clock.handle_sample(ip(1), 3_600_000));
+        assert!(!clock.handle_sample(ip(2), 3_600_400));
+        assert!(!clock.handle_sample("1.1.9.9".parse().unwrap(), 3_600_000), "the same /16 is one voice");
+        assert_eq!(clock.offset_ms(), 0);
+        assert!(clock.handle_sample(ip(3), 3_599_000));
+        assert!((clock.offset_ms() - 3_600_000).abs() <= 1_000);
+        let now = clock.correct(Now::new(Instant::ZERO, 1_000));
+        assert!((now.unix_ms as i64 - 3_601_000).abs() <= 1_000);
+    }
+
+    /// Threats P-36: one liar of five moves us by at most two seconds, however he lies.
+    #[test]
+    fn p36_one_liar_of_five() {
+        for lie in [-1_000_000_000_000, -3_600_000, -11_000, -9_000, 9_000, 11_000, 86_400_000, i64::MAX / 4] {
+            for place in 0..5 {
+                let mut clock = NetworkClock::new(false);
+                for i in 0..5 {
+                    let offset = if i == place { lie } else { 0 };
+                    clock.handle_sample(ip(i), offset - clock.offset_ms());
+                }
+                assert!(clock.offset_ms().abs() <= 2_000, "{lie} at {place}: {}", clock.offset_ms());
+            }
+        }
+    }
+
+    /// Threats P-36: with 40 % liars of one voice, at most thirty seconds.
+    #[test]
+    fn p36_two_liars_of_five() {
+        for lie in [-3_600_000, -12_000, 12_000, 3_600_000] {
+            let mut clock = NetworkClock::new(false);
+            for i in 0..10 {
+                let offset = if i % 5 < 2 { lie } else { 100 * i64::from(i) };
+                clock.handle_sample(ip(i), offset - clock.offset_ms());
+            }
+            assert!(clock.offset_ms().abs() <= 30_000, "{lie}: {}", clock.offset_ms());
+        }
+    }
+
+    #[test]
+    fn never_below_the_floor() {
+        let mut clock = NetworkClock::new(true);
+        clock.set_floor(5_000);
+        assert_eq!(clock.correct(Now::new(Instant::ZERO, 1_000)).unix_ms, 5_000);
+        (1..4).for_each(|i| assert_eq!(clock.handle_sample(ip(i), -100_000), i == 3));
+        assert_eq!(clock.correct(Now::new(Instant::ZERO, 50_000)).unix_ms, 5_000);
+        assert_eq!(clock.correct(Now::new(Instant::ZERO, 150_000)).unix_ms, 50_000);
+    }
+}

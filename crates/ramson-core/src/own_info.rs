@@ -1,0 +1,108 @@
+//! Our own RouterInfo: what it says, and when it changes. Specification notes, parts A6 and B7.
+
+use crate::keys::RouterKeys;
+use ramson_wire::codec::DecodeError;
+use ramson_wire::data::router_info::Unsigned;
+use ramson_wire::data::{Mapping, RouterAddress, RouterInfo, base64};
+use std::net::{IpAddr, SocketAddr};
+
+/// The API version whose required features are here.
+pub const API_VERSION: &str = "0.9.68";
+/// Costs that i2pd publishes, so that we look like the crowd.
+const COST_PUBLISHED: u8 = 3;
+const COST_UNPUBLISHED: u8 = 14;
+
+/// What is published about us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnInfo {
+    pub network_id: u8,
+    /// One of K to X.
+    pub bandwidth: char,
+    /// The addresses at which we can be dialled. Empty while we are not sure, or hide.
+    pub published: Vec<SocketAddr>,
+    /// Families that we dial by when nothing is published.
+    pub ipv4: bool,
+    pub ipv6: bool,
+    /// Transit is off or full: cap G.
+    pub rejects_tunnels: bool,
+}
+
+impl OwnInfo {
+    /// Whether we say that we can be reached (cap R, else U).
+    pub fn is_reachable(&self) -> bool {
+        !self.published.is_empty()
+    }
+
+    /// Signs a RouterInfo that is published at `unix_ms`. One signature.
+    pub fn sign(&self, keys: &RouterKeys, unix_ms: u64) -> Result<RouterInfo, DecodeError> {
+        let mut caps = String::from(self.bandwidth);
+        caps.push(if self.is_reachable() { 'R' } else { 'U' });
+        if self.rejects_tunnels {
+            caps.push('G');
+        }
+        let id = self.network_id.to_string();
+        let options = Mapping::from_pairs([("caps", caps.as_str()), ("netId", &id), ("router.version", API_VERSION)])?;
+        let unsigned =
+            Unsigned { identity: keys.identity.clone(), published: unix_ms, addresses: self.addresses(keys)?, options };
+        unsigned.sign(&keys.signing)
+    }
+
+    fn addresses(&self, keys: &RouterKeys) -> Result<Vec<RouterAddress>, DecodeError> {
+        let s = base64::encode(&keys.ntcp2_key.public_key().0);
+        if self.published.is_empty() {
+            let caps = match (self.ipv4, self.ipv6) {
+                (true, true) => "46",
+                (false, true) => "6",
+                _ => "4",
+            };
+            let options = Mapping::from_pairs([("caps", caps), ("s", &s), ("v", "2")])?;
+            return Ok(vec![RouterAddress::new(COST_UNPUBLISHED, "NTCP2", options)?]);
+        }
+        let i = base64::encode(&keys.ntcp2_iv);
+        self.published
+            .iter()
+            .map(|addr| {
+                let (host, port) = (host_of(addr.ip()), addr.port().to_string());
+                let pairs = [("host", host.as_str()), ("i", &i), ("port", &port), ("s", &s), ("v", "2")];
+                RouterAddress::new(COST_PUBLISHED, "NTCP2", Mapping::from_pairs(pairs)?)
+            })
+            .collect()
+    }
+}
+
+fn host_of(ip: IpAddr) -> String {
+    ip.to_canonical().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn own(published: &[&str]) -> OwnInfo {
+        OwnInfo {
+            network_id: 99,
+            bandwidth: 'P',
+            published: published.iter().map(|a| a.parse().unwrap()).collect(),
+            ipv4: true,
+            ipv6: false,
+            rejects_tunnels: false,
+        }
+    }
+
+    #[test]
+    fn published_and_unpublished_forms() {
+        let keys = RouterKeys::generate(&mut Rng::from_seed([1; 32]));
+        let info = own(&["1.2.3.4:9000", "[2a00::1]:9001"]).sign(&keys, 5).unwrap();
+        assert_eq!(info.options().get("caps"), Some("PR"));
+        let dial: Vec<_> = info.ntcp2_addresses().iter().filter_map(|a| a.endpoint()).collect();
+        assert_eq!(dial[0], ("1.2.3.4:9000".parse().unwrap(), keys.ntcp2_iv));
+        assert_eq!(dial[1].0, "[2a00::1]:9001".parse().unwrap());
+        let hidden = own(&[]).sign(&keys, 5).unwrap();
+        assert_eq!(hidden.options().get("caps"), Some("PU"));
+        let options = &hidden.addresses()[0].options;
+        assert_eq!(options.iter().map(|(k, _)| k).collect::<Vec<_>>(), ["caps", "s", "v"], "no host, port or i");
+        let full = OwnInfo { rejects_tunnels: true, ..own(&[]) }.sign(&keys, 5).unwrap();
+        assert_eq!(full.options().get("caps"), Some("PUG"));
+    }
+}
