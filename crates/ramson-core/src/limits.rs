@@ -42,7 +42,10 @@ pub mod clock {
 pub mod netdb {}
 
 /// Profiles and choice of peers.
-pub mod peers {}
+pub mod peers {
+    /// Peers with a profile; the quietest makes room.
+    pub const PROFILES: usize = 8_000;
+}
 
 /// Own and foreign tunnels.
 pub mod tunnel {}

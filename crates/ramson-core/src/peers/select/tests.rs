@@ -1,0 +1,182 @@
+use super::*;
+use crate::time::Duration;
+use ramson_wire::crypto::sign::SigningKey;
+use ramson_wire::crypto::x25519::SecretKey;
+use ramson_wire::data::router_info::Unsigned;
+use ramson_wire::data::{Mapping, RouterAddress, RouterIdentity, base64};
+use std::collections::BTreeMap;
+
+const START: u64 = 1_790_000_000_000;
+
+fn router(n: u16, caps: &str, version: &str, host: Option<&str>, family: Option<&str>) -> Arc<RouterInfo> {
+    let mut seed = [7; 32];
+    seed[..2].copy_from_slice(&n.to_be_bytes());
+    let mut rng = Rng::from_seed(seed);
+    let (secret, signing) = (SecretKey::random(&mut rng), SigningKey::random(&mut rng));
+    let identity = RouterIdentity::new(secret.public_key(), *signing.public(), &mut rng);
+    let (s, i) = (base64::encode(&secret.public_key().0), base64::encode(&[1; 16]));
+    let pairs = match host {
+        Some(host) => vec![("host", host), ("i", &i), ("port", "9000"), ("s", &s), ("v", "2")],
+        None => vec![("caps", "4"), ("s", &s), ("v", "2")],
+    };
+    let address = RouterAddress::new(3, "NTCP2", Mapping::from_pairs(pairs).unwrap()).unwrap();
+    let mut options = vec![("caps", caps), ("netId", "99"), ("router.version", version)];
+    if let Some(family) = family {
+        options.push(("family", family));
+    }
+    let options = Mapping::from_pairs(options).unwrap();
+    Arc::new(Unsigned { identity, published: START, addresses: vec![address], options }.sign(&signing).unwrap())
+}
+
+fn network(n: u16) -> Vec<Arc<RouterInfo>> {
+    (0..n).map(|i| router(i, "PR", "0.9.65", Some(&format!("{}.{}.0.1", 20 + i / 200, i % 200)), None)).collect()
+}
+
+fn terms<'a>(inbound: bool, order: u64, exclude: &'a [Hash], connected: &'a dyn Fn(&Hash) -> bool) -> Terms<'a> {
+    Terms {
+        now: Now::new(crate::time::Instant::ZERO, START + 60_000),
+        own: SelfView { hash: Hash([9; 32]), reach: Reach::new(Reach::NTCP2_V4, Reach::NTCP2_V4) },
+        inbound,
+        length: 3,
+        order: (order, 1),
+        allow_same_subnet: false,
+        endpoint_dials: None,
+        exclude,
+        connected,
+        unreachable: &|_| false,
+    }
+}
+
+fn nobody(_: &Hash) -> bool {
+    false
+}
+
+#[test]
+fn every_router_is_chosen_equally_often() {
+    let routers = network(50);
+    let (mut rng, profiles) = (Rng::from_seed([1; 32]), Profiles::default());
+    let mut counts: BTreeMap<Hash, u32> = BTreeMap::new();
+    let rounds = 20_000u32;
+    for round in 0..rounds {
+        let terms = terms(round % 2 == 0, u64::from(round), &[], &nobody);
+        for hop in select(&terms, &mut routers.iter(), &profiles, &mut rng).unwrap() {
+            *counts.entry(hop.hash).or_default() += 1;
+        }
+    }
+    let mean = f64::from(rounds) * 3.0 / 50.0;
+    let worst = counts.values().map(|n| (f64::from(*n) / mean - 1.0).abs()).fold(0.0, f64::max);
+    assert!(counts.len() == 50 && worst < 0.12, "worst deviation {worst}");
+}
+
+/// Threats P-18 and P-19: the order is the pool's secret; it never flips within a pool, and over pools two given
+/// routers stand at opposite ends one time in three.
+#[test]
+fn p18_p19_order_is_secret_and_strict() {
+    let routers = network(3);
+    let (mut rng, profiles) = (Rng::from_seed([2; 32]), Profiles::default());
+    let mut opposite = 0;
+    for pool in 0..6_000u64 {
+        let outbound = select(&terms(false, pool, &[], &nobody), &mut routers.iter(), &profiles, &mut rng).unwrap();
+        if pool % 10 == 0 {
+            let again = select(&terms(false, pool, &[], &nobody), &mut routers.iter(), &profiles, &mut rng).unwrap();
+            assert_eq!(outbound, again);
+            let mut inbound =
+                select(&terms(true, pool, &[], &nobody), &mut routers.iter(), &profiles, &mut rng).unwrap();
+            inbound.reverse();
+            assert_eq!(outbound, inbound, "the same router is nearest in both directions");
+        }
+        let place = |i: usize| outbound.iter().position(|h| h.hash == routers[i].hash()).unwrap();
+        opposite += u32::from(place(0).abs_diff(place(1)) == 2);
+    }
+    assert!((1_850..2_150).contains(&opposite), "{opposite} of 6000");
+}
+
+#[test]
+fn forbidden_routers_are_never_chosen() {
+    let mut routers = network(4);
+    let bad = [
+        router(900, "PRG", "0.9.65", Some("60.1.0.1"), None),
+        router(901, "PRH", "0.9.65", Some("60.2.0.1"), None),
+        router(902, "PU", "0.9.65", None, None),
+        router(903, "KR", "0.9.65", Some("60.3.0.1"), None),
+        router(904, "PR", "0.9.58", Some("60.4.0.1"), None),
+        router(905, "PRE", "0.9.65", Some("60.5.0.1"), None),
+    ];
+    routers.extend(bad.iter().cloned());
+    let (mut rng, profiles) = (Rng::from_seed([3; 32]), Profiles::default());
+    for round in 0..500 {
+        let hops = select(&terms(false, round, &[], &nobody), &mut routers.iter(), &profiles, &mut rng).unwrap();
+        assert!(hops.iter().all(|h| bad.iter().all(|b| b.hash() != h.hash)));
+    }
+}
+
+#[test]
+fn subnets_and_families_do_not_meet_unless_allowed() {
+    let mut routers: Vec<_> = (0..5).map(|i| router(i, "PR", "0.9.65", Some(&format!("30.1.{i}.1")), None)).collect();
+    routers.extend((5..10).map(|i| router(i, "PR", "0.9.65", Some(&format!("40.{i}.0.1")), Some("clan"))));
+    routers.push(router(10, "PR", "0.9.65", Some("50.1.0.1"), None));
+    let (mut rng, profiles) = (Rng::from_seed([4; 32]), Profiles::default());
+    for round in 0..200 {
+        let hops = select(&terms(true, round, &[], &nobody), &mut routers.iter(), &profiles, &mut rng).unwrap();
+        let kinds: BTreeSet<usize> = hops
+            .iter()
+            .map(|h| match routers.iter().position(|r| r.hash() == h.hash).unwrap() {
+                0..5 => 0,
+                5..10 => 1,
+                _ => 2,
+            })
+            .collect();
+        assert_eq!(kinds.len(), 3);
+    }
+    routers.pop();
+    assert!(select(&terms(true, 1, &[], &nobody), &mut routers.iter(), &profiles, &mut rng).is_none());
+    let allowed = Terms { allow_same_subnet: true, ..terms(true, 1, &[], &nobody) };
+    assert!(select(&allowed, &mut routers.iter(), &profiles, &mut rng).is_some());
+}
+
+#[test]
+fn doubtful_routers_come_only_when_needed() {
+    let routers = network(6);
+    let (mut rng, mut profiles) = (Rng::from_seed([5; 32]), Profiles::default());
+    let now = terms(false, 0, &[], &nobody).now;
+    routers[..3].iter().for_each(|r| profiles.note_declined(now, &r.hash()));
+    for round in 0..200 {
+        let hops = select(&terms(false, round, &[], &nobody), &mut routers.iter(), &profiles, &mut rng).unwrap();
+        assert!(hops.iter().all(|h| routers[3..].iter().any(|r| r.hash() == h.hash)));
+    }
+    profiles.note_declined(now, &routers[3].hash());
+    assert!(select(&terms(false, 1, &[], &nobody), &mut routers.iter(), &profiles, &mut rng).is_some());
+}
+
+#[test]
+fn unpublished_we_are_reached_through_a_session() {
+    let routers = network(40);
+    let friend = routers[17].hash();
+    let connected = |hash: &Hash| *hash == friend;
+    let (mut rng, profiles) = (Rng::from_seed([6; 32]), Profiles::default());
+    let mut found = 0;
+    for round in 0..100 {
+        let hidden = SelfView { hash: Hash([9; 32]), reach: Reach::new(0, Reach::NTCP2_V4) };
+        let terms = Terms { own: hidden, ..terms(true, round, &[], &connected) };
+        if let Some(hops) = select(&terms, &mut routers.iter(), &profiles, &mut rng) {
+            assert_eq!(hops.last().unwrap().hash, friend);
+            found += 1;
+        }
+    }
+    assert!(found > 90, "{found}");
+}
+
+/// A router that cannot dial IPv4 is never before one that has nothing else.
+#[test]
+fn each_hop_can_dial_the_next() {
+    let mut routers = network(3);
+    routers.push(router(50, "PR", "0.9.65", Some("2a00:1::1"), None));
+    let (mut rng, profiles) = (Rng::from_seed([8; 32]), Profiles::default());
+    for round in 0..300 {
+        let terms = terms(false, round, &[], &nobody);
+        let hops = select(&terms, &mut routers.iter(), &profiles, &mut rng).unwrap();
+        assert!(hops.iter().all(|h| h.hash != routers[3].hash()));
+    }
+    let later = Terms { now: Now::default().later(Duration::from_secs(1)), ..terms(false, 0, &[], &nobody) };
+    assert!(select(&later, &mut routers[..2].iter(), &profiles, &mut rng).is_none(), "too few routers");
+}
