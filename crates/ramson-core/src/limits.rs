@@ -51,7 +51,42 @@ pub mod peers {
 pub mod tunnel {}
 
 /// Local destinations: sessions, LeaseSets, queues.
-pub mod dest {}
+pub mod dest {
+    use crate::time::Duration;
+
+    /// Remote keys that one destination has sessions with; at the limit the longest silent one is dropped.
+    pub const REMOTES: usize = 1024;
+    /// Sessions with one remote, in every state; the oldest one not in use is dropped.
+    pub const SESSIONS_PER_REMOTE: usize = 16;
+    /// New Session messages to one remote that wait for a reply; more messages wait in the queue.
+    pub const PENDING_NEW_SESSIONS: usize = 6;
+    /// Replies to one New Session message; more messages wait for the first Existing Session message.
+    pub const REPLIES_PER_NEW_SESSION: u16 = 12;
+    /// Messages that wait for a session with one remote; further ones fail.
+    pub const QUEUED_PER_REMOTE: usize = 64;
+    /// How long they wait.
+    pub const QUEUED_FOR: Duration = Duration::from_secs(30);
+    /// Jobs that read New Session messages at one time; further messages are dropped.
+    pub const NEW_SESSION_JOBS: usize = 32;
+    /// New Session messages read in one second; further ones are dropped.
+    pub const NEW_SESSIONS_PER_SECOND: u32 = 100;
+    /// New Session messages remembered against replay; at the limit the oldest is forgotten.
+    pub const REPLAY_ENTRIES: usize = 16_384;
+    /// Acks that wait for one session's next message; further requests are not answered.
+    pub const PENDING_ACKS: usize = 64;
+    /// One-time reply keys registered at one time; at the limit the oldest is forgotten.
+    pub const ONE_TIME_KEYS: usize = 256;
+    /// Remote LeaseSets that one destination keeps; at the limit the longest unused one is dropped.
+    pub const REMOTE_LEASE_SETS: usize = 1024;
+    /// Messages that wait for one remote's LeaseSet; further ones fail.
+    pub const WAITING_FOR_LEASE_SET: usize = 64;
+    /// Remotes whose LeaseSet is waited for; messages to further ones fail.
+    pub const LOOKUPS: usize = 256;
+    /// Largest client payload that a destination sends, compressed.
+    pub const CLIENT_PAYLOAD: usize = 61_440;
+    /// Jobs that check LeaseSets out of sessions at one time; further LeaseSets are dropped.
+    pub const LEASE_SET_JOBS: usize = 32;
+}
 
 /// Streams and datagrams.
 pub mod stream {}

@@ -1,1 +1,4 @@
-//! Filled in by the module's owner.
+//! Local destinations.
+
+pub mod ratchet;
+pub mod session;
