@@ -1,0 +1,263 @@
+//! The handle of a running router, and of its own destinations.
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::seam::{Command, Created, DestinationId, Reply};
+use crate::status::{Event, Progress, Status};
+use crate::stream::Stream;
+use ramson_wire::data::{Destination, Hash, PrivateKeys, base32};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::{broadcast, oneshot, watch};
+
+/// Incoming streams that wait to be accepted, per listener; more are reset.
+const ACCEPT_QUEUE: usize = 128;
+
+/// A running router. Clones are handles of the same router; when the last handle and the last of its destinations and
+/// streams are dropped, the router stops.
+#[derive(Clone, Debug)]
+pub struct Ramson {
+    commands: UnboundedSender<Command>,
+    progress: watch::Receiver<Progress>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Ramson {
+    /// Starts a router in the caller's tokio runtime. It answers when the identity is on disk and the sockets listen,
+    /// not when tunnels stand: see [`Ramson::progress`]. Fails with [`ErrorKind::Setup`] if the data folder or a socket
+    /// cannot be used, with [`ErrorKind::Misuse`] if the settings contradict each other.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        crate::driver::start(config).await
+    }
+
+    pub(crate) fn new(
+        commands: UnboundedSender<Command>,
+        progress: watch::Receiver<Progress>,
+        events: broadcast::Sender<Event>,
+    ) -> Self {
+        Self { commands, progress, events }
+    }
+
+    /// Makes a destination with the given keys, or with new ones that are forgotten when it is closed. Answers before
+    /// its tunnels stand.
+    pub async fn destination(
+        &self,
+        options: DestinationOptions,
+        keys: Option<PrivateKeys>,
+    ) -> Result<LocalDestination, Error> {
+        options.check()?;
+        let keys = keys.map(Box::new);
+        let Created { id, destination, progress } =
+            self.ask(|reply| Command::CreateDestination { options, keys, reply }).await?;
+        let hash = destination.hash();
+        Ok(LocalDestination { inner: Arc::new(Local { ramson: self.clone(), id, destination, hash, progress }) })
+    }
+
+    /// How far the router is on its way to readiness; the receiver sees every change.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// A snapshot of the router.
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.ask(|reply| Command::Status { reply }).await.map(|status| *status)
+    }
+
+    /// What happens to the router from now on. A receiver that falls behind misses the oldest events.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Reseeds now, from files or, if there are none, from the configured sources; answers with the number of new
+    /// routers.
+    pub async fn reseed(&self, files: Vec<PathBuf>) -> Result<usize, Error> {
+        self.ask(|reply| Command::Reseed { files, reply }).await
+    }
+
+    /// Writes a reseed bundle of the netDb, signed by a key of its own; answers with the number of routers in it.
+    pub async fn export_reseed(&self, file: PathBuf) -> Result<usize, Error> {
+        self.ask(|reply| Command::ExportReseed { file, reply }).await
+    }
+
+    /// Stops the router in order and returns when it has stopped.
+    pub async fn shutdown(&self) {
+        // The reply is dropped unanswered when the router stopped before; either way it has stopped.
+        let _ = self.ask(|reply| Command::Shutdown { reply }).await;
+    }
+
+    /// Returns when the router has stopped, for whatever reason.
+    pub async fn stopped(&self) {
+        self.commands.closed().await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).map_err(|_| Error::shutting_down())?;
+        answer.await.unwrap_or_else(|_| Err(Error::shutting_down()))
+    }
+}
+
+/// How a destination of ours behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationOptions {
+    /// What the status calls it. Not sent to anybody.
+    pub name: String,
+    pub inbound: TunnelOptions,
+    pub outbound: TunnelOptions,
+    /// Publish the LeaseSet, so that others can connect to us. Off for pure clients.
+    pub publish: bool,
+}
+
+impl DestinationOptions {
+    /// A destination that only connects to others.
+    pub fn client(name: impl Into<String>) -> Self {
+        let tunnels = TunnelOptions::default();
+        Self { name: name.into(), inbound: tunnels.clone(), outbound: tunnels, publish: false }
+    }
+
+    /// A destination that others can find.
+    pub fn server(name: impl Into<String>) -> Self {
+        Self { publish: true, ..Self::client(name) }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        for (tunnels, way) in [(&self.inbound, "inbound"), (&self.outbound, "outbound")] {
+            if tunnels.hops > 7 {
+                return Err(Error::new(ErrorKind::Misuse, format!("{way} tunnels have at most 7 hops")));
+            }
+            if !(1..=16).contains(&tunnels.quantity) {
+                return Err(Error::new(ErrorKind::Misuse, format!("the number of {way} tunnels is 1 to 16")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Length and number of the tunnels of one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelOptions {
+    /// 0 to 7. Each hop less makes it easier to see who we are.
+    pub hops: u8,
+    /// 1 to 16.
+    pub quantity: u8,
+}
+
+impl Default for TunnelOptions {
+    fn default() -> Self {
+        Self { hops: 3, quantity: 3 }
+    }
+}
+
+/// Whom to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Known whole, as from an address book.
+    Destination(Destination),
+    /// Known by its hash, as from a b32 name; the LeaseSet tells the rest.
+    Hash(Hash),
+}
+
+impl Target {
+    /// The destination's hash.
+    pub fn hash(&self) -> Hash {
+        match self {
+            Self::Destination(destination) => destination.hash(),
+            Self::Hash(hash) => *hash,
+        }
+    }
+}
+
+/// A destination of ours. Clones are handles of the same one; it closes when the last is dropped.
+#[derive(Clone, Debug)]
+pub struct LocalDestination {
+    inner: Arc<Local>,
+}
+
+#[derive(Debug)]
+struct Local {
+    ramson: Ramson,
+    id: DestinationId,
+    destination: Destination,
+    hash: Hash,
+    progress: watch::Receiver<Progress>,
+}
+
+impl LocalDestination {
+    /// The public part.
+    pub fn destination(&self) -> &Destination {
+        &self.inner.destination
+    }
+
+    pub fn hash(&self) -> Hash {
+        self.inner.hash
+    }
+
+    /// The address as `<52 characters>.b32.i2p`.
+    pub fn b32(&self) -> String {
+        base32::host_name(&self.inner.hash)
+    }
+
+    /// The whole destination in I2P's base64.
+    pub fn base64(&self) -> String {
+        self.inner.destination.to_base64()
+    }
+
+    /// How far its tunnels are; the receiver sees every change.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.inner.progress.clone()
+    }
+
+    /// Opens a stream to `port` of another destination; 0 is the port that most of them use. Waits until the peer
+    /// answers.
+    pub async fn connect(&self, to: Target, port: u16) -> Result<Stream, Error> {
+        let destination = self.inner.id;
+        self.inner.ramson.ask(|reply| Command::Connect { destination, to, port, reply }).await
+    }
+
+    /// Takes the streams that come to `port`, or with `None` to every port without a listener of its own. Fails with
+    /// [`ErrorKind::Misuse`] if the port has a listener already.
+    pub async fn listen(&self, port: Option<u16>) -> Result<Listener, Error> {
+        let (incoming, queue) = mpsc::channel(ACCEPT_QUEUE);
+        let destination = self.inner.id;
+        self.inner.ramson.ask(|reply| Command::Listen { destination, port, incoming, reply }).await?;
+        Ok(Listener { queue, _destination: self.clone() })
+    }
+
+    /// Finds the destination that belongs to a hash, by its LeaseSet.
+    pub async fn lookup(&self, hash: Hash) -> Result<Destination, Error> {
+        let destination = self.inner.id;
+        self.inner.ramson.ask(|reply| Command::Lookup { destination, hash, reply }).await
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let _ = self.ramson.commands.send(Command::CloseDestination(self.id));
+    }
+}
+
+/// Streams that others open to a destination of ours.
+#[derive(Debug)]
+pub struct Listener {
+    queue: mpsc::Receiver<Incoming>,
+    /// A listener keeps its destination.
+    _destination: LocalDestination,
+}
+
+impl Listener {
+    /// The next stream; an error when the router shuts down.
+    pub async fn accept(&mut self) -> Result<Incoming, Error> {
+        self.queue.recv().await.ok_or_else(Error::shutting_down)
+    }
+}
+
+/// A stream that somebody opened to us.
+#[derive(Debug)]
+pub struct Incoming {
+    pub stream: Stream,
+    /// Who opened it; proved by the signature of the first packet.
+    pub from: Destination,
+    /// The port of ours that it came to.
+    pub port: u16,
+}

@@ -1,0 +1,175 @@
+//! The settings of a router, as plain data. Where they come from (a file, flags, a program) is the caller's affair.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The number of the public I2P network.
+pub const PUBLIC_NETWORK_ID: u8 = 2;
+
+/// All settings of a router. [`Config::new`] gives those of the public network.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The router's folder: identity, netDb, peers. Made with mode 0700 if it is missing. One router at a time.
+    pub data_dir: PathBuf,
+    pub network: NetworkConfig,
+    pub ntcp2: Ntcp2Config,
+    pub reseed: ReseedConfig,
+    pub tunnels: TunnelConfig,
+    pub transit: TransitConfig,
+    /// Through which proxy outgoing connections to peers go. No NTCP2 address is published then.
+    pub proxy: Option<Proxy>,
+}
+
+impl Config {
+    /// The settings for the public network, with the router's files in `data_dir`.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            network: NetworkConfig::public(),
+            ntcp2: Ntcp2Config::default(),
+            reseed: ReseedConfig::default(),
+            tunnels: TunnelConfig::default(),
+            transit: TransitConfig::default(),
+            proxy: None,
+        }
+    }
+
+    /// The settings for a private network with the given number: addresses of private ranges and several routers of
+    /// one subnet are accepted there, and nothing is fetched from the public reseed servers.
+    pub fn private(data_dir: impl Into<PathBuf>, id: u8) -> Self {
+        let network = NetworkConfig { id, allow_reserved_addresses: true, allow_same_subnet: true };
+        let reseed = ReseedConfig { servers: ReseedServers::Off, ..ReseedConfig::default() };
+        Self { network, reseed, ..Self::new(data_dir) }
+    }
+}
+
+/// Which network, and by which rules its routers are chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// The `netId`; 2 is the public network, 16 to 254 are for private ones.
+    pub id: u8,
+    /// Peers may have loopback, private and other reserved addresses. Only for private networks.
+    pub allow_reserved_addresses: bool,
+    /// Two hops of a tunnel may be of one /16, and clock samples of one subnet all count. Only for private networks.
+    pub allow_same_subnet: bool,
+}
+
+impl NetworkConfig {
+    pub fn public() -> Self {
+        Self { id: PUBLIC_NETWORK_ID, allow_reserved_addresses: false, allow_same_subnet: false }
+    }
+
+    /// Whether this is the public network.
+    pub fn is_public(&self) -> bool {
+        self.id == PUBLIC_NETWORK_ID
+    }
+}
+
+/// The NTCP2 transport.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Ntcp2Config {
+    /// Where to listen. Empty: on all addresses of both families, at a random port that is kept in the data folder.
+    /// Port 0 means that random port, too.
+    pub bind: Vec<SocketAddr>,
+    /// The addresses to publish, if they are known. A port of 0 means the port of the listener of that family.
+    pub publish: Vec<SocketAddr>,
+    /// Do not listen at all.
+    pub outbound_only: bool,
+    /// Choose the padding of message 1 so that its first bytes print as ASCII, against filters of random-looking
+    /// traffic.
+    pub printable_padding: bool,
+}
+
+/// Where the first routers come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReseedConfig {
+    pub servers: ReseedServers,
+    /// Files (su3 or zip) and folders of RouterInfos, read before any server is asked.
+    pub files: Vec<PathBuf>,
+    /// Through which proxy the servers are asked.
+    pub proxy: Option<Proxy>,
+    /// More certificates of signers (PEM files), besides the shipped ones.
+    pub certificates: Vec<PathBuf>,
+    /// Accept bundles without a valid signature from `files`.
+    pub dangerously_accept_unsigned_files: bool,
+    /// Reseed when fewer routers than this are known.
+    pub minimum_routers: usize,
+}
+
+impl Default for ReseedConfig {
+    fn default() -> Self {
+        Self {
+            servers: ReseedServers::Shipped,
+            files: Vec::new(),
+            proxy: None,
+            certificates: Vec::new(),
+            dangerously_accept_unsigned_files: false,
+            minimum_routers: 50,
+        }
+    }
+}
+
+/// Which reseed servers are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReseedServers {
+    /// The list that is shipped.
+    Shipped,
+    /// These, each a URL of a folder that holds `i2pseeds.su3`, or of the bundle itself.
+    Urls(Vec<String>),
+    /// None.
+    Off,
+}
+
+/// The router's own tunnels: length and number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelConfig {
+    /// Hops of exploratory tunnels, 0 to 7. They carry look-ups, and builds of the other tunnels.
+    pub exploratory_hops: u8,
+    /// Exploratory tunnels each way.
+    pub exploratory_quantity: u8,
+}
+
+impl Default for TunnelConfig {
+    fn default() -> Self {
+        Self { exploratory_hops: 2, exploratory_quantity: 3 }
+    }
+}
+
+/// Being a hop in the tunnels of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransitConfig {
+    pub enabled: bool,
+    /// At most so many tunnels of others.
+    pub max_tunnels: usize,
+    /// At most so many bytes a second for others, each way.
+    pub bytes_per_second: u64,
+}
+
+impl Default for TransitConfig {
+    fn default() -> Self {
+        Self { enabled: true, max_tunnels: 2_500, bytes_per_second: 2_000_000 }
+    }
+}
+
+/// A proxy for outgoing connections. Host names are resolved by the proxy, never here.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    pub kind: ProxyKind,
+    pub address: SocketAddr,
+    pub user: Option<String>,
+    pub password: Option<String>,
+}
+
+/// The protocol of a [`Proxy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// HTTP CONNECT.
+    Http,
+    Socks5,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.address)
+    }
+}

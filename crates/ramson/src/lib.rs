@@ -1,0 +1,29 @@
+//! A living I2P router, and the library that programs embed.
+//!
+//! [`Ramson`] is the handle of a running router: [`Ramson::start`] makes it from a [`Config`]. A [`LocalDestination`]
+//! is an address of our own; it [connects](LocalDestination::connect) to others and [listens](LocalDestination::listen)
+//! for them, and both give a [`Stream`], which reads and writes like a TCP connection.
+//!
+//! Not in this crate: names (a program resolves them, see `ramson-services`), and any protocol above streams.
+//! Below this API stands the seam to the driver, [`seam`]; the driver owns sockets, disk and clock.
+
+mod client;
+pub mod config;
+mod driver;
+mod error;
+pub mod seam;
+mod status;
+mod stream;
+#[doc(hidden)]
+pub mod testing;
+
+pub use client::{DestinationOptions, Incoming, Listener, LocalDestination, Ramson, Target, TunnelOptions};
+pub use config::Config;
+pub use error::{Error, ErrorKind};
+pub use ramson_wire::data::PrivateKeys;
+pub use ramson_wire::data::{Destination, Hash};
+pub use status::{
+    ClockStatus, DestinationStatus, Event, LinkStatus, NetDbStatus, Progress, Reachability, Stage, Status,
+    TransitStatus, TunnelStatus,
+};
+pub use stream::Stream;

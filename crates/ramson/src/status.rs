@@ -1,0 +1,184 @@
+//! What the router says of itself: progress, a snapshot, and events.
+
+use serde::{Deserialize, Serialize};
+
+/// How far the router, or one destination, is on its way to readiness.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    pub stage: Stage,
+    /// Routers in the netDb.
+    pub known_routers: usize,
+    /// Routers with a live session.
+    pub sessions: usize,
+    /// Tunnels that stand, and how many are wanted, each way. Of the destination, where one is meant.
+    pub inbound: usize,
+    pub inbound_wanted: usize,
+    pub outbound: usize,
+    pub outbound_wanted: usize,
+    /// What is wrong, in words for a person, if something is; without addresses of peers.
+    pub trouble: Option<String>,
+}
+
+impl Progress {
+    /// Whether streams can be opened now.
+    pub fn is_ready(&self) -> bool {
+        self.stage == Stage::Ready
+    }
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.stage {
+            Stage::Starting => f.write_str("starting")?,
+            Stage::Reseeding => f.write_str("fetching the first routers (reseed)")?,
+            Stage::Connecting => write!(f, "connecting to peers, {} of {} known", self.sessions, self.known_routers)?,
+            Stage::BuildingTunnels => write!(
+                f,
+                "building tunnels, {} of {} inbound and {} of {} outbound stand",
+                self.inbound, self.inbound_wanted, self.outbound, self.outbound_wanted
+            )?,
+            Stage::Publishing => f.write_str("publishing the LeaseSet")?,
+            Stage::Ready => f.write_str("ready")?,
+            Stage::ShuttingDown => f.write_str("shutting down")?,
+        }
+        match &self.trouble {
+            Some(trouble) => write!(f, " ({trouble})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The steps to readiness, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Stage {
+    #[default]
+    Starting,
+    Reseeding,
+    Connecting,
+    BuildingTunnels,
+    /// Tunnels stand; a destination that is served is not yet in the netDb.
+    Publishing,
+    Ready,
+    ShuttingDown,
+}
+
+/// A snapshot of the router. All counts are of this moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    pub version: String,
+    /// The hash of our own RouterInfo, in base64.
+    pub router: String,
+    pub network_id: u8,
+    pub uptime_seconds: u64,
+    pub progress: Progress,
+    pub reachability: Reachability,
+    pub clock: ClockStatus,
+    pub netdb: NetDbStatus,
+    pub links: LinkStatus,
+    pub exploratory: TunnelStatus,
+    pub transit: TransitStatus,
+    pub destinations: Vec<DestinationStatus>,
+}
+
+/// Whether others can reach us, and why we think so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reachability {
+    /// Our addresses are published with cap R.
+    pub reachable: bool,
+    /// The reason, in words for a person.
+    pub why: String,
+    /// Addresses in our RouterInfo, as `NTCP2 192.0.2.1:12345`.
+    pub published: Vec<String>,
+}
+
+/// Our clock against the network's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClockStatus {
+    /// How many milliseconds the network is ahead of the system's clock.
+    pub offset_ms: i64,
+    /// How many peers the offset is from.
+    pub samples: usize,
+}
+
+/// The network database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetDbStatus {
+    pub routers: usize,
+    pub floodfills: usize,
+    pub lease_sets: usize,
+}
+
+/// Sessions with peers, and bytes since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LinkStatus {
+    pub inbound: usize,
+    pub outbound: usize,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub bytes_per_second_in: u64,
+    pub bytes_per_second_out: u64,
+}
+
+/// The tunnels of one pool, and its builds since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TunnelStatus {
+    pub inbound: usize,
+    pub outbound: usize,
+    pub builds_ok: u64,
+    pub builds_declined: u64,
+    pub builds_timed_out: u64,
+}
+
+/// Being a hop in the tunnels of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TransitStatus {
+    pub accepting: bool,
+    pub tunnels: usize,
+    pub accepted: u64,
+    pub declined: u64,
+    pub messages: u64,
+}
+
+/// One of our own destinations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DestinationStatus {
+    /// The name given in [`crate::DestinationOptions`].
+    pub name: String,
+    /// Its address, `<52 characters>.b32.i2p`.
+    pub b32: String,
+    pub progress: Progress,
+    pub tunnels: TunnelStatus,
+    pub streams: usize,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+/// Something that happened to the router as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Event {
+    /// The router reached another stage.
+    Progress(Progress),
+    /// A reseed ended well, with so many new routers.
+    Reseeded { routers: usize },
+    /// A reseed failed; the text says why and what to try.
+    ReseedFailed { why: String },
+    /// The router found whether it can be reached.
+    Reachability(Reachability),
+    /// The operator should read this.
+    Warning(String),
+    /// The router has stopped.
+    Stopped,
+}
