@@ -10,6 +10,7 @@ mod dsa;
 pub mod elligator2;
 pub mod hash;
 pub mod noise;
+pub mod rsa;
 pub mod sign;
 pub mod siphash;
 pub mod x25519;

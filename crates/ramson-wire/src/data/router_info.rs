@@ -87,11 +87,17 @@ impl RouterInfo {
         self.identity.verify(signed, signature).map_err(|_| DecodeError::Unverified { what: WHAT })
     }
 
-    /// The name of the family that the router claims and proves; `None` without one, and when the proof is bad.
+    /// The name of the family that the router claims, proven or not. Enough to keep two of them out of one tunnel.
+    pub fn family(&self) -> Option<&str> {
+        self.options.get("family")
+    }
+
+    /// The name of the family that the router claims and proves by the key that it publishes (Java routers publish
+    /// one, i2pd does not); `None` without one, and when the proof is bad.
     /// Costs a signature verification.
     /// <https://geti2p.net/en/docs/how/network-database#family-options>
     pub fn verified_family(&self) -> Option<&str> {
-        let name = self.options.get("family")?;
+        let name = self.family()?;
         let (kind, key) = self.options.get("family.key")?.split_once(':')?;
         let kind = SigType::from_code(kind.parse().ok()?)?;
         let key = VerifyingKey::new(kind, &base64::decode(key).ok()?).ok()?;
