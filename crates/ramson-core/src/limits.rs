@@ -39,7 +39,26 @@ pub mod clock {
 }
 
 /// The network database.
-pub mod netdb {}
+pub mod netdb {
+    /// Known routers. At the limit, only routers that we asked for make others leave.
+    pub const ROUTERS: usize = 12_000;
+    /// RouterInfos whose signature is being verified; one more is refused.
+    pub const VERIFYING: usize = 512;
+    /// Changes that wait for the disk; one more is not recorded.
+    pub const DIRTY: usize = 2 * ROUTERS;
+    /// Look-ups of one context at once; one more fails at once.
+    pub const LOOKUPS: usize = 64;
+    /// Floodfills that one look-up asks.
+    pub const LOOKUP_TRIES: usize = 7;
+    /// Unknown routers that one look-up asks for because a reply named them.
+    pub const LOOKUP_HINTS: usize = 16;
+    /// LeaseSets of one context; the one that ends first makes room.
+    pub const LEASE_SETS: usize = 1_000;
+    /// LeaseSets of one context that are being verified; one more is refused.
+    pub const LEASE_SETS_VERIFYING: usize = 64;
+    /// Floodfills that one publication tries.
+    pub const PUBLISH_TRIES: usize = 15;
+}
 
 /// Profiles and choice of peers.
 pub mod peers {

@@ -1,1 +1,10 @@
-//! Filled in by the module's owner.
+//! The network database as a client of the floodfills sees it: known routers, look-ups, publication, exploration.
+//! <https://geti2p.net/en/docs/how/network-database>
+//!
+//! Every context (the router, each local destination) has its own look-ups, and each destination its own
+//! LeaseSets: nothing that reaches one context can be asked of another.
+
+pub mod routing_key;
+pub mod store;
+
+pub use store::RouterStore;

@@ -1,0 +1,450 @@
+//! The RouterInfos that we know. Only what verified and keeps the rules comes in.
+
+use super::routing_key::Day;
+use crate::limits::netdb as limits;
+use crate::rng::{Rng, SeededMap, SeededState};
+use crate::time::{Duration, Instant, Now};
+use ramson_wire::data::router_info::Version;
+use ramson_wire::data::{Hash, RouterInfo};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Floodfills below are not asked and not stored to.
+pub const MIN_FLOODFILL_VERSION: Version = Version::new(0, 9, 59);
+/// A RouterInfo may be ahead of our clock by this much.
+const MAX_FUTURE: Duration = Duration::from_mins(2);
+/// Oldest RouterInfo that is taken from the network.
+const MAX_AGE: Duration = Duration::from_hours(27);
+/// Oldest RouterInfo that is taken from our own disk or a reseed, to have somebody to ask at all.
+const MAX_LOCAL_AGE: Duration = Duration::from_hours(24 * 180);
+/// Lifetime in a store with many routers.
+const MIN_LIFETIME: Duration = Duration::from_mins(90);
+/// Nothing expires below this number of routers, nor before this uptime.
+const FEW_ROUTERS: usize = 90;
+const YOUNG: Duration = Duration::from_mins(10);
+
+/// Why a RouterInfo is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It names no network or another one.
+    #[error("another network")]
+    WrongNetwork,
+    /// It names no version of the API.
+    #[error("no version")]
+    NoVersion,
+    /// It names no address.
+    #[error("no address")]
+    NoAddress,
+    /// It is published more than two minutes ahead of our clock.
+    #[error("published in the future")]
+    Future,
+    /// It is too old.
+    #[error("too old")]
+    Expired,
+    /// It is our own router's.
+    #[error("our own")]
+    Own,
+    /// Its signature does not verify.
+    #[error("bad signature")]
+    BadSignature,
+    /// The store, or the queue before it, is full.
+    #[error("full")]
+    Full,
+}
+
+/// Where a RouterInfo comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A look-up of ours, or a peer that we talk to. It makes room for itself when the store is full.
+    Wanted,
+    /// Somebody sent it.
+    Unasked,
+    /// Our disk or a reseed. It may be old.
+    Local,
+}
+
+/// What became of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It is being verified; [`Event::Stored`] or [`Event::Refused`] follows.
+    Verifying,
+    /// The same, or a newer one of the router, is here already.
+    Known,
+}
+
+#[derive(Debug)]
+pub enum Event {
+    /// A signature to verify.
+    Job(VerifyJob),
+    /// The RouterInfo of this router is here, new or newer.
+    Stored(Hash),
+    /// An offered RouterInfo turned out bad.
+    Refused(Hash, Refusal),
+}
+
+/// The verification of one RouterInfo.
+#[derive(Debug)]
+pub struct VerifyJob {
+    info: Arc<RouterInfo>,
+    source: Source,
+}
+
+impl VerifyJob {
+    pub fn run(self) -> VerifyDone {
+        VerifyDone { hash: self.info.hash(), verified: Verified::new(self.info).ok(), source: self.source }
+    }
+}
+
+/// The result of a [`VerifyJob`].
+#[derive(Debug)]
+pub struct VerifyDone {
+    hash: Hash,
+    verified: Option<Verified>,
+    source: Source,
+}
+
+/// A RouterInfo whose signature was verified.
+#[derive(Clone, Debug)]
+pub struct Verified(Arc<RouterInfo>);
+
+impl Verified {
+    /// Verifies the signature. This is public-key work: it belongs into a job.
+    pub fn new(info: Arc<RouterInfo>) -> Result<Self, Refusal> {
+        info.verify().map_err(|_| Refusal::BadSignature)?;
+        Ok(Self(info))
+    }
+
+    pub fn info(&self) -> &Arc<RouterInfo> {
+        &self.0
+    }
+}
+
+/// A change for the disk.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Save(Arc<RouterInfo>),
+    Remove(Hash),
+}
+
+/// The known routers, bounded, with a fair random choice among them.
+///
+/// After each call of a `handle_`, `offer` or `insert`, drain [`Self::poll_event`].
+pub struct RouterStore {
+    own: Hash,
+    net_id: u8,
+    cap: usize,
+    started: Instant,
+    rng: Rng,
+    slots: Vec<Arc<RouterInfo>>,
+    positions: SeededMap<Hash, usize>,
+    floodfills: BTreeSet<Hash>,
+    dirty: BTreeSet<Hash>,
+    /// Routers with a verification out, and the date that is verified.
+    verifying: SeededMap<Hash, u64>,
+    events: VecDeque<Event>,
+}
+
+impl std::fmt::Debug for RouterStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RouterStore of {} routers, {} floodfills", self.slots.len(), self.floodfills.len())
+    }
+}
+
+impl RouterStore {
+    /// A store of up to `cap` routers (see [`limits::ROUTERS`]) of the network `net_id`, without the router `own`.
+    pub fn new(own: Hash, net_id: u8, cap: usize, mut rng: Rng, now: Now) -> Self {
+        let state = SeededState::new(&mut rng);
+        Self {
+            own,
+            net_id,
+            cap,
+            started: now.mono,
+            slots: Vec::new(),
+            positions: SeededMap::with_hasher(state.clone()),
+            verifying: SeededMap::with_hasher(state),
+            rng,
+            floodfills: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub fn get(&self, hash: &Hash) -> Option<&Arc<RouterInfo>> {
+        self.slots.get(*self.positions.get(hash)?)
+    }
+
+    /// All routers, in an order that only depends on what came in.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<RouterInfo>> {
+        self.slots.iter()
+    }
+
+    /// One router, each equally likely.
+    pub fn random(&self, rng: &mut Rng) -> Option<&Arc<RouterInfo>> {
+        rng.pick(&self.slots)
+    }
+
+    /// The number of usable floodfills.
+    pub fn floodfills(&self) -> usize {
+        self.floodfills.len()
+    }
+
+    pub fn is_floodfill(&self, hash: &Hash) -> bool {
+        self.floodfills.contains(hash)
+    }
+
+    /// The `n` floodfills that are closest to `routing_key`, the closest first, without the excluded.
+    pub fn closest_floodfills(&self, routing_key: &Hash, n: usize, excluded: &[Hash]) -> Vec<Hash> {
+        self.closest_floodfills_where(routing_key, n, |hash| !excluded.contains(hash))
+    }
+
+    /// The `n` floodfills for which `usable` holds that are closest to `routing_key`, the closest first.
+    pub fn closest_floodfills_where(&self, routing_key: &Hash, n: usize, usable: impl Fn(&Hash) -> bool) -> Vec<Hash> {
+        let mut best: Vec<([u8; 32], Hash)> = Vec::with_capacity(n.min(limits::ROUTERS) + 1);
+        for hash in &self.floodfills {
+            let distance = hash.distance(routing_key);
+            let full = best.len() >= n;
+            if full && best.last().is_none_or(|(worst, _)| distance >= *worst) || !usable(hash) {
+                continue;
+            }
+            let at = best.partition_point(|(other, _)| *other < distance);
+            best.insert(at, (distance, *hash));
+            best.truncate(n);
+        }
+        best.into_iter().map(|(_, hash)| hash).collect()
+    }
+
+    /// The `n` floodfills that are closest to where `key` is kept today.
+    pub fn closest_today(&self, now: Now, key: &Hash, n: usize, excluded: &[Hash]) -> Vec<Hash> {
+        self.closest_floodfills(&Day::of(now.unix_ms).routing_key(key), n, excluded)
+    }
+
+    /// Offers a RouterInfo that is not verified. What keeps the rules goes to a job.
+    pub fn offer(&mut self, now: Now, info: Arc<RouterInfo>, source: Source) -> Result<Offer, Refusal> {
+        self.check(now, &info, source)?;
+        let (hash, published) = (info.hash(), info.published());
+        if self.get(&hash).is_some_and(|known| known.published() >= published) {
+            return Ok(Offer::Known);
+        }
+        if self.verifying.get(&hash).is_some_and(|out| *out >= published) {
+            return Ok(Offer::Verifying);
+        }
+        let room = self.slots.len() < self.cap || self.positions.contains_key(&hash);
+        if self.verifying.len() >= limits::VERIFYING || source == Source::Unasked && !room {
+            return Err(Refusal::Full);
+        }
+        self.verifying.insert(hash, published);
+        self.events.push_back(Event::Job(VerifyJob { info, source }));
+        Ok(Offer::Verifying)
+    }
+
+    /// Takes the result of a job.
+    pub fn handle_job(&mut self, now: Now, done: VerifyDone) {
+        self.verifying.remove(&done.hash);
+        let result = match done.verified {
+            Some(verified) => self.insert(now, verified, done.source).map(|_| ()),
+            None => Err(Refusal::BadSignature),
+        };
+        if let Err(refusal) = result {
+            self.events.push_back(Event::Refused(done.hash, refusal));
+        }
+    }
+
+    /// Inserts a RouterInfo that was verified elsewhere, such as by a handshake.
+    pub fn insert(&mut self, now: Now, verified: Verified, source: Source) -> Result<Offer, Refusal> {
+        let info = verified.0;
+        self.check(now, &info, source)?;
+        let hash = info.hash();
+        match self.positions.get(&hash).copied() {
+            Some(at) => {
+                let Some(slot) = self.slots.get_mut(at) else { return Err(Refusal::Full) };
+                if slot.published() >= info.published() {
+                    return Ok(Offer::Known);
+                }
+                *slot = info.clone();
+            }
+            None => {
+                if self.slots.len() >= self.cap {
+                    self.make_room(source)?;
+                }
+                self.positions.insert(hash, self.slots.len());
+                self.slots.push(info.clone());
+            }
+        }
+        let old = info.version().is_none_or(|version| version < MIN_FLOODFILL_VERSION);
+        if info.is_floodfill() && !old {
+            self.floodfills.insert(hash);
+        } else {
+            self.floodfills.remove(&hash);
+        }
+        self.mark_dirty(hash);
+        self.events.push_back(Event::Stored(hash));
+        Ok(Offer::Verifying)
+    }
+
+    /// Forgets a router.
+    pub fn remove(&mut self, hash: &Hash) {
+        let Some(at) = self.positions.remove(hash) else { return };
+        self.slots.swap_remove(at);
+        if let Some(moved) = self.slots.get(at) {
+            self.positions.insert(moved.hash(), at);
+        }
+        self.floodfills.remove(hash);
+        self.mark_dirty(*hash);
+    }
+
+    /// Forgets what is too old. Call it every few minutes. With few routers, and shortly after a start, nothing is too
+    /// old; in between, the lifetime falls from 27 hours to 90 minutes as the number grows.
+    pub fn expire(&mut self, now: Now) {
+        if self.slots.len() <= FEW_ROUTERS || now.mono.since(self.started) < YOUNG {
+            return;
+        }
+        let share = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let lifetime = MIN_LIFETIME + (MAX_AGE - MIN_LIFETIME) * FEW_ROUTERS as u32 / share;
+        let oldest = now.unix_ms.saturating_sub(millis(lifetime));
+        let mut expired: Vec<(u64, Hash)> =
+            self.slots.iter().filter(|i| i.published() < oldest).map(|i| (i.published(), i.hash())).collect();
+        // The oldest go first, and the last few stay.
+        expired.sort_unstable();
+        expired.truncate(self.slots.len() - FEW_ROUTERS);
+        for (_, hash) in expired {
+            self.remove(&hash);
+        }
+    }
+
+    /// What changed since the last call, for the disk.
+    pub fn take_dirty(&mut self) -> Vec<Change> {
+        let dirty = std::mem::take(&mut self.dirty);
+        dirty.into_iter().map(|hash| self.get(&hash).cloned().map_or(Change::Remove(hash), Change::Save)).collect()
+    }
+
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn check(&self, now: Now, info: &RouterInfo, source: Source) -> Result<(), Refusal> {
+        let age = match source {
+            Source::Local => MAX_LOCAL_AGE,
+            Source::Wanted | Source::Unasked => MAX_AGE,
+        };
+        match () {
+            () if info.hash() == self.own => Err(Refusal::Own),
+            () if info.net_id() != Some(self.net_id) => Err(Refusal::WrongNetwork),
+            () if info.version().is_none() => Err(Refusal::NoVersion),
+            () if info.addresses().is_empty() => Err(Refusal::NoAddress),
+            () if info.published() > now.unix_ms.saturating_add(millis(MAX_FUTURE)) => Err(Refusal::Future),
+            () if info.published().saturating_add(millis(age)) < now.unix_ms => Err(Refusal::Expired),
+            () => Ok(()),
+        }
+    }
+
+    /// Drops the oldest of a few random routers. Only what we asked for may push others out, so nobody can flush the
+    /// store by sending.
+    fn make_room(&mut self, source: Source) -> Result<(), Refusal> {
+        if source == Source::Unasked {
+            return Err(Refusal::Full);
+        }
+        let oldest = (0..8).filter_map(|_| {
+            let info = self.slots.get(self.rng.below(self.slots.len()))?;
+            Some((info.published(), info.hash()))
+        });
+        let (_, hash) = oldest.min().ok_or(Refusal::Full)?;
+        self.remove(&hash);
+        Ok(())
+    }
+
+    /// A change beyond the bound is not recorded; its file is found stale when it is loaded.
+    fn mark_dirty(&mut self, hash: Hash) {
+        if self.dirty.len() < limits::DIRTY {
+            self.dirty.insert(hash);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use ramson_wire::crypto::sign::SigningKey;
+    use ramson_wire::crypto::x25519::PublicKey;
+    use ramson_wire::data::router_info::Unsigned;
+    use ramson_wire::data::{Mapping, RouterAddress, RouterIdentity};
+
+    pub(crate) const NOW: Now = Now { mono: Instant::from_micros(5_000_000), unix_ms: 1_750_000_000_000 };
+
+    /// What a test wants of a RouterInfo.
+    #[derive(Clone)]
+    pub(crate) struct Wish {
+        pub(crate) seed: u64,
+        pub(crate) published: u64,
+        pub(crate) caps: &'static str,
+        pub(crate) net: &'static str,
+        pub(crate) version: &'static str,
+        pub(crate) addresses: usize,
+    }
+
+    pub(crate) fn wish(seed: u64) -> Wish {
+        Wish { seed, published: NOW.unix_ms - 60_000, caps: "LR", net: "2", version: "0.9.68", addresses: 1 }
+    }
+
+    pub(crate) fn info(wish: &Wish) -> Arc<RouterInfo> {
+        let seed = ramson_wire::crypto::hash::sha256(&wish.seed.to_le_bytes());
+        let key = SigningKey::from_seed(seed);
+        let options = [("caps", wish.caps), ("netId", wish.net), ("router.version", wish.version)];
+        let unsigned = Unsigned {
+            identity: RouterIdentity::new(PublicKey([2; 32]), *key.public(), &mut Rng::from_seed(seed)),
+            published: wish.published,
+            addresses: vec![RouterAddress::new(3, "NTCP2", Mapping::new()).unwrap(); wish.addresses],
+            options: Mapping::from_pairs(options.into_iter().filter(|(_, value)| !value.is_empty())).unwrap(),
+        };
+        Arc::new(unsigned.sign(&key).unwrap())
+    }
+
+    pub(crate) fn store(cap: usize) -> RouterStore {
+        RouterStore::new(Hash([9; 32]), 2, cap, Rng::from_seed([4; 32]), NOW)
+    }
+
+    /// A store with `n` floodfills.
+    pub(crate) fn floodfills(n: u64) -> RouterStore {
+        let mut store = store(limits::ROUTERS);
+        for seed in 0..n {
+            add(&mut store, &Wish { caps: "XfR", ..wish(seed) }, Source::Unasked);
+        }
+        store
+    }
+
+    /// Offers and runs all jobs.
+    pub(crate) fn add(store: &mut RouterStore, wish: &Wish, source: Source) -> Option<Refusal> {
+        give(store, info(wish), source)
+    }
+
+    pub(crate) fn give(store: &mut RouterStore, info: Arc<RouterInfo>, source: Source) -> Option<Refusal> {
+        if let Err(refusal) = store.offer(NOW, info, source) {
+            return Some(refusal);
+        }
+        let mut refused = None;
+        while let Some(event) = store.poll_event() {
+            match event {
+                Event::Job(job) => store.handle_job(NOW, job.run()),
+                Event::Refused(_, refusal) => refused = Some(refusal),
+                Event::Stored(_) => {}
+            }
+        }
+        refused
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

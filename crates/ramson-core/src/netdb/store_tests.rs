@@ -1,0 +1,166 @@
+use super::testing::*;
+use super::*;
+use ramson_wire::codec::{Decode, Encode};
+use ramson_wire::i2np::database_store::{DatabaseStore, Entry};
+
+/// Everything that the store holds.
+fn digest(store: &RouterStore) -> Hash {
+    let mut all: Vec<u8> = store.iter().flat_map(|info| info.as_bytes().to_vec()).collect();
+    store.floodfills.iter().for_each(|hash| all.extend(hash.0));
+    store.dirty.iter().for_each(|hash| all.extend(hash.0));
+    Hash::of(&all)
+}
+
+#[test]
+fn good_infos_come_in_and_newer_ones_replace_them() {
+    let mut store = store(100);
+    assert_eq!(add(&mut store, &wish(1), Source::Unasked), None);
+    let newer = Wish { published: NOW.unix_ms, caps: "XfR", ..wish(1) };
+    assert_eq!(store.floodfills(), 0);
+    assert_eq!(add(&mut store, &newer, Source::Unasked), None);
+    assert_eq!((store.len(), store.floodfills()), (1, 1));
+    assert_eq!(store.offer(NOW, info(&wish(1)), Source::Unasked), Ok(Offer::Known), "older");
+    assert_eq!(store.get(&info(&newer).hash()).unwrap().published(), NOW.unix_ms);
+    assert_eq!(store.take_dirty().len(), 1);
+    assert!(store.take_dirty().is_empty());
+}
+
+/// P-9 of the threats: a store that breaks a rule changes nothing.
+#[test]
+fn what_breaks_a_rule_changes_nothing() {
+    let mut store = floodfills(5);
+    let before = digest(&store);
+    let hours = 3_600_000;
+    for (bad, refusal) in [
+        (Wish { net: "", ..wish(50) }, Refusal::WrongNetwork),
+        (Wish { net: "3", ..wish(50) }, Refusal::WrongNetwork),
+        (Wish { net: "99", ..wish(50) }, Refusal::WrongNetwork),
+        (Wish { version: "", ..wish(50) }, Refusal::NoVersion),
+        (Wish { version: "0.9.999999999999", ..wish(50) }, Refusal::NoVersion),
+        (Wish { addresses: 0, ..wish(50) }, Refusal::NoAddress),
+        (Wish { published: NOW.unix_ms + 121_000, ..wish(50) }, Refusal::Future),
+        (Wish { published: 1 << 63, ..wish(50) }, Refusal::Future),
+        (Wish { published: 0, ..wish(50) }, Refusal::Expired),
+        (Wish { published: NOW.unix_ms - 28 * hours, ..wish(50) }, Refusal::Expired),
+    ] {
+        assert_eq!(add(&mut store, &bad, Source::Unasked), Some(refusal));
+    }
+    // Older ones of known routers, and the same date with another content.
+    for bad in [Wish { published: 5 * hours, ..wish(1) }, Wish { caps: "K", ..wish(1) }] {
+        let _ = add(&mut store, &bad, Source::Unasked);
+    }
+    // A DatabaseStore with each byte of its RouterInfo changed, and under another key.
+    let newer = info(&Wish { published: NOW.unix_ms, ..wish(1) });
+    for at in 0..newer.as_bytes().len() {
+        let mut raw = newer.as_bytes().to_vec();
+        raw[at] ^= 0x10;
+        let Ok(changed) = RouterInfo::from_bytes(&raw) else { continue };
+        assert!(give(&mut store, Arc::new(changed), Source::Unasked).is_some(), "byte {at}");
+    }
+    let mut message = DatabaseStore::new(Entry::RouterInfo(newer.clone()), None).to_bytes();
+    message[3] ^= 1;
+    assert!(DatabaseStore::from_bytes(&message).is_err());
+    assert_eq!(digest(&store), before);
+    assert_eq!(give(&mut store, newer, Source::Unasked), None, "the true one is taken");
+    assert_ne!(digest(&store), before);
+}
+
+#[test]
+fn our_own_is_refused() {
+    let own = info(&wish(1));
+    let mut store = RouterStore::new(own.hash(), 2, 10, Rng::from_seed([4; 32]), NOW);
+    assert_eq!(store.offer(NOW, own, Source::Local), Err(Refusal::Own));
+}
+
+#[test]
+fn a_full_store_makes_room_only_for_what_is_wanted() {
+    let mut store = store(20);
+    for seed in 0..20 {
+        assert_eq!(add(&mut store, &wish(seed), Source::Unasked), None);
+    }
+    for seed in 100..200 {
+        assert_eq!(add(&mut store, &wish(seed), Source::Unasked), Some(Refusal::Full));
+    }
+    assert!((0..20).all(|seed| store.get(&info(&wish(seed)).hash()).is_some()));
+    for seed in 100..110 {
+        assert_eq!(add(&mut store, &wish(seed), Source::Wanted), None);
+        assert_eq!(store.len(), 20);
+        assert!(store.get(&info(&wish(seed)).hash()).is_some());
+    }
+    let newer = Wish { published: NOW.unix_ms, ..wish(109) };
+    assert_eq!(add(&mut store, &newer, Source::Unasked), None, "known routers are renewed");
+}
+
+#[test]
+fn the_queue_of_verifications_is_bounded() {
+    let mut store = store(limits::ROUTERS);
+    for seed in 0..limits::VERIFYING as u64 {
+        assert_eq!(store.offer(NOW, info(&wish(seed)), Source::Unasked), Ok(Offer::Verifying));
+    }
+    assert_eq!(store.offer(NOW, info(&wish(99_999)), Source::Wanted), Err(Refusal::Full));
+    assert_eq!(store.offer(NOW, info(&wish(1)), Source::Wanted), Ok(Offer::Verifying), "not twice");
+    let jobs = std::iter::from_fn(|| store.poll_event()).count();
+    assert_eq!(jobs, limits::VERIFYING);
+}
+
+#[test]
+fn indexes_survive_removals_and_the_choice_is_even() {
+    let mut store = floodfills(60);
+    for seed in (0..60).step_by(2) {
+        store.remove(&info(&wish(seed)).hash());
+    }
+    assert_eq!((store.len(), store.floodfills()), (30, 30));
+    let known: Vec<_> = store.iter().cloned().collect();
+    assert!(known.iter().all(|info| store.get(&info.hash()) == Some(info)));
+    let mut rng = Rng::from_seed([8; 32]);
+    let mut counts = std::collections::BTreeMap::new();
+    (0..30_000).for_each(|_| *counts.entry(store.random(&mut rng).unwrap().hash()).or_insert(0) += 1);
+    assert_eq!(counts.len(), 30);
+    assert!(counts.values().all(|n| (850..1150).contains(n)), "{counts:?}");
+}
+
+#[test]
+fn the_closest_floodfills_are_the_closest() {
+    let mut store = floodfills(200);
+    add(&mut store, &Wish { caps: "XfR", version: "0.9.58", ..wish(900) }, Source::Unasked);
+    add(&mut store, &wish(901), Source::Unasked);
+    assert_eq!(store.floodfills(), 200, "neither too old a version nor one that is no floodfill");
+    for byte in 0..20 {
+        let key = Hash([byte * 13; 32]);
+        let mut all: Vec<Hash> = store.floodfills.iter().copied().collect();
+        all.sort_by_key(|hash| hash.distance(&key));
+        assert_eq!(store.closest_floodfills(&key, 7, &[]), all[..7]);
+        assert_eq!(store.closest_floodfills(&key, 3, &all[..2]), all[2..5]);
+    }
+    assert_eq!(store.closest_floodfills(&Hash([1; 32]), 999, &[]).len(), 200);
+    assert!(store.closest_floodfills(&Hash([1; 32]), 0, &[]).is_empty());
+}
+
+#[test]
+fn old_ones_expire_but_never_the_last_few() {
+    let mut store = floodfills(100);
+    let later = |hours: u64| NOW.later(Duration::from_hours(hours));
+    store.expire(NOW.later(Duration::from_mins(9)));
+    assert_eq!(store.len(), 100, "young");
+    store.expire(later(20));
+    assert_eq!(store.len(), 100, "few");
+    store.expire(later(30));
+    assert_eq!(store.len(), 90, "the last few stay");
+    let mut store = floodfills(400);
+    store.expire(later(3));
+    assert_eq!(store.len(), 400);
+    store.expire(later(9));
+    assert_eq!(store.len(), 90, "many live shorter");
+    let mut changes = store.take_dirty();
+    changes.retain(|change| matches!(change, Change::Remove(_)));
+    assert_eq!(changes.len(), 310);
+}
+
+#[test]
+fn our_disk_may_be_old() {
+    let mut store = store(10);
+    let days = 86_400_000;
+    let old = Wish { published: NOW.unix_ms - 100 * days, ..wish(1) };
+    assert_eq!(add(&mut store, &old, Source::Wanted), Some(Refusal::Expired));
+    assert_eq!(add(&mut store, &old, Source::Local), None);
+}
