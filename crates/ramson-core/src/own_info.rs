@@ -95,7 +95,11 @@ mod tests {
         let keys = RouterKeys::generate(&mut Rng::from_seed([1; 32]));
         let info = own(&["1.2.3.4:9000", "[2a00::1]:9001"]).sign(&keys, 5).unwrap();
         assert_eq!(info.options().get("caps"), Some("PR"));
-        let dial: Vec<_> = info.ntcp2_addresses().iter().filter_map(ramson_wire::data::router_address::Ntcp2Address::endpoint).collect();
+        let dial: Vec<_> = info
+            .ntcp2_addresses()
+            .iter()
+            .filter_map(ramson_wire::data::router_address::Ntcp2Address::endpoint)
+            .collect();
         assert_eq!(dial[0], ("1.2.3.4:9000".parse().unwrap(), keys.ntcp2_iv));
         assert_eq!(dial[1].0, "[2a00::1]:9001".parse().unwrap());
         let hidden = own(&[]).sign(&keys, 5).unwrap();

@@ -1,4 +1,450 @@
-//! Local destinations.
+//! Local destinations: keys, sessions, the own LeaseSet, and what is sent and received.
+//!
+//! [`Destination`] is one of them. It shares nothing with another one: each has its own sessions, tags, remote
+//! LeaseSets and randomness.
 
+mod lease;
 pub mod ratchet;
+mod remote;
 pub mod session;
+#[cfg(test)]
+mod tests;
+
+pub use lease::{SignDone, SignJob, VerifyDone, VerifyJob};
+
+use crate::limits::dest as limits;
+use crate::rng::Rng;
+use crate::time::{Duration, Instant, Now};
+use crate::timer::Timers;
+use lease::{OwnLeaseSet, bundled_lease_set};
+use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
+use ramson_wire::data::{Hash, Lease2, LeaseSet2, PrivateKeys};
+use ramson_wire::datagram::ClientPayload;
+use ramson_wire::garlic::block::{Clove, Delivery};
+use ramson_wire::i2np::{Kind, Message};
+use ratchet::{SessionDone, SessionJob};
+use remote::RemoteLeaseSets;
+use session::{Sender, SessionError, SessionEvent, Sessions};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How long a message waits for its receiver's LeaseSet, or for the own one.
+const LEASE_SET_WAIT: Duration = Duration::from_secs(30);
+/// How long a message is good for.
+const MESSAGE_LIFETIME_MS: u64 = 60_000;
+/// LeaseSets in sessions that are dated further ahead than this (seconds) are dropped.
+const LEASE_SET_AHEAD: u32 = 120;
+
+/// What a destination does with its own LeaseSet and with payloads.
+#[derive(Clone, Copy, Debug)]
+pub struct DestinationConfig {
+    /// Others may look the destination up; else only those it writes to can answer.
+    pub publish: bool,
+    /// Payloads are packed when it pays.
+    pub compress: bool,
+}
+
+impl Default for DestinationConfig {
+    fn default() -> Self {
+        Self { publish: true, compress: true }
+    }
+}
+
+/// What a destination has to say.
+#[derive(Debug)]
+pub enum DestinationEvent {
+    /// Run it and hand the result to [`Destination::handle_job`].
+    Job(DestinationJob),
+    /// The own LeaseSet is signed and new; publish it if the configuration says so.
+    LeaseSetChanged(LeaseSet2),
+    /// Look up this LeaseSet; [`Destination::handle_lease_set`] or [`Destination::handle_lookup_failed`] answers.
+    NeedLeaseSet(Hash),
+    /// Send this Garlic body through an outbound tunnel of this destination to the lease's gateway and tunnel.
+    /// Bodies of the same path should take the same outbound tunnel while it lives.
+    Garlic { to: Hash, lease: Lease2, path: u64, body: Vec<u8> },
+    /// A payload for the client. `from` is the destination whose LeaseSet came in the session; what is in the
+    /// payload may prove more.
+    Received { from: Option<Hash>, payload: ClientPayload },
+    /// The message with this token was not sent.
+    Failed { to: Hash, token: u64, reason: SendError },
+    /// A reply under a one-time key (a look-up's answer), or a DeliveryStatus. Nothing else than this destination's
+    /// own business may follow from it.
+    Control { from: Sender, message: Message },
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    #[error("the destination's LeaseSet was not found")]
+    LeaseSetNotFound,
+    #[error("the destination has no encryption key of a supported type")]
+    UnsupportedEncryption,
+    #[error("too many messages wait")]
+    QueueFull,
+    #[error("the message is too large")]
+    TooLarge,
+    #[error("no session or lease in time")]
+    Unreachable,
+}
+
+/// Public-key work of a destination.
+#[derive(Debug)]
+pub enum DestinationJob {
+    Session(SessionJob),
+    Sign(SignJob),
+    Verify(VerifyJob),
+}
+
+/// The result of a [`DestinationJob`].
+#[derive(Debug)]
+pub enum DestinationDone {
+    Session(SessionDone),
+    Sign(SignDone),
+    Verify(VerifyDone),
+}
+
+impl DestinationJob {
+    pub fn run(self, rng: &mut Rng) -> DestinationDone {
+        match self {
+            Self::Session(job) => DestinationDone::Session(job.run(rng)),
+            Self::Sign(job) => DestinationDone::Sign(job.run()),
+            Self::Verify(job) => DestinationDone::Verify(job.run()),
+        }
+    }
+}
+
+/// A local destination; see the module.
+pub struct Destination {
+    hash: Hash,
+    config: DestinationConfig,
+    rng: Rng,
+    own: OwnLeaseSet,
+    sessions: Sessions,
+    remotes: RemoteLeaseSets,
+    /// Messages that wait for a LeaseSet.
+    waiting: BTreeMap<Hash, Waiting>,
+    /// Cloves that wait until the LeaseSet in front of them is verified, by the session's key.
+    held: BTreeMap<PublicKey, Vec<Clove>>,
+    next_token: u64,
+    timers: Timers<Timer>,
+    events: VecDeque<DestinationEvent>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Messages waited long enough.
+    Waiting(Hash),
+    /// The own LeaseSet may be signed again.
+    Sign,
+}
+
+#[derive(Default)]
+struct Waiting {
+    messages: VecDeque<(u64, Vec<u8>)>,
+    /// The LeaseSet was asked for.
+    asked: bool,
+}
+
+impl Destination {
+    /// A destination of these keys; `encryption` is the static key that its LeaseSet publishes.
+    pub fn new(keys: PrivateKeys, encryption: SecretKey, config: DestinationConfig, mut rng: Rng) -> Self {
+        let hash = keys.destination().hash();
+        let own = OwnLeaseSet::new(keys, encryption.public_key(), config.publish);
+        let sessions = Sessions::new(encryption, rng.child("sessions"));
+        Self {
+            hash,
+            config,
+            rng,
+            own,
+            sessions,
+            remotes: RemoteLeaseSets::default(),
+            waiting: BTreeMap::new(),
+            held: BTreeMap::new(),
+            next_token: 0,
+            timers: Timers::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The destination's hash.
+    pub const fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The own LeaseSet, once it is signed.
+    pub const fn lease_set(&self) -> Option<&LeaseSet2> {
+        self.own.current()
+    }
+
+    /// Sends a payload. The token names it in [`DestinationEvent::Failed`].
+    pub fn send(&mut self, now: Now, to: Hash, payload: ClientPayload) -> u64 {
+        self.next_token += 1;
+        let token = self.next_token;
+        if to == self.hash {
+            self.events.push_back(DestinationEvent::Received { from: Some(to), payload });
+            return token;
+        }
+        let body = payload.to_data_message(self.config.compress);
+        if body.len() > limits::CLIENT_PAYLOAD {
+            self.fail(to, token, SendError::TooLarge);
+            return token;
+        }
+        match self.remotes.key(now, &to) {
+            Some(key) if self.own.current().is_some() => {
+                if self.remotes.is_ageing(now, &to) {
+                    self.ask(now, to);
+                }
+                self.seal(now, to, key, token, body);
+            }
+            known => self.wait(now, to, token, body, known.is_none()),
+        }
+        self.drain(now);
+        token
+    }
+
+    /// The inbound tunnels of the own pool changed.
+    pub fn handle_leases(&mut self, now: Now, leases: Vec<Lease2>) {
+        self.own.set_leases(now, leases);
+        self.sign(now);
+    }
+
+    /// A LeaseSet that was looked up, already verified.
+    pub fn handle_lease_set(&mut self, now: Now, set: LeaseSet2) {
+        let hash = set.key();
+        match self.remotes.insert(now, set) {
+            Ok(()) => {
+                if let Some(waiting) = self.waiting.get_mut(&hash) {
+                    waiting.asked = false;
+                }
+                self.release(now, hash);
+            }
+            Err(()) => self.fail_waiting(hash, SendError::UnsupportedEncryption),
+        }
+        self.drain(now);
+    }
+
+    /// The LeaseSet that was asked for cannot be had.
+    pub fn handle_lookup_failed(&mut self, now: Now, hash: Hash) {
+        if self.remotes.key(now, &hash).is_none() {
+            self.fail_waiting(hash, SendError::LeaseSetNotFound);
+        } else if let Some(waiting) = self.waiting.get_mut(&hash) {
+            waiting.asked = false;
+            self.release(now, hash);
+        }
+        self.drain(now);
+    }
+
+    /// A Garlic body that came down an own inbound tunnel.
+    pub fn handle_garlic(&mut self, now: Now, body: &[u8]) -> Result<(), SessionError> {
+        let result = self.sessions.handle_garlic(now, body);
+        self.drain(now);
+        result
+    }
+
+    /// What was sent to this destination does not seem to arrive: another lease and path are taken.
+    pub fn handle_path_failed(&mut self, to: &Hash) {
+        self.remotes.path_failed(to);
+    }
+
+    /// Expects an answer under a one-time key, for look-ups through this destination's tunnels.
+    pub fn expect_one_time(&mut self, now: Now, tag: [u8; 8], key: [u8; 32], lifetime: Duration) {
+        self.sessions.expect_one_time(now, tag, key, lifetime);
+    }
+
+    /// The result of a job.
+    pub fn handle_job(&mut self, now: Now, done: DestinationDone) -> Result<(), SessionError> {
+        let result = match done {
+            DestinationDone::Session(done) => self.sessions.handle_job(now, done),
+            DestinationDone::Sign(done) => {
+                let signed = self.own.handle_signed(done);
+                let result = signed.map(|(set, store)| {
+                    self.sessions.set_lease_set(store);
+                    self.events.push_back(DestinationEvent::LeaseSetChanged(set));
+                });
+                let ready: Vec<Hash> = self.waiting.keys().copied().collect();
+                ready.into_iter().for_each(|hash| self.release(now, hash));
+                self.sign(now);
+                result.map_err(SessionError::Malformed)
+            }
+            DestinationDone::Verify(done) => {
+                self.handle_verified(now, done);
+                Ok(())
+            }
+        };
+        self.drain(now);
+        result
+    }
+
+    /// What happened; call it after every other call until it gives nothing.
+    pub fn poll_event(&mut self) -> Option<DestinationEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`Destination::handle_timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        [self.timers.next(), self.sessions.next_timeout()].into_iter().flatten().min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            match timer {
+                Timer::Waiting(hash) => self.fail_waiting(hash, SendError::LeaseSetNotFound),
+                Timer::Sign => self.sign(now),
+            }
+        }
+        self.sessions.handle_timeout(now);
+        self.drain(now);
+    }
+
+    fn sign(&mut self, now: Now) {
+        match self.own.next_job(now) {
+            Ok(job) => self.events.push_back(DestinationEvent::Job(DestinationJob::Sign(job))),
+            Err(Some(at)) => self.timers.set(Timer::Sign, at),
+            Err(None) => {}
+        }
+    }
+
+    fn seal(&mut self, now: Now, to: Hash, key: PublicKey, token: u64, body: Vec<u8>) {
+        let expiration = now.unix_ms.saturating_add(MESSAGE_LIFETIME_MS);
+        let message = Message { kind: Kind::DATA, id: self.rng.nonzero_u32(), expiration, body };
+        let clove = Clove { delivery: Delivery::Destination(to), message };
+        self.sessions.send(now, to, key, &[clove], token);
+    }
+
+    /// Keeps a message until both LeaseSets are there.
+    fn wait(&mut self, now: Now, to: Hash, token: u64, body: Vec<u8>, unknown: bool) {
+        if !self.waiting.contains_key(&to) && self.waiting.len() >= limits::LOOKUPS {
+            return self.fail(to, token, SendError::QueueFull);
+        }
+        let waiting = self.waiting.entry(to).or_default();
+        if waiting.messages.len() >= limits::WAITING_FOR_LEASE_SET {
+            return self.fail(to, token, SendError::QueueFull);
+        }
+        waiting.messages.push_back((token, body));
+        self.timers.set_sooner(Timer::Waiting(to), now.mono + LEASE_SET_WAIT);
+        if unknown {
+            self.ask(now, to);
+        }
+    }
+
+    /// Asks for a LeaseSet unless it was asked for.
+    fn ask(&mut self, now: Now, hash: Hash) {
+        if !self.waiting.contains_key(&hash) && self.waiting.len() >= limits::LOOKUPS {
+            return;
+        }
+        let waiting = self.waiting.entry(hash).or_default();
+        if !std::mem::replace(&mut waiting.asked, true) {
+            self.timers.set_sooner(Timer::Waiting(hash), now.mono + LEASE_SET_WAIT);
+            self.events.push_back(DestinationEvent::NeedLeaseSet(hash));
+        }
+    }
+
+    /// Sends what waited, if all is there now.
+    fn release(&mut self, now: Now, hash: Hash) {
+        if self.own.current().is_none() {
+            return;
+        }
+        let Some(key) = self.remotes.key(now, &hash) else { return };
+        let Some(waiting) = self.waiting.remove(&hash) else { return };
+        self.timers.cancel(&Timer::Waiting(hash));
+        for (token, body) in waiting.messages {
+            self.seal(now, hash, key, token, body);
+        }
+    }
+
+    fn fail_waiting(&mut self, hash: Hash, reason: SendError) {
+        self.timers.cancel(&Timer::Waiting(hash));
+        for (token, _) in self.waiting.remove(&hash).unwrap_or_default().messages {
+            self.fail(hash, token, reason);
+        }
+    }
+
+    fn fail(&mut self, to: Hash, token: u64, reason: SendError) {
+        self.events.push_back(DestinationEvent::Failed { to, token, reason });
+    }
+
+    /// Takes what the sessions have to say.
+    fn drain(&mut self, now: Now) {
+        while let Some(event) = self.sessions.poll_event() {
+            match event {
+                SessionEvent::Job(job) => {
+                    self.events.push_back(DestinationEvent::Job(DestinationJob::Session(job)));
+                }
+                SessionEvent::Sealed { to, token, body } => match self.remotes.lease(now, &to, &mut self.rng) {
+                    Some((lease, path)) => {
+                        self.events.push_back(DestinationEvent::Garlic { to, lease, path, body });
+                    }
+                    None => {
+                        if let Some(token) = token {
+                            self.fail(to, token, SendError::Unreachable);
+                        }
+                    }
+                },
+                SessionEvent::Dropped { to, token } => self.fail(to, token, SendError::Unreachable),
+                SessionEvent::Clove { from, clove } => self.handle_clove(now, from, clove),
+            }
+        }
+    }
+
+    /// A clove for this destination is handled; one for anybody else is dropped, whoever sent it.
+    fn handle_clove(&mut self, now: Now, from: Sender, clove: Clove) {
+        match clove.delivery {
+            Delivery::Local => {}
+            Delivery::Destination(to) if to == self.hash => {}
+            Delivery::Destination(_) | Delivery::Router(_) | Delivery::Tunnel { .. } => return,
+        }
+        if let Sender::Static(key) = from
+            && let Some(held) = self.held.get_mut(&key)
+        {
+            if held.len() < limits::QUEUED_PER_REMOTE {
+                held.push(clove);
+            }
+            return;
+        }
+        let message = clove.message;
+        match (from, message.kind) {
+            (Sender::OneTime(_), _) | (_, Kind::DELIVERY_STATUS) => {
+                self.events.push_back(DestinationEvent::Control { from, message });
+            }
+            (Sender::Static(key), Kind::DATABASE_STORE) => self.handle_bundled(now, key, &message.body),
+            (_, Kind::DATA) => {
+                let Ok(payload) = ClientPayload::from_data_message(&message.body) else { return };
+                let from = match from {
+                    Sender::Static(key) => self.sessions.hash_of(&key),
+                    _ => None,
+                };
+                self.events.push_back(DestinationEvent::Received { from, payload });
+            }
+            _ => {}
+        }
+    }
+
+    /// A LeaseSet in a session: it must publish the session's static key, and be newer than what is known.
+    fn handle_bundled(&mut self, now: Now, key: PublicKey, store: &[u8]) {
+        let Ok(set) = bundled_lease_set(store) else { return };
+        let known = self.remotes.published(&set.key()).is_some_and(|known| known >= set.times().published);
+        let identified = self.sessions.hash_of(&key) == Some(set.key());
+        let ahead = set.times().published > now.unix_secs().saturating_add(LEASE_SET_AHEAD);
+        if set.x25519_key() != Some(key) || ahead || (known && identified) || self.held.len() >= limits::LEASE_SET_JOBS
+        {
+            return;
+        }
+        self.held.insert(key, Vec::new());
+        let job = VerifyJob { session_key: key, set };
+        self.events.push_back(DestinationEvent::Job(DestinationJob::Verify(job)));
+    }
+
+    fn handle_verified(&mut self, now: Now, done: VerifyDone) {
+        let held = self.held.remove(&done.session_key).unwrap_or_default();
+        if let Some(set) = done.set {
+            let hash = set.key();
+            self.sessions.learn_hash(&done.session_key, hash);
+            if self.remotes.insert(now, set).is_ok() {
+                self.release(now, hash);
+            }
+        }
+        for clove in held {
+            self.handle_clove(now, Sender::Static(done.session_key), clove);
+        }
+    }
+}

@@ -147,7 +147,8 @@ fn distinct(terms: &Terms<'_>, hops: &[&Arc<RouterInfo>]) -> bool {
     }
     let (mut subnets, mut families) = (BTreeSet::new(), BTreeSet::new());
     for info in hops {
-        let own: BTreeSet<Subnet> = info.addresses().iter().filter_map(ramson_wire::data::RouterAddress::host).map(subnet).collect();
+        let own: BTreeSet<Subnet> =
+            info.addresses().iter().filter_map(ramson_wire::data::RouterAddress::host).map(subnet).collect();
         if own.into_iter().any(|s| !subnets.insert(s)) {
             return false;
         }

@@ -101,7 +101,7 @@ impl Sessions {
         self.add_set(id, reply_tags, true);
         let free = self.current_state(&key).is_none_or(|state| matches!(state, State::Initiating { reading: false }));
         if free && let Some(remote) = self.remotes.get_mut(&key) {
-            remote.hash = Some(to);
+            remote.hash.get_or_insert(to);
             remote.current = Some(id);
         }
         self.emit_sealed(to, Some(token), &created.encrypted);

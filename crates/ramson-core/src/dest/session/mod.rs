@@ -215,7 +215,7 @@ impl Sessions {
         }
         let deadline = now.mono + limits::QUEUED_FOR;
         let remote = self.remote(now, key);
-        remote.hash = Some(to);
+        remote.hash.get_or_insert(to);
         if remote.queue.len() >= limits::QUEUED_PER_REMOTE {
             self.events.push_back(SessionEvent::Dropped { to, token });
             return;

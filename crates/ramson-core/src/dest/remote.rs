@@ -1,0 +1,105 @@
+//! Remote LeaseSets that a destination knows, and the lease that it uses of each.
+
+use crate::limits::dest::REMOTE_LEASE_SETS;
+use crate::rng::Rng;
+use crate::time::{Instant, Now};
+use ramson_wire::crypto::x25519::PublicKey;
+use ramson_wire::data::{Hash, Lease2, LeaseSet2};
+use std::collections::BTreeMap;
+
+/// Leases that end sooner (seconds) are not used: a message needs time to arrive.
+const LEASE_MARGIN: u32 = 10;
+/// When no lease lives longer (seconds), the LeaseSet is looked up anew while the old one is in use.
+const REFRESH_MARGIN: u32 = 45;
+
+pub(super) struct RemoteLeaseSet {
+    pub(super) key: PublicKey,
+    set: LeaseSet2,
+    /// The lease in use and the number of its path, which is another one after each change.
+    sticky: Option<Lease2>,
+    path: u64,
+    failed: Vec<(Hash, u32)>,
+    used: Instant,
+}
+
+#[derive(Default)]
+pub(super) struct RemoteLeaseSets {
+    sets: BTreeMap<Hash, RemoteLeaseSet>,
+    next_path: u64,
+}
+
+impl RemoteLeaseSets {
+    /// Takes a verified LeaseSet unless a newer one is known. Fails when it has no X25519 key.
+    pub(super) fn insert(&mut self, now: Now, set: LeaseSet2) -> Result<(), ()> {
+        let (hash, key) = (set.key(), set.x25519_key().ok_or(())?);
+        if let Some(known) = self.sets.get_mut(&hash) {
+            if known.set.times().published < set.times().published {
+                (known.set, known.key) = (set, key);
+                known.failed.clear();
+            }
+            return Ok(());
+        }
+        if self.sets.len() >= REMOTE_LEASE_SETS {
+            let oldest = self.sets.iter().min_by_key(|(_, set)| set.used).map(|(hash, _)| *hash);
+            oldest.and_then(|hash| self.sets.remove(&hash));
+        }
+        let fresh = RemoteLeaseSet { key, set, sticky: None, path: 0, failed: vec![], used: now.mono };
+        self.sets.insert(hash, fresh);
+        Ok(())
+    }
+
+    /// The published time of the LeaseSet that is known.
+    pub(super) fn published(&self, hash: &Hash) -> Option<u32> {
+        Some(self.sets.get(hash)?.set.times().published)
+    }
+
+    /// The static key of a destination with a usable lease.
+    pub(super) fn key(&self, now: Now, hash: &Hash) -> Option<PublicKey> {
+        let known = self.sets.get(hash)?;
+        known.set.leases().iter().any(|lease| usable(now, lease, LEASE_MARGIN)).then_some(known.key)
+    }
+
+    /// Whether the leases end soon.
+    pub(super) fn is_ageing(&self, now: Now, hash: &Hash) -> bool {
+        self.sets
+            .get(hash)
+            .is_some_and(|known| !known.set.leases().iter().any(|lease| usable(now, lease, REFRESH_MARGIN)))
+    }
+
+    /// The lease in use, or another one drawn at random; with the number of its path.
+    pub(super) fn lease(&mut self, now: Now, hash: &Hash, rng: &mut Rng) -> Option<(Lease2, u64)> {
+        let known = self.sets.get_mut(hash)?;
+        known.used = now.mono;
+        let leases = known.set.leases();
+        if let Some(lease) = known.sticky
+            && usable(now, &lease, LEASE_MARGIN)
+            && leases.iter().any(|other| (other.gateway, other.tunnel_id) == (lease.gateway, lease.tunnel_id))
+        {
+            return Some((lease, known.path));
+        }
+        let live: Vec<Lease2> = leases.iter().copied().filter(|lease| usable(now, lease, LEASE_MARGIN)).collect();
+        let good: Vec<Lease2> =
+            live.iter().copied().filter(|lease| !known.failed.contains(&(lease.gateway, lease.tunnel_id))).collect();
+        if good.is_empty() {
+            known.failed.clear(); // all failed once: every one gets another try
+        }
+        let lease = *rng.pick(if good.is_empty() { &live } else { &good })?;
+        self.next_path += 1;
+        known.path = self.next_path;
+        known.sticky = Some(lease);
+        Some((lease, known.path))
+    }
+
+    /// The path in use does not deliver: the next lease is another one, if there is one.
+    pub(super) fn path_failed(&mut self, hash: &Hash) {
+        if let Some(known) = self.sets.get_mut(hash)
+            && let Some(lease) = known.sticky.take()
+        {
+            known.failed.push((lease.gateway, lease.tunnel_id));
+        }
+    }
+}
+
+fn usable(now: Now, lease: &Lease2, margin: u32) -> bool {
+    lease.end > now.unix_secs().saturating_add(margin)
+}
