@@ -323,3 +323,30 @@ fn t84_a_session_of_one_destination_means_nothing_to_another() {
     }
     assert_eq!(pair.sides.iter().map(|side| side.got.len()).sum::<usize>(), got, "replays give nothing");
 }
+
+#[test]
+fn the_same_seeds_give_the_same_bytes() {
+    let run = || {
+        let mut pair = Pair::new();
+        (pair.loss, pair.reorder) = (20, true);
+        for n in 0..50 {
+            pair.send(n % 2, &format!("message {n}"));
+            pair.drive();
+            pair.wait(Duration::from_secs(3));
+        }
+        pair.delivered
+    };
+    assert_eq!(run(), run());
+}
+
+proptest::proptest! {
+    #[test]
+    fn random_bodies_do_not_panic(body in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+        let mut pair = Pair::new();
+        for body in [body.clone(), ramson_wire::garlic::frame(&body)] {
+            let _ = pair.sides[0].destination.handle_garlic(pair.now, &body);
+            pair.drive();
+        }
+        proptest::prop_assert!(pair.sides[0].got.is_empty());
+    }
+}

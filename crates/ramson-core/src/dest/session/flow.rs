@@ -432,11 +432,21 @@ impl Sessions {
         self.timers.set_sooner(Timer::Control(id), now.mono + CONTROL_DELAY);
     }
 
-    /// The other side's key was of no use; its next block may be better.
+    /// The other side's key was of no use; its next block may be better. The own key and its id stay.
     pub(super) fn ratchet_failed(&mut self, id: SessionId) {
         let Some(ratchet) = self.ratchet_mut(id) else { return };
         ratchet.deriving_receive = false;
-        ratchet.forward = Forward::Idle;
+        let step = Step::to(ratchet.send.id().saturating_add(1));
+        ratchet.forward = match (&ratchet.forward, &ratchet.send_own) {
+            (Forward::Deriving, Some((_, public))) => Forward::Asking(NextKey {
+                reverse: false,
+                request_reverse: step.receiver_new,
+                id: step.sender_id,
+                key: step.sender_new.then_some(*public),
+            }),
+            (Forward::Asking(block), _) => Forward::Asking(*block),
+            _ => Forward::Idle,
+        };
     }
 
     pub(super) fn ratchet_mut(&mut self, id: SessionId) -> Option<&mut Ratcheting> {

@@ -406,6 +406,30 @@ fn t86_next_keys_out_of_turn_change_nothing() {
 }
 
 #[test]
+fn t86_keys_of_low_order_stop_no_ratchet() {
+    let mut pair = Pair::new();
+    pair.establish();
+    pair.a.sessions.ratchet_after = 0;
+    pair.send(true);
+    pair.drive();
+    let id = pair.a.sessions.remotes[&pair.b.key].current.unwrap();
+    let asking = |pair: &mut Pair| match &pair.a.sessions.ratchet_mut(id).unwrap().forward {
+        Forward::Asking(block) => Some(*block),
+        _ => None,
+    };
+    let block = asking(&mut pair).unwrap();
+    let low = NextKey { reverse: true, request_reverse: false, id: 0, key: Some(PublicKey([0; 32])) };
+    pair.a.sessions.handle_blocks(pair.now, id, (0, 0, 0), vec![Block::NextKey(low)]);
+    assert_eq!(asking(&mut pair), None, "the job is out");
+    pair.drive();
+    assert_eq!(asking(&mut pair), Some(block), "the same key is offered again");
+    pair.send(true);
+    pair.drive();
+    pair.wait(Duration::from_secs(3));
+    assert_eq!(pair.a.sessions.ratchet_mut(id).unwrap().send.id(), 1);
+}
+
+#[test]
 fn t87_ack_requests_get_one_ack_per_message() {
     let mut pair = Pair::new();
     pair.establish();
