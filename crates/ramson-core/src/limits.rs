@@ -67,7 +67,63 @@ pub mod peers {
 }
 
 /// Own and foreign tunnels.
-pub mod tunnel {}
+pub mod tunnel {
+    use crate::time::Duration;
+
+    /// Foreign tunnels through us; requests beyond are declined.
+    pub const TRANSIT: usize = 5_000;
+    /// Foreign tunnels that came by one previous hop; requests beyond are declined.
+    pub const TRANSIT_PER_PEER: usize = TRANSIT / 4;
+    /// Life of every tunnel.
+    pub const LIFETIME: Duration = Duration::from_secs(600);
+    /// A hop and an inbound endpoint keep a tunnel this much longer, for messages on their way.
+    pub const GRACE: Duration = Duration::from_secs(60);
+    /// Build requests that are being opened; one beyond is dropped.
+    pub const REQUEST_JOBS: usize = 64;
+    /// Build requests per second of one previous hop, and how many may come at once; one beyond is dropped unopened.
+    pub const REQUESTS_PER_PEER: (u32, u32) = (10, 100);
+    /// The same for all previous hops together.
+    pub const REQUESTS: (u32, u32) = (200, 600);
+    /// Previous hops whose requests are counted; those that no longer matter make room.
+    pub const REQUEST_PEERS: usize = 4_096;
+    /// Ephemeral keys of requests in one generation of the replay filter; a full one begins the next early.
+    pub const REPLAY_KEYS: usize = 100_000;
+    /// Age of a generation; longer than a request may be old.
+    pub const REPLAY_GENERATION: Duration = Duration::from_secs(900);
+    /// A request older, or more in the future, is dropped.
+    pub const REQUEST_MAX_AGE: Duration = Duration::from_secs(8 * 60);
+    pub const REQUEST_MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
+    /// IVs in one of the two generations of a tunnel's duplicate filter.
+    pub const SEEN_IVS: usize = 16_384;
+    /// Messages and bytes under reassembly at one endpoint; the oldest makes room.
+    pub const PARTIAL_MESSAGES: usize = 64;
+    pub const PARTIAL_BYTES: usize = 192 << 10;
+    /// Bytes under reassembly at all foreign endpoints; an endpoint that grows beyond is emptied.
+    pub const PARTIAL_BYTES_TRANSIT: usize = 32 << 20;
+    /// A message that is not complete after this is dropped.
+    pub const PARTIAL_AGE: Duration = Duration::from_secs(10);
+    /// New routers per second to which a foreign endpoint delivers, and how many at once (threats T81).
+    pub const TARGETS: (u32, u32) = (2, 200);
+    /// Builds that the router starts in any ten seconds.
+    pub const BUILDS: usize = 12;
+    pub const BUILDS_WINDOW: Duration = Duration::from_secs(10);
+    /// Builds in flight beyond the wanted quantity, per pool and direction.
+    pub const SPARE_BUILDS: usize = 2;
+    /// After this a build no longer counts as in flight and another may start.
+    pub const BUILD_PATIENCE: Duration = Duration::from_secs(13);
+    /// After this a build has failed; until then a late reply still makes a tunnel.
+    pub const BUILD_TIMEOUT: Duration = Duration::from_secs(30);
+    /// Pools; creating one beyond fails.
+    pub const POOLS: usize = 512;
+    /// Hops of one tunnel: a build message has eight records, and one of an inbound build is a fake.
+    pub const HOPS: usize = 7;
+    /// Tunnels of one pool and direction.
+    pub const QUANTITY: usize = 16;
+    /// A tunnel test that did not come back after this has failed.
+    pub const TEST_TIMEOUT: Duration = Duration::from_secs(15);
+    /// Failures in a row after which a tunnel is given up.
+    pub const TEST_FAILURES: u8 = 3;
+}
 
 /// Local destinations: sessions, LeaseSets, queues.
 pub mod dest {

@@ -1,1 +1,135 @@
-//! Filled in by the module's owner.
+//! Tunnels: our own, in pools, and those of others that we serve.
+//!
+//! [`Tunnels`] is the plane that the router drives. Messages of links and of opened garlic come in by
+//! `handle_message`, own messages leave by `send`, jobs come back by `handle_job`, and hops that were asked for by
+//! `handle_hops`; then `poll_event` until it is empty, which also ends the turn: what waits to share a tunnel message
+//! goes out. `next_timeout` says when `handle_timeout` is due.
+//!
+//! A build of a pool takes its reply through an inbound tunnel of the same pool, or goes out through an outbound one
+//! of it; the exploratory pool stands in as long as there is none. Only the exploratory pool itself may begin without
+//! any: its first builds go directly to their first hop, and their replies come directly to us.
+
+pub mod build;
+mod endpoint;
+mod filter;
+pub mod gateway;
+mod own;
+mod plane;
+mod pool;
+mod tester;
+#[cfg(test)]
+mod tests;
+mod transit;
+
+pub use build::{BuildId, CreateJob, Created, Direction, Hop};
+pub use gateway::MAX_MESSAGE;
+pub use plane::{Inbound, Outbound, Stats, TunnelConfig, Tunnels};
+pub use pool::{PoolConfig, PoolError, PoolId, Wanted};
+pub use ramson_wire::tunnel::TunnelId;
+pub use ramson_wire::tunnel::delivery::Target;
+pub use transit::{RequestDone, RequestJob, StaticKey, TransitError, TransitRules, TransitStats};
+
+use crate::rng::Rng;
+use ramson_wire::data::Hash;
+use ramson_wire::i2np::Message;
+
+/// What the tunnels tell the router.
+#[derive(Debug)]
+pub enum Event {
+    /// Hand to the links; dial when there is no session, after a look-up when the router is unknown.
+    Send {
+        to: Hash,
+        message: Message,
+    },
+    /// Answer by `handle_job`.
+    Job(TunnelJob),
+    /// Came out of an own inbound tunnel.
+    Inbound {
+        pool: PoolId,
+        tunnel: TunnelId,
+        message: Message,
+    },
+    /// The end of another's tunnel delivered a message to us as a router; `from` is the hop before. To be treated as
+    /// anything that comes by a tunnel: from nobody known (threats T82).
+    Local {
+        from: Hash,
+        message: Message,
+    },
+    /// A build waits for its hops; answer by `handle_hops`.
+    NeedHops {
+        pool: PoolId,
+        direction: Direction,
+        build: BuildId,
+        /// How many, no less.
+        length: usize,
+        /// Outbound: whom the last hop must reach, ourselves included. Inbound: who must reach the first hop.
+        other_end: Hash,
+        /// The key by which the pool orders its hops.
+        order_key: [u8; 16],
+    },
+    /// The inbound tunnels changed, and so do leases made of them.
+    PoolChanged {
+        pool: PoolId,
+    },
+    TunnelReady {
+        pool: PoolId,
+        direction: Direction,
+        tunnel: TunnelId,
+    },
+    /// The tunnel is over, or failed its tests.
+    TunnelLost {
+        pool: PoolId,
+        direction: Direction,
+        tunnel: TunnelId,
+    },
+    /// How the hops of a build answered, for their profiles.
+    Outcome {
+        hops: Vec<(Hash, Answer)>,
+    },
+}
+
+/// A hop's answer to a build request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Agreed,
+    Declined,
+    /// The build did not come back; which hop it was is not known.
+    Unanswered,
+}
+
+/// Public-key work of the tunnels.
+#[derive(Debug)]
+pub enum TunnelJob {
+    /// A build of our own.
+    Create(Box<CreateJob>),
+    /// A request of another router.
+    Request(Box<RequestJob>),
+}
+
+/// The result of a [`TunnelJob`].
+#[derive(Debug)]
+pub enum TunnelDone {
+    Create(Box<Created>),
+    Request(Box<RequestDone>),
+}
+
+impl TunnelJob {
+    pub fn run(self, rng: &mut Rng) -> TunnelDone {
+        match self {
+            Self::Create(job) => TunnelDone::Create(Box::new(job.run(rng))),
+            Self::Request(job) => TunnelDone::Request(Box::new(job.run(rng))),
+        }
+    }
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The pool has no outbound tunnel, or not the one that was asked for.
+    #[error("no such outbound tunnel")]
+    NoTunnel,
+    /// The message is larger than a tunnel carries.
+    #[error(transparent)]
+    TooLarge(#[from] gateway::TooLarge),
+}

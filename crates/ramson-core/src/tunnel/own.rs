@@ -1,0 +1,179 @@
+//! An own tunnel that stands: its layers, its gateway or endpoint, and its health.
+
+use super::PoolId;
+use super::build::Direction;
+use super::endpoint::{Delivered, Endpoint};
+use super::filter::Seen;
+use super::gateway::{Gateway, TooLarge};
+use super::transit::for_gateway;
+use crate::limits::tunnel as limits;
+use crate::rng::Rng;
+use crate::time::{Duration, Instant, Now};
+use ramson_wire::crypto::aes::TunnelLayer;
+use ramson_wire::data::Hash;
+use ramson_wire::i2np::{Kind, Message, tunnel_data};
+use ramson_wire::tunnel::TunnelId;
+use ramson_wire::tunnel::delivery::Target;
+
+const EXPIRY_MS: u64 = 10_000;
+/// A tunnel is replaced this long before its end, drawn for each.
+const REPLACE: (Duration, Duration) = (Duration::from_secs(90), Duration::from_secs(120));
+/// The pause between two tests of a tunnel, drawn each time.
+const TEST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(60));
+/// After a failure it is tested again sooner.
+const RETEST: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(8));
+
+/// An own tunnel.
+pub(super) struct Own {
+    pub(super) pool: PoolId,
+    pub(super) direction: Direction,
+    /// In the order of the messages; empty for a tunnel of no hops.
+    pub(super) hops: Vec<Hash>,
+    /// Where messages enter: the first hop and its id; ourselves and our id in a tunnel of no hops.
+    pub(super) entry: (Hash, TunnelId),
+    layers: Vec<TunnelLayer>,
+    work: Work,
+    pub(super) health: Health,
+    /// Only for the replies of our first builds; in no list.
+    pub(super) hidden: bool,
+}
+
+enum Work {
+    Gateway(Gateway),
+    Endpoint(Box<(Endpoint, Seen)>),
+}
+
+/// How long a tunnel lives, and how it does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Health {
+    pub(super) expires: Instant,
+    pub(super) expires_unix_ms: u64,
+    /// When another shall be built in its place.
+    pub(super) replace_at: Instant,
+    pub(super) test_at: Instant,
+    /// Tests that failed in a row.
+    pub(super) failures: u8,
+    /// Smoothed time of a test's way out and in.
+    pub(super) rtt: Option<Duration>,
+    /// Given up or over: an inbound one still receives until its grace ends.
+    pub(super) lost: bool,
+}
+
+impl Health {
+    /// The life begins when the build does: the hops count from no earlier.
+    pub(super) fn new(started: Now, rng: &mut Rng) -> Self {
+        let expires = started.mono + limits::LIFETIME;
+        let life_ms = u64::try_from(limits::LIFETIME.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            expires,
+            expires_unix_ms: started.unix_ms.saturating_add(life_ms),
+            replace_at: expires - rng.between(REPLACE.0, REPLACE.1),
+            test_at: started.mono + rng.between(TEST.0, TEST.1),
+            failures: 0,
+            rtt: None,
+            lost: false,
+        }
+    }
+
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        !self.lost && now < self.expires
+    }
+
+    pub(super) fn tested(&mut self, now: Instant, rng: &mut Rng) {
+        self.test_at = now + rng.between(TEST.0, TEST.1);
+    }
+
+    pub(super) fn passed(&mut self, rtt: Duration) {
+        self.failures = 0;
+        self.rtt = Some(self.rtt.map_or(rtt, |old| (old * 3 + rtt) / 4));
+    }
+
+    /// Notes a failed test; true when the tunnel is to be given up.
+    pub(super) fn failed(&mut self, now: Instant, rng: &mut Rng) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        self.test_at = now + rng.between(RETEST.0, RETEST.1);
+        self.failures >= limits::TEST_FAILURES
+    }
+}
+
+impl Own {
+    pub(super) fn new(
+        now: Now,
+        pool: PoolId,
+        direction: Direction,
+        entry: (Hash, TunnelId),
+        path: (Vec<Hash>, Vec<TunnelLayer>),
+        health: Health,
+        rng: &mut Rng,
+    ) -> Self {
+        let work = match direction {
+            Direction::Outbound => Work::Gateway(Gateway::default()),
+            Direction::Inbound => {
+                let seen = Seen::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, now.mono, rng);
+                Work::Endpoint(Box::new((Endpoint::default(), seen)))
+            }
+        };
+        let (hops, layers) = path;
+        Self { pool, direction, hops, entry, layers, work, health, hidden: false }
+    }
+
+    /// Takes a message for the far end of an outbound tunnel; tunnel messages that are full go out.
+    pub(super) fn send(
+        &mut self,
+        now: Now,
+        target: Target,
+        message: Message,
+        rng: &mut Rng,
+        out: &mut Vec<(Hash, Message)>,
+    ) -> Result<(), TooLarge> {
+        let mut bodies = Vec::new();
+        if self.hops.is_empty() {
+            match target {
+                Target::Local => {}
+                Target::Router(to) => out.push((to, message)),
+                Target::Tunnel { gateway, tunnel } => out.push((gateway, for_gateway(tunnel, message, rng))),
+            }
+            return Ok(());
+        }
+        let Work::Gateway(gateway) = &mut self.work else { return Ok(()) };
+        let result = gateway.put(self.entry.1, target, &message, rng, &mut bodies);
+        self.emit(now, bodies, rng, out);
+        result
+    }
+
+    /// Sends what waits, at the end of a turn.
+    pub(super) fn flush(&mut self, now: Now, rng: &mut Rng, out: &mut Vec<(Hash, Message)>) {
+        let mut bodies = Vec::new();
+        if let Work::Gateway(gateway) = &mut self.work {
+            gateway.flush(self.entry.1, rng, &mut bodies);
+        }
+        self.emit(now, bodies, rng, out);
+    }
+
+    /// Takes a tunnel message off an inbound tunnel. Messages for us go to `out`; false when it was dropped.
+    pub(super) fn receive(&mut self, now: Now, from: Hash, mut message: Message, out: &mut Vec<Message>) -> bool {
+        let Work::Endpoint(work) = &mut self.work else { return false };
+        let (endpoint, seen) = &mut **work;
+        let Ok((_, data)) = tunnel_data::split_mut(&mut message.body) else { return false };
+        if self.hops.last() != Some(&from) || !seen.insert(now.mono, &data[..32]) {
+            return false;
+        }
+        self.layers.iter().rev().for_each(|layer| layer.decrypt(data));
+        let mut delivered: Vec<Delivered> = Vec::new();
+        let result = endpoint.handle(now.mono, &message.body, &mut delivered);
+        // Nothing but our own messages has business in our tunnel.
+        out.extend(delivered.into_iter().filter(|d| d.target == Target::Local).map(|d| d.message));
+        result.is_ok()
+    }
+
+    fn emit(&self, now: Now, bodies: Vec<Vec<u8>>, rng: &mut Rng, out: &mut Vec<(Hash, Message)>) {
+        for mut body in bodies {
+            if let Some(data) = body.get_mut(4..) {
+                self.layers.iter().rev().for_each(|layer| layer.decrypt(data));
+            }
+            let expiration = now.unix_ms + EXPIRY_MS;
+            let message = Message { kind: Kind::TUNNEL_DATA, id: rng.nonzero_u32(), expiration, body };
+            out.push((self.entry.0, message));
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Builds and tests of own tunnels: starting, completing, giving up.
+
+use super::super::build::{Created, Plan};
+use super::super::own::{Health, Own};
+use super::super::tester::Test;
+use super::super::{Answer, BuildId, Direction, Event, Hop, PoolId, Target, TunnelId};
+use super::{Build, Tunnels, Way};
+use crate::limits::tunnel as limits;
+use crate::time::{Duration, Now};
+use ramson_wire::data::Hash;
+use ramson_wire::i2np::Message;
+use ramson_wire::tunnel::build_record::ACCEPT;
+
+const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
+
+impl Tunnels {
+    /// Starts what the pools lack. The exploratory pool is first in order, since others begin through it; those
+    /// behind take turns.
+    pub(super) fn start_builds(&mut self, now: Now) {
+        let mut pools: Vec<_> = self.pools.keys().copied().collect();
+        let from = usize::from(pools.first() == Some(&PoolId::EXPLORATORY));
+        if let Some(others) = pools.get_mut(from..) {
+            let turn = self.rng.below(others.len());
+            others.rotate_left(turn);
+        }
+        for pool in pools {
+            for direction in DIRECTIONS {
+                self.start_builds_of(now, pool, direction);
+            }
+        }
+    }
+
+    fn start_builds_of(&mut self, now: Now, id: PoolId, direction: Direction) {
+        let lasts = |own: &Own| now.mono < own.health.replace_at && own.health.failures + 1 < limits::TEST_FAILURES;
+        let lasting = self.usable(id, direction).filter(|(_, own)| lasts(own)).count();
+        let young = |build: &Build| now.mono.since(build.started.mono) < limits::BUILD_PATIENCE;
+        let flying = self.builds.values().filter(|b| b.pool == id && b.direction == direction && young(b)).count();
+        let Some(pool) = self.pools.get_mut(&id) else { return };
+        let (wanted, order_key) = (pool.wanted(direction), pool.order_key);
+        let count = pool.builds_to_start(direction, now.mono, lasting, flying);
+        for _ in 0..count {
+            if wanted.length == 0 {
+                self.add_zero_hop(now, id, direction, false);
+                continue;
+            }
+            let Some(way) = self.way(now, id, direction) else { return };
+            if !self.budget.take(now.mono) {
+                return;
+            }
+            let other_end = self.other_end(direction, way);
+            let build = BuildId(self.next_build);
+            self.next_build += 1;
+            self.builds.insert(build, Build { pool: id, direction, way, started: now, plan: None, pending: None });
+            let length = wanted.length;
+            self.events.push_back(Event::NeedHops { pool: id, direction, build, length, other_end, order_key });
+        }
+    }
+
+    /// How a build reaches its hops, or its reply us: by a tunnel of the same pool, else by an exploratory one; only
+    /// the exploratory pool's own first builds have neither.
+    fn way(&mut self, now: Now, pool: PoolId, direction: Direction) -> Option<Way> {
+        let other = match direction {
+            Direction::Inbound => Direction::Outbound,
+            Direction::Outbound => Direction::Inbound,
+        };
+        let known = self.choose(pool, other).or_else(|| self.choose(PoolId::EXPLORATORY, other));
+        match (known, pool, direction) {
+            (Some(tunnel), ..) => Some(Way::Tunnel(tunnel)),
+            (None, PoolId::EXPLORATORY, Direction::Inbound) => Some(Way::Direct),
+            (None, PoolId::EXPLORATORY, Direction::Outbound) => Some(Way::Tunnel(self.reply_door(now))),
+            _ => None,
+        }
+    }
+
+    /// A tunnel of no hops for the replies of first builds. It is in no list, and nothing else is taken from it.
+    fn reply_door(&mut self, now: Now) -> TunnelId {
+        let lasts = |own: &Own| own.hidden && own.health.is_usable(now.mono + limits::BUILD_TIMEOUT);
+        match self.tunnels.iter().find(|(_, own)| lasts(own)) {
+            Some((id, _)) => *id,
+            None => self.add_zero_hop(now, PoolId::EXPLORATORY, Direction::Inbound, true),
+        }
+    }
+
+    fn other_end(&self, direction: Direction, way: Way) -> Hash {
+        let tunnel = match way {
+            Way::Tunnel(id) => self.tunnels.get(&id),
+            Way::Direct => None,
+        };
+        match direction {
+            Direction::Inbound => tunnel.and_then(|own| own.hops.last().copied()).unwrap_or(self.own),
+            Direction::Outbound => tunnel.map_or(self.own, |own| own.entry.0),
+        }
+    }
+
+    fn add_zero_hop(&mut self, now: Now, pool: PoolId, direction: Direction, hidden: bool) -> TunnelId {
+        let id = self.unused_id(&[]);
+        let health = Health::new(now, &mut self.rng);
+        let entry = (self.own, id);
+        let mut own = Own::new(now, pool, direction, entry, (Vec::new(), Vec::new()), health, &mut self.rng);
+        own.hidden = hidden;
+        self.tunnels.insert(id, own);
+        if !hidden {
+            self.ready(pool, direction, id);
+        }
+        id
+    }
+
+    /// The plan of a build; `None` when the tunnel that it needs is gone.
+    pub(super) fn plan(&mut self, direction: Direction, way: Way, hops: Vec<Hop>) -> Option<Plan> {
+        let tunnel = match way {
+            Way::Tunnel(id) => Some(self.tunnels.get(&id).filter(|own| !own.health.lost)?),
+            Way::Direct => None,
+        };
+        let through = tunnel.and_then(|own| own.hops.last().copied());
+        let reply_to = tunnel.map(|own| own.entry);
+        let mut ids = Vec::with_capacity(hops.len() + 1);
+        for _ in 0..=hops.len() {
+            ids.push(self.unused_id(&ids));
+        }
+        let own_id = ids.pop()?;
+        let (end, wrap) = match direction {
+            Direction::Inbound => ((self.own, own_id), through.is_some() && through != hops.first().map(|h| h.hash)),
+            Direction::Outbound => (reply_to?, false),
+        };
+        Some(Plan { direction, hops, ids, end, reply_message_id: self.rng.nonzero_u32(), wrap })
+    }
+
+    fn unused_id(&mut self, also: &[TunnelId]) -> TunnelId {
+        loop {
+            let id = self.rng.nonzero_u32();
+            if !self.tunnels.contains_key(&id) && !self.transit.contains(id) && !also.contains(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// The keys of a build are made: its message goes out.
+    pub(super) fn handle_created(&mut self, now: Now, created: Created) {
+        let Some(build) = self.builds.get_mut(&created.id) else { return };
+        let first = build.plan.as_ref().and_then(|plan| plan.hops.first()).map(|hop| hop.hash);
+        let (Ok((message, pending)), Some(first)) = (created.result, first) else {
+            return self.give_up(now, created.id, Vec::new());
+        };
+        build.pending = Some(pending);
+        match (build.direction, build.way) {
+            (Direction::Inbound, Way::Tunnel(tunnel)) => {
+                if self.send_through(now, tunnel, Target::Router(first), message).is_err() {
+                    self.give_up(now, created.id, Vec::new());
+                }
+            }
+            _ => self.events.push_back(Event::Send { to: first, message }),
+        }
+    }
+
+    /// The records of a build came back.
+    pub(super) fn complete(&mut self, now: Now, id: BuildId, body: &[u8]) {
+        let Some(build) = self.builds.remove(&id) else { return };
+        let (Some(plan), Some(pending)) = (&build.plan, &build.pending) else { return };
+        let Ok(replies) = pending.replies(body) else {
+            self.stats.tampered += 1;
+            return self.build_failed(now, &build, Vec::new());
+        };
+        let answer = |code: &u8| if *code == ACCEPT { Answer::Agreed } else { Answer::Declined };
+        let hops: Vec<_> = plan.hops.iter().map(|hop| hop.hash).zip(replies.iter().map(answer)).collect();
+        if replies.iter().any(|code| *code != ACCEPT) {
+            self.stats.declined += 1;
+            return self.build_failed(now, &build, hops);
+        }
+        self.stats.built += 1;
+        let (Some(entry_hop), Some(entry_id)) = (plan.hops.first(), plan.ids.first()) else { return };
+        // An inbound tunnel is known here by the id that its last hop sends to; an outbound one by that of its first.
+        let name = match build.direction {
+            Direction::Inbound => plan.end.1,
+            Direction::Outbound => *entry_id,
+        };
+        let path = (plan.hops.iter().map(|hop| hop.hash).collect(), pending.layers());
+        let health = Health::new(build.started, &mut self.rng);
+        let entry = (entry_hop.hash, *entry_id);
+        let own = Own::new(now, build.pool, build.direction, entry, path, health, &mut self.rng);
+        self.events.push_back(Event::Outcome { hops });
+        self.tunnels.insert(name, own);
+        if let Some(pool) = self.pools.get_mut(&build.pool) {
+            pool.side_mut(build.direction).succeeded();
+        }
+        self.ready(build.pool, build.direction, name);
+        self.tick = now.mono;
+    }
+
+    fn ready(&mut self, pool: PoolId, direction: Direction, tunnel: TunnelId) {
+        self.events.push_back(Event::TunnelReady { pool, direction, tunnel });
+        if direction == Direction::Inbound {
+            self.events.push_back(Event::PoolChanged { pool });
+        }
+    }
+
+    fn give_up(&mut self, now: Now, id: BuildId, hops: Vec<(Hash, Answer)>) {
+        if let Some(build) = self.builds.remove(&id) {
+            self.build_failed(now, &build, hops);
+        }
+    }
+
+    pub(super) fn build_failed(&mut self, now: Now, build: &Build, hops: Vec<(Hash, Answer)>) {
+        if !hops.is_empty() {
+            self.events.push_back(Event::Outcome { hops });
+        }
+        if let Some(pool) = self.pools.get_mut(&build.pool) {
+            pool.side_mut(build.direction).failed();
+        }
+        self.tick = self.tick.min(now.mono + Duration::from_millis(100));
+    }
+
+    /// Builds whose reply no longer comes.
+    pub(super) fn end_builds(&mut self, now: Now) {
+        let late = |build: &Build| now.mono.since(build.started.mono) >= limits::BUILD_TIMEOUT;
+        let ids: Vec<_> = self.builds.iter().filter(|(_, build)| late(build)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(build) = self.builds.remove(&id) else { continue };
+            self.stats.timed_out += 1;
+            let hops = build.plan.iter().flat_map(|plan| &plan.hops);
+            let hops = hops.map(|hop| (hop.hash, Answer::Unanswered)).collect();
+            self.build_failed(now, &build, hops);
+        }
+    }
+
+    /// Tunnels that are over.
+    pub(super) fn end_tunnels(&mut self, now: Now) {
+        let over = |own: &Own| !own.health.is_usable(now.mono);
+        let ids: Vec<_> = self.tunnels.iter().filter(|(_, own)| over(own)).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.lose(now, id));
+    }
+
+    /// A tunnel is given up or over. An inbound one still receives until its grace ends.
+    pub(super) fn lose(&mut self, now: Now, id: TunnelId) {
+        let Some(own) = self.tunnels.get_mut(&id) else { return };
+        let first = !std::mem::replace(&mut own.health.lost, true);
+        let (pool, direction, hidden) = (own.pool, own.direction, own.hidden);
+        if direction == Direction::Outbound || now.mono >= own.health.expires + limits::GRACE {
+            self.tunnels.remove(&id);
+        }
+        if first && !hidden {
+            self.events.push_back(Event::TunnelLost { pool, direction, tunnel: id });
+            if direction == Direction::Inbound {
+                self.events.push_back(Event::PoolChanged { pool });
+            }
+            self.tick = self.tick.min(now.mono + Duration::from_millis(100));
+        }
+    }
+
+    /// Tests that did not come back: both tunnels share the blame, and the next test of each has another partner.
+    pub(super) fn end_tests(&mut self, now: Now) {
+        for test in self.tester.take_failed(now.mono) {
+            self.stats.tests_failed += 1;
+            for id in [test.outbound, test.inbound] {
+                let give_up = self.tunnels.get_mut(&id).is_some_and(|own| own.health.failed(now.mono, &mut self.rng));
+                if give_up {
+                    self.lose(now, id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn test_passed(&mut self, test: &Test, rtt: Duration) {
+        self.stats.tests_passed += 1;
+        for id in [test.outbound, test.inbound] {
+            if let Some(own) = self.tunnels.get_mut(&id) {
+                own.health.passed(rtt);
+            }
+        }
+    }
+
+    /// Tests every tunnel whose time has come, with a partner of the same pool by chance.
+    pub(super) fn start_tests(&mut self, now: Now) {
+        let due = |own: &Own| !own.hops.is_empty() && !own.hidden && own.health.test_at <= now.mono;
+        let usable = |own: &Own| own.health.is_usable(now.mono);
+        let ids: Vec<_> = self.tunnels.iter().filter(|(_, o)| due(o) && usable(o)).map(|(id, _)| *id).collect();
+        for id in ids {
+            // An earlier test of this round may have had it as partner.
+            let Some(own) = self.tunnels.get(&id).filter(|own| due(own)) else { continue };
+            let (pool, direction) = (own.pool, own.direction);
+            if self.tester.is_testing(id) {
+                continue;
+            }
+            let (outbound, inbound) = match direction {
+                Direction::Outbound => (Some(id), self.partner(pool, Direction::Inbound)),
+                Direction::Inbound => (self.partner(pool, Direction::Outbound), Some(id)),
+            };
+            let (Some(outbound), Some(inbound)) = (outbound, inbound) else { continue };
+            self.start_test(now, outbound, inbound);
+        }
+    }
+
+    /// A usable tunnel of the pool, each as likely.
+    fn partner(&mut self, pool: PoolId, direction: Direction) -> Option<TunnelId> {
+        let all: Vec<_> = self.usable(pool, direction).map(|(id, _)| *id).collect();
+        self.rng.pick(&all).copied()
+    }
+
+    fn start_test(&mut self, now: Now, outbound: TunnelId, inbound: TunnelId) {
+        let Some((gateway, tunnel)) = self.tunnels.get(&inbound).map(|own| own.entry) else { return };
+        for id in [outbound, inbound] {
+            if let Some(own) = self.tunnels.get_mut(&id) {
+                own.health.tested(now.mono, &mut self.rng);
+            }
+        }
+        let message: Message = self.tester.start(now, outbound, inbound, &mut self.rng);
+        // A message this small always fits.
+        let _ = self.send_through(now, outbound, Target::Tunnel { gateway, tunnel }, message);
+    }
+}

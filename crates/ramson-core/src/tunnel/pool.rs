@@ -1,0 +1,187 @@
+//! What a pool wants, and how many builds it may start.
+
+use super::build::Direction;
+use crate::limits::tunnel as limits;
+use crate::rng::Rng;
+use crate::time::{Duration, Instant};
+use std::collections::VecDeque;
+
+/// The name of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(pub u32);
+
+impl PoolId {
+    /// The router's own pool: for the network database, tests and the first builds of others.
+    pub const EXPLORATORY: Self = Self(0);
+}
+
+/// Wanted tunnels of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Hops; 0 to 7. Tunnels are never shorter than this.
+    pub length: usize,
+    /// Tunnels at once; 0 to 16.
+    pub quantity: usize,
+}
+
+/// Wanted tunnels of both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    pub inbound: Wanted,
+    pub outbound: Wanted,
+}
+
+/// Why a pool cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// Length or quantity beyond the limits.
+    #[error("tunnels have at most 7 hops, and a pool at most 16 in each direction")]
+    TooLarge,
+    /// A pool of this name exists.
+    #[error("the pool exists")]
+    Exists,
+    /// There are as many pools as the router serves.
+    #[error("too many pools")]
+    TooMany,
+}
+
+/// A pool of own tunnels.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) config: PoolConfig,
+    /// Orders the hops of its tunnels; never leaves the router.
+    pub(super) order_key: [u8; 16],
+    inbound: Side,
+    outbound: Side,
+}
+
+/// How the builds of one direction went.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    /// Failures in a row.
+    failures: u32,
+    /// No build before this.
+    retry_at: Option<Instant>,
+}
+
+impl Pool {
+    pub(super) fn new(config: PoolConfig, rng: &mut Rng) -> Result<Self, PoolError> {
+        for wanted in [config.inbound, config.outbound] {
+            if wanted.length > limits::HOPS || wanted.quantity > limits::QUANTITY {
+                return Err(PoolError::TooLarge);
+            }
+        }
+        Ok(Self { config, order_key: rng.bytes(), inbound: Side::default(), outbound: Side::default() })
+    }
+
+    pub(super) const fn wanted(&self, direction: Direction) -> Wanted {
+        match direction {
+            Direction::Inbound => self.config.inbound,
+            Direction::Outbound => self.config.outbound,
+        }
+    }
+
+    pub(super) const fn side_mut(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::Inbound => &mut self.inbound,
+            Direction::Outbound => &mut self.outbound,
+        }
+    }
+
+    /// How many builds to start, with `lasting` tunnels that need no replacement yet and `in_flight` builds.
+    pub(super) fn builds_to_start(
+        &mut self,
+        direction: Direction,
+        now: Instant,
+        lasting: usize,
+        in_flight: usize,
+    ) -> usize {
+        let quantity = self.wanted(direction).quantity;
+        let side = self.side_mut(direction);
+        if lasting >= quantity || side.retry_at.is_some_and(|at| now < at) {
+            return 0;
+        }
+        // Where builds keep failing, a few more are tried at once.
+        let spare = if side.failures >= 2 { limits::SPARE_BUILDS } else { 0 };
+        (quantity - lasting + spare).saturating_sub(in_flight)
+    }
+}
+
+impl Side {
+    pub(super) fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A build failed: others follow soon.
+    pub(super) fn failed(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// No hops were found: nothing new comes within a moment.
+    pub(super) fn starved(&mut self, now: Instant, rng: &mut Rng) {
+        self.failed();
+        let pause = Duration::from_secs(u64::from(self.failures.min(8)));
+        self.retry_at = Some(now + pause + rng.between(Duration::ZERO, Duration::from_secs(1)));
+    }
+}
+
+/// The builds of the whole router: at most so many in any window.
+#[derive(Debug, Default)]
+pub(super) struct BuildBudget {
+    started: VecDeque<Instant>,
+}
+
+impl BuildBudget {
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        while self.started.front().is_some_and(|at| now.since(*at) >= limits::BUILDS_WINDOW) {
+            self.started.pop_front();
+        }
+        let allowed = self.started.len() < limits::BUILDS;
+        if allowed {
+            self.started.push_back(now);
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_holds_in_every_window() {
+        let mut budget = BuildBudget::default();
+        let mut taken = Vec::new();
+        for ms in (0..60_000).step_by(37) {
+            let now = Instant::ZERO + Duration::from_millis(ms);
+            if budget.take(now) {
+                taken.push(now);
+            }
+        }
+        assert!(taken.windows(limits::BUILDS + 1).all(|w| w[limits::BUILDS].since(w[0]) >= limits::BUILDS_WINDOW));
+        assert!(taken.len() >= 5 * limits::BUILDS);
+    }
+
+    #[test]
+    fn a_pool_starts_what_it_lacks_and_no_more() {
+        let mut rng = Rng::from_seed([1; 32]);
+        let wanted = Wanted { length: 3, quantity: 2 };
+        let mut pool = Pool::new(PoolConfig { inbound: wanted, outbound: wanted }, &mut rng).unwrap();
+        let (now, side) = (Instant::ZERO, Direction::Inbound);
+        assert_eq!(pool.builds_to_start(side, now, 0, 0), 2);
+        assert_eq!(pool.builds_to_start(side, now, 1, 1), 0);
+        (0..9).for_each(|_| pool.side_mut(side).failed());
+        assert_eq!(pool.builds_to_start(side, now, 0, 0), 4, "quantity + 2 at most");
+        assert_eq!(pool.builds_to_start(side, now, 2, 0), 0);
+        pool.side_mut(side).starved(now, &mut rng);
+        assert_eq!(pool.builds_to_start(side, now, 0, 0), 0);
+        assert_eq!(pool.builds_to_start(side, now + Duration::from_secs(10), 0, 0), 4);
+        assert_eq!(pool.builds_to_start(Direction::Outbound, now, 0, 0), 2, "the other direction is on its own");
+        let long = Wanted { length: 8, quantity: 1 };
+        assert_eq!(
+            Pool::new(PoolConfig { inbound: long, outbound: wanted }, &mut rng).err(),
+            Some(PoolError::TooLarge)
+        );
+    }
+}
