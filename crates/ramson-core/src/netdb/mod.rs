@@ -4,7 +4,9 @@
 //! Every context (the router, each local destination) has its own look-ups, and each destination its own
 //! LeaseSets: nothing that reaches one context can be asked of another.
 
+pub mod lookup;
 pub mod routing_key;
 pub mod store;
 
+pub use lookup::Lookups;
 pub use store::RouterStore;

@@ -1,0 +1,434 @@
+//! Iterative look-ups: the closest floodfills are asked, replies are only hints.
+//! <https://geti2p.net/en/docs/how/network-database#lookup>
+
+use super::routing_key::Day;
+use super::store::RouterStore;
+use crate::limits::netdb as limits;
+use crate::rng::Rng;
+use crate::time::{Duration, Instant, Now};
+use crate::timer::Timers;
+use ramson_wire::data::Hash;
+use ramson_wire::i2np::database_search_reply::MAX_PEERS;
+use std::collections::{BTreeMap, VecDeque};
+
+pub use ramson_wire::i2np::database_lookup::LookupKind as Kind;
+
+/// Names one look-up of one context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LookupId(u64);
+
+/// Why a look-up ended without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// No floodfill is known.
+    #[error("no floodfill is known")]
+    NoFloodfills,
+    /// All floodfills that were asked say that they do not have it.
+    #[error("not found")]
+    NotFound,
+    /// No answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// Too many look-ups run.
+    #[error("too many look-ups")]
+    Busy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Ask `floodfill` for `key`. The owner adds where the reply goes and its encryption, and reports a question that
+    /// cannot be sent by [`Lookups::handle_query_failed`].
+    Query { id: LookupId, floodfill: Hash, key: Hash, kind: Kind, excluded: Vec<Hash> },
+    /// A reply named this unknown router. `from` is the floodfill that is likely to have it.
+    Need { hash: Hash, from: Hash },
+    /// The look-up ended. `Ok` says that what was looked for is stored, or that an exploration was answered.
+    Done { id: LookupId, key: Hash, kind: Kind, result: Result<(), Failure> },
+}
+
+/// The look-ups of one context.
+///
+/// After each `start` and `handle_`, drain [`Self::poll_event`].
+#[derive(Debug)]
+pub struct Lookups {
+    rng: Rng,
+    next_id: u64,
+    running: BTreeMap<LookupId, Lookup>,
+    timers: Timers<LookupId>,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+struct Lookup {
+    key: Hash,
+    kind: Kind,
+    routing_key: Hash,
+    /// Everybody who was asked, and what became of it.
+    asked: Vec<(Hash, Try)>,
+    /// Floodfills that must not be asked.
+    barred: Vec<Hash>,
+    hints: usize,
+    deadline: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Try {
+    /// An answer is due until then.
+    Until(Instant),
+    /// It said no.
+    Answered,
+    /// No answer came in time; one may still come.
+    Late,
+    /// The question did not go out.
+    Failed,
+}
+
+/// How hard a kind of look-up tries.
+struct Effort {
+    parallel: usize,
+    tries: usize,
+    per_try: (Duration, Duration),
+    total: Duration,
+}
+
+fn effort(kind: Kind) -> Effort {
+    let ms = Duration::from_millis;
+    match kind {
+        Kind::LeaseSet | Kind::Any => {
+            Effort { parallel: 3, tries: limits::LOOKUP_TRIES, per_try: (ms(2_000), ms(3_000)), total: ms(15_000) }
+        }
+        Kind::RouterInfo => {
+            Effort { parallel: 2, tries: limits::LOOKUP_TRIES, per_try: (ms(2_000), ms(3_000)), total: ms(20_000) }
+        }
+        Kind::Exploration => Effort { parallel: 1, tries: 3, per_try: (ms(3_000), ms(4_000)), total: ms(12_000) },
+    }
+}
+
+impl Lookups {
+    pub fn new(rng: Rng) -> Self {
+        Self { rng, next_id: 0, running: BTreeMap::new(), timers: Timers::default(), events: VecDeque::new() }
+    }
+
+    /// Looks for `key`. A look-up of the same key and kind that runs already is joined.
+    pub fn start(&mut self, now: Now, key: Hash, kind: Kind, routers: &RouterStore) -> LookupId {
+        if let Some((id, _)) = self.running.iter().find(|(_, l)| l.key == key && l.kind == kind && l.barred.is_empty())
+        {
+            return *id;
+        }
+        self.start_without(now, key, kind, Vec::new(), routers)
+    }
+
+    /// Looks for `key` anew, without asking the `barred` floodfills. This is how a publication is verified.
+    pub fn start_without(
+        &mut self,
+        now: Now,
+        key: Hash,
+        kind: Kind,
+        barred: Vec<Hash>,
+        routers: &RouterStore,
+    ) -> LookupId {
+        let id = LookupId(self.next_id);
+        self.next_id += 1;
+        if self.running.len() >= limits::LOOKUPS {
+            self.events.push_back(Event::Done { id, key, kind, result: Err(Failure::Busy) });
+            return id;
+        }
+        let routing_key = Day::of(now.unix_ms).routing_key(&key);
+        let deadline = now.mono + effort(kind).total;
+        self.running.insert(id, Lookup { key, kind, routing_key, asked: Vec::new(), barred, hints: 0, deadline });
+        self.proceed(now, id, routers);
+        id
+    }
+
+    /// Whether something of this key is being looked for. What arrives unasked is dropped.
+    pub fn wants(&self, key: &Hash) -> bool {
+        self.running.values().any(|lookup| lookup.key == *key)
+    }
+
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Something was stored under `key`: it verified and keeps the rules.
+    pub fn handle_store(&mut self, key: &Hash) {
+        while let Some(id) = self.running.iter().find(|(_, lookup)| lookup.key == *key).map(|(id, _)| *id) {
+            self.finish(id, Ok(()));
+        }
+    }
+
+    /// `from` says that it does not have `key`, and names others. Returns whether anybody asked it; else the reply is
+    /// dropped.
+    pub fn handle_search_reply(
+        &mut self,
+        now: Now,
+        from: &Hash,
+        key: &Hash,
+        peers: &[Hash],
+        routers: &RouterStore,
+    ) -> bool {
+        let asked: Vec<LookupId> = self
+            .running
+            .iter()
+            .filter(|(_, l)| l.key == *key && l.asked.iter().any(|(f, t)| f == from && *t != Try::Answered))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &asked {
+            let Some(lookup) = self.running.get_mut(id) else { continue };
+            set(lookup, from, Try::Answered);
+            let mut unknown: Vec<Hash> = Vec::new();
+            for peer in peers.iter().take(MAX_PEERS) {
+                if routers.get(peer).is_none() && !unknown.contains(peer) && peer != key {
+                    unknown.push(*peer);
+                }
+            }
+            // The closest are the most useful; of an exploration, all are.
+            if lookup.kind != Kind::Exploration {
+                unknown.sort_by_key(|peer| peer.distance(&lookup.routing_key));
+                unknown.truncate(3);
+            }
+            unknown.truncate(limits::LOOKUP_HINTS - lookup.hints);
+            lookup.hints += unknown.len();
+            self.events.extend(unknown.into_iter().map(|hash| Event::Need { hash, from: *from }));
+            if lookup.kind == Kind::Exploration {
+                self.finish(*id, Ok(()));
+            } else {
+                self.proceed(now, *id, routers);
+            }
+        }
+        !asked.is_empty()
+    }
+
+    /// The question to `floodfill` did not go out.
+    pub fn handle_query_failed(&mut self, now: Now, id: LookupId, floodfill: &Hash, routers: &RouterStore) {
+        if let Some(lookup) = self.running.get_mut(&id) {
+            set(lookup, floodfill, Try::Failed);
+            self.proceed(now, id, routers);
+        }
+    }
+
+    /// Gives a look-up up, without an event.
+    pub fn cancel(&mut self, id: LookupId) {
+        self.running.remove(&id);
+        self.timers.cancel(&id);
+    }
+
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub fn handle_timeout(&mut self, now: Now, routers: &RouterStore) {
+        while let Some(id) = self.timers.pop_due(now.mono) {
+            self.proceed(now, id, routers);
+        }
+    }
+
+    /// Asks as many as may be asked, ends what is over, and sets the next timer.
+    fn proceed(&mut self, now: Now, id: LookupId, routers: &RouterStore) {
+        let Some(lookup) = self.running.get_mut(&id) else { return };
+        let effort = effort(lookup.kind);
+        for (_, try_) in &mut lookup.asked {
+            if matches!(*try_, Try::Until(at) if at <= now.mono) {
+                *try_ = Try::Late;
+            }
+        }
+        let waiting = lookup.asked.iter().filter(|(_, t)| matches!(t, Try::Until(_))).count();
+        // A question that did not go out costs no try, but is not repeated; it is bounded all the same.
+        let sent = lookup.asked.iter().filter(|(_, t)| *t != Try::Failed).count();
+        let bound = (2 * effort.tries).saturating_sub(lookup.asked.len());
+        let more = effort.parallel.saturating_sub(waiting).min(effort.tries.saturating_sub(sent)).min(bound);
+        if now.mono < lookup.deadline {
+            let (asked, barred) = (&lookup.asked, &lookup.barred);
+            let fresh = |hash: &Hash| !barred.contains(hash) && !asked.iter().any(|(a, _)| a == hash);
+            for floodfill in routers.closest_floodfills_where(&lookup.routing_key, more, fresh) {
+                let until = now.mono + self.rng.between(effort.per_try.0, effort.per_try.1);
+                let excluded = lookup.asked.iter().map(|(hash, _)| *hash).collect();
+                lookup.asked.push((floodfill, Try::Until(until)));
+                let (key, kind) = (lookup.key, lookup.kind);
+                self.events.push_back(Event::Query { id, floodfill, key, kind, excluded });
+            }
+        }
+        let waits = lookup.asked.iter().filter_map(|(_, t)| if let Try::Until(at) = t { Some(*at) } else { None });
+        let late = lookup.asked.iter().any(|(_, t)| *t == Try::Late);
+        match waits.min() {
+            Some(at) if now.mono < lookup.deadline => self.timers.set(id, at.min(lookup.deadline)),
+            // Nobody is left to ask, but a late answer may come.
+            None if late && now.mono < lookup.deadline => self.timers.set(id, lookup.deadline),
+            _ if lookup.asked.is_empty() => self.finish(id, Err(Failure::NoFloodfills)),
+            _ if lookup.asked.iter().any(|(_, t)| *t == Try::Answered) => self.finish(id, Err(Failure::NotFound)),
+            _ => self.finish(id, Err(Failure::TimedOut)),
+        }
+    }
+
+    fn finish(&mut self, id: LookupId, result: Result<(), Failure>) {
+        self.timers.cancel(&id);
+        if let Some(Lookup { key, kind, .. }) = self.running.remove(&id) {
+            self.events.push_back(Event::Done { id, key, kind, result });
+        }
+    }
+}
+
+fn set(lookup: &mut Lookup, floodfill: &Hash, state: Try) {
+    for (_, try_) in lookup.asked.iter_mut().filter(|(hash, _)| hash == floodfill) {
+        *try_ = state;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::testing::{NOW, floodfills, store};
+    use super::*;
+
+    fn lookups() -> Lookups {
+        Lookups::new(Rng::from_seed([5; 32]))
+    }
+
+    fn drain(lookups: &mut Lookups) -> Vec<Event> {
+        std::iter::from_fn(|| lookups.poll_event()).collect()
+    }
+
+    fn asked(events: &[Event]) -> Vec<Hash> {
+        let hash = |event: &Event| if let Event::Query { floodfill, .. } = event { Some(*floodfill) } else { None };
+        events.iter().filter_map(hash).collect()
+    }
+
+    fn results(events: &[Event]) -> Vec<Result<(), Failure>> {
+        let result = |event: &Event| if let Event::Done { result, .. } = event { Some(*result) } else { None };
+        events.iter().filter_map(result).collect()
+    }
+
+    const KEY: Hash = Hash([77; 32]);
+
+    #[test]
+    fn the_closest_are_asked_three_at_once_and_seven_in_all() {
+        let (routers, mut lookups) = (floodfills(50), lookups());
+        let id = lookups.start(NOW, KEY, Kind::LeaseSet, &routers);
+        assert_eq!(lookups.start(NOW, KEY, Kind::LeaseSet, &routers), id, "joined");
+        let mut now = NOW;
+        let mut events = drain(&mut lookups);
+        assert_eq!(events.len(), 3);
+        while let Some(at) = lookups.next_timeout() {
+            now = now.later(at.since(now.mono));
+            lookups.handle_timeout(now, &routers);
+            events.extend(drain(&mut lookups));
+        }
+        assert_eq!(asked(&events), routers.closest_today(NOW, &KEY, 7, &[]));
+        assert_eq!(results(&events), [Err(Failure::TimedOut)]);
+        assert_eq!(now.mono, NOW.mono + effort(Kind::LeaseSet).total, "late answers are waited for");
+        let Some(Event::Query { excluded, .. }) = events.iter().rfind(|e| matches!(e, Event::Query { .. })) else {
+            panic!()
+        };
+        assert_eq!(excluded.len(), 6);
+    }
+
+    #[test]
+    fn a_store_ends_it_once_and_even_late() {
+        let (routers, mut lookups) = (floodfills(50), lookups());
+        lookups.start(NOW, KEY, Kind::LeaseSet, &routers);
+        let now = NOW.later(Duration::from_secs(14));
+        lookups.handle_timeout(now, &routers);
+        assert!(lookups.wants(&KEY));
+        lookups.handle_store(&KEY);
+        lookups.handle_store(&KEY);
+        assert_eq!(results(&drain(&mut lookups)), [Ok(())]);
+        assert!(!lookups.wants(&KEY) && lookups.next_timeout().is_none());
+    }
+
+    #[test]
+    fn all_saying_no_is_not_found_at_once() {
+        let (routers, mut lookups) = (floodfills(50), lookups());
+        lookups.start(NOW, KEY, Kind::LeaseSet, &routers);
+        let mut events = Vec::new();
+        loop {
+            let new = drain(&mut lookups);
+            let floodfills = asked(&new);
+            events.extend(new);
+            if floodfills.is_empty() {
+                break;
+            }
+            for floodfill in floodfills {
+                assert!(lookups.handle_search_reply(NOW, &floodfill, &KEY, &[], &routers));
+            }
+        }
+        assert_eq!((asked(&events).len(), results(&events)), (7, vec![Err(Failure::NotFound)]));
+    }
+
+    #[test]
+    fn unasked_replies_are_dropped_and_hints_are_bounded() {
+        let (routers, mut lookups) = (floodfills(50), lookups());
+        lookups.start(NOW, KEY, Kind::LeaseSet, &routers);
+        let asked = asked(&drain(&mut lookups));
+        let strangers: Vec<Hash> = (0..255u8).map(|i| Hash([i; 32])).collect();
+        assert!(!lookups.handle_search_reply(NOW, &Hash([1; 32]), &KEY, &strangers, &routers), "not asked");
+        assert!(!lookups.handle_search_reply(NOW, &asked[0], &Hash([1; 32]), &strangers, &routers), "another key");
+        assert!(lookups.handle_search_reply(NOW, &asked[0], &KEY, &strangers, &routers));
+        assert!(!lookups.handle_search_reply(NOW, &asked[0], &KEY, &strangers, &routers), "only once");
+        let needs: Vec<Hash> = drain(&mut lookups)
+            .into_iter()
+            .filter_map(|event| if let Event::Need { hash, .. } = event { Some(hash) } else { None })
+            .collect();
+        assert_eq!(needs.len(), 3);
+        assert!(needs.iter().all(|hash| strangers[..16].contains(hash)), "only the first 16 count");
+    }
+
+    #[test]
+    fn an_exploration_takes_one_reply_with_all_its_hints() {
+        let (routers, mut lookups) = (floodfills(50), lookups());
+        lookups.start(NOW, KEY, Kind::Exploration, &routers);
+        let floodfill = asked(&drain(&mut lookups))[0];
+        let known = routers.iter().next().unwrap().hash();
+        let peers: Vec<Hash> = (0..40u8).map(|i| Hash([i; 32])).chain([known]).collect();
+        assert!(lookups.handle_search_reply(NOW, &floodfill, &KEY, &peers, &routers));
+        let events = drain(&mut lookups);
+        assert_eq!(events.iter().filter(|event| matches!(event, Event::Need { .. })).count(), 16);
+        assert_eq!(results(&events), [Ok(())]);
+    }
+
+    #[test]
+    fn questions_that_fail_go_elsewhere_without_end() {
+        let (routers, mut lookups) = (floodfills(50), lookups());
+        let id = lookups.start(NOW, KEY, Kind::RouterInfo, &routers);
+        let mut total = 0;
+        loop {
+            let events = drain(&mut lookups);
+            let floodfills = asked(&events);
+            total += floodfills.len();
+            if floodfills.is_empty() {
+                assert_eq!(results(&events), [Err(Failure::TimedOut)]);
+                break;
+            }
+            floodfills.iter().for_each(|f| lookups.handle_query_failed(NOW, id, f, &routers));
+        }
+        assert_eq!(total, 14);
+    }
+
+    #[test]
+    fn without_floodfills_and_beyond_the_bound_it_fails_at_once() {
+        let mut lookups = lookups();
+        lookups.start(NOW, KEY, Kind::LeaseSet, &store(10));
+        assert_eq!(results(&drain(&mut lookups)), [Err(Failure::NoFloodfills)]);
+        let routers = floodfills(5);
+        for i in 0..limits::LOOKUPS {
+            lookups.start(NOW, Hash::of(&[i as u8]), Kind::LeaseSet, &routers);
+        }
+        assert!(results(&drain(&mut lookups)).is_empty());
+        lookups.start(NOW, KEY, Kind::LeaseSet, &routers);
+        assert_eq!(results(&drain(&mut lookups)), [Err(Failure::Busy)]);
+        assert_eq!(lookups.len(), limits::LOOKUPS);
+    }
+
+    #[test]
+    fn barred_floodfills_are_not_asked() {
+        let (routers, mut lookups) = (floodfills(50), lookups());
+        let closest = routers.closest_today(NOW, &KEY, 5, &[]);
+        lookups.start_without(NOW, KEY, Kind::LeaseSet, closest[..2].to_vec(), &routers);
+        assert_eq!(asked(&drain(&mut lookups)), closest[2..5]);
+    }
+}
