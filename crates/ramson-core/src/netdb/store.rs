@@ -71,6 +71,8 @@ pub enum Offer {
     Verifying,
     /// The same, or a newer one of the router, is here already.
     Known,
+    /// It was verified already, and is here now; [`Event::Stored`] follows.
+    Stored,
 }
 
 #[derive(Debug)]
@@ -287,7 +289,7 @@ impl RouterStore {
         }
         self.mark_dirty(hash);
         self.events.push_back(Event::Stored(hash));
-        Ok(Offer::Verifying)
+        Ok(Offer::Stored)
     }
 
     /// Forgets a router.

@@ -164,3 +164,14 @@ fn our_disk_may_be_old() {
     assert_eq!(add(&mut store, &old, Source::Wanted), Some(Refusal::Expired));
     assert_eq!(add(&mut store, &old, Source::Local), None);
 }
+
+#[test]
+fn what_was_verified_elsewhere_comes_in_at_once() {
+    let mut store = store(10);
+    let verified = Verified::new(info(&wish(1))).unwrap();
+    assert_eq!(store.insert(NOW, verified.clone(), Source::Wanted), Ok(Offer::Stored));
+    assert!(matches!(store.poll_event(), Some(Event::Stored(hash)) if hash == verified.info().hash()));
+    assert_eq!(store.insert(NOW, verified, Source::Wanted), Ok(Offer::Known));
+    let foreign = Verified::new(info(&Wish { net: "7", ..wish(2) })).unwrap();
+    assert_eq!(store.insert(NOW, foreign, Source::Wanted), Err(Refusal::WrongNetwork));
+}
