@@ -426,6 +426,6 @@ mod tests {
     #[test]
     fn groups_name_scenarios() {
         let known = |name: &&str| ALL.iter().any(|scenario| scenario.name == *name);
-        assert!(GROUPS.iter().all(|(_, names)| names.iter().all(|name| known(name))));
+        assert!(GROUPS.iter().all(|(_, names)| names.iter().all(known)));
     }
 }
