@@ -1,0 +1,180 @@
+//! Black box tests of Ramson in a private network of other routers. `cargo xtask interop` builds and starts it.
+
+mod content;
+mod get;
+mod net;
+mod scenarios;
+mod subject;
+mod web;
+mod world;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use crate::net::{Net, NetSpec, home};
+use crate::scenarios::{ALL, GROUPS, Scenario};
+use crate::subject::Kind;
+use crate::world::World;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let result = match args.first().map(String::as_str) {
+        Some("_web") => rest.first().ok_or_else(|| "_web ADDR:PORT".to_owned()).and_then(|address| web::serve(address)),
+        Some("_get") => get::main(rest),
+        Some("_guard") => net::guard(rest),
+        Some("list") => {
+            list();
+            Ok(())
+        }
+        Some("fetch") => chosen(rest).and_then(|scenarios| fetch(&scenarios)),
+        Some(_) => chosen(&args).and_then(|scenarios| run(&scenarios)),
+        None => Err("ramson-interop SCENARIO... | list | fetch SCENARIO...".to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list() {
+    for scenario in ALL {
+        println!("{:14} {}", scenario.name, scenario.about);
+    }
+    for (group, names) in GROUPS {
+        println!("{group:14} = {}", names.join(" "));
+    }
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, String> {
+    let mut scenarios = Vec::new();
+    for name in names {
+        let group = GROUPS.iter().find(|(group, _)| group == name).map(|(_, names)| *names);
+        let one = [name.as_str()];
+        for name in group.unwrap_or(&one) {
+            let found = ALL.iter().find(|scenario| scenario.name == *name);
+            scenarios.push(found.ok_or_else(|| format!("no scenario `{name}`; `list` names them"))?);
+        }
+    }
+    Ok(scenarios)
+}
+
+/// The network of a scenario, with another i2pd where INTEROP_PEER names one.
+fn spec(scenario: &Scenario) -> NetSpec {
+    match std::env::var("INTEROP_PEER").as_deref() {
+        Ok("sid") => NetSpec { peer: "sid", floodfill_peer: "sid" },
+        Ok("trixie") => NetSpec { peer: "trixie", floodfill_peer: "trixie" },
+        Ok("sid,trixie") => NetSpec { peer: "sid,trixie", floodfill_peer: "sid" },
+        _ => scenario.spec,
+    }
+}
+
+/// The router under test: `INTEROP_SUBJECT` is `ramson` (binary in `RAMSON_BIN`) or `i2pd-SUITE`.
+fn subject() -> Result<Kind, String> {
+    let name = std::env::var("INTEROP_SUBJECT").unwrap_or_else(|_| "ramson".to_owned());
+    if let Some(suite) = name.strip_prefix("i2pd-") {
+        return Ok(Kind::I2pd { program: cache().join(format!("i2pd-{suite}/run-i2pd")) });
+    }
+    if name != "ramson" {
+        return Err(format!("INTEROP_SUBJECT is `{name}`, and could be `ramson`, `i2pd-sid` or `i2pd-trixie`"));
+    }
+    let built = home().join("../target/release/ramson");
+    let program = std::env::var_os("RAMSON_BIN").map_or(built, PathBuf::from);
+    let program = program.canonicalize().map_err(|why| format!("{}: {why}", program.display()))?;
+    Ok(Kind::Ramson { program })
+}
+
+/// Unpacks the i2pds that the scenarios need, where they are not unpacked yet.
+fn fetch(scenarios: &[&Scenario]) -> Result<(), String> {
+    let mut suites: Vec<String> = Vec::new();
+    for scenario in scenarios {
+        let spec = spec(scenario);
+        suites.extend(spec.peer.split(',').chain([spec.floodfill_peer]).map(str::to_owned));
+    }
+    suites.extend(std::env::var("INTEROP_SUBJECT").ok().and_then(|name| name.strip_prefix("i2pd-").map(str::to_owned)));
+    suites.sort();
+    suites.dedup();
+    for suite in suites {
+        if cache().join(format!("i2pd-{suite}/run-i2pd")).exists() {
+            continue;
+        }
+        println!("     unpacking i2pd of Debian {suite}");
+        let status = Command::new(home().join("testnet/get-peer.sh")).arg(&suite).status();
+        let status = status.map_err(|why| format!("get-peer.sh: {why}"))?;
+        if !status.success() {
+            return Err(format!("get-peer.sh {suite}: {status}"));
+        }
+    }
+    Ok(())
+}
+
+/// Where `testnet/` keeps the unpacked routers.
+fn cache() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(cache) = variable("I2P_TESTNET_CACHE") {
+        return cache;
+    }
+    let home = variable("HOME").unwrap_or_default();
+    variable("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("i2p-testnet")
+}
+
+/// One folder per checkout, so that two of them do not meet; `INTEROP_RUN` names another.
+fn run_folder() -> PathBuf {
+    let mark = home().to_string_lossy().bytes().fold(5381u32, |mark, byte| mark.wrapping_mul(33) ^ u32::from(byte));
+    let default = || std::env::temp_dir().join(format!("ramson-interop-{mark:08x}"));
+    std::env::var_os("INTEROP_RUN").map_or_else(default, PathBuf::from)
+}
+
+/// Runs the scenarios; neighbours with the same network share it.
+fn run(scenarios: &[&Scenario]) -> Result<(), String> {
+    let kind = subject()?;
+    let folder = run_folder();
+    let mut failed = Vec::new();
+    let mut world: Option<World> = None;
+    for scenario in scenarios {
+        let spec = spec(scenario);
+        if world.as_ref().is_none_or(|world| world.spec != spec) {
+            // The old network goes before the new one comes.
+            drop(world.take());
+            world = match Net::up(&folder, spec) {
+                Ok(net) => Some(World::new(net, kind.clone(), spec)),
+                Err(why) => {
+                    println!("FAIL {}: {why}", scenario.name);
+                    failed.push(scenario.name);
+                    continue;
+                }
+            };
+        }
+        let Some(in_hand) = world.as_mut() else { continue };
+        let start = Instant::now();
+        match (scenario.run)(in_hand) {
+            Ok(said) => println!("PASS {} ({:.0} s): {said}", scenario.name, start.elapsed().as_secs_f64()),
+            Err(why) => {
+                println!("FAIL {}: {why}", scenario.name);
+                reasons(in_hand);
+                failed.push(scenario.name);
+                // What a failed scenario leaves behind is no base for the next one.
+                drop(world.take());
+            }
+        }
+    }
+    drop(world);
+    println!("{} of {} scenarios passed", scenarios.len() - failed.len(), scenarios.len());
+    if failed.is_empty() { Ok(()) } else { Err(format!("interop: failed: {}", failed.join(", "))) }
+}
+
+/// What the peers say about the routers under test, and the ends of these routers' own logs.
+fn reasons(world: &World) {
+    for subject in world.running() {
+        for (what, value) in [("--ip", Ok(format!("{}:", subject.ip))), ("--ident", subject.identity())] {
+            let said = value.and_then(|value| world.net.testnet(&["why", what, &value, "--top", "20"]));
+            println!("     i2pd about {} by {what}:\n{}", subject.name, said.unwrap_or_else(|why| why));
+        }
+        println!("     the end of {}'s log:\n{}", subject.name, subject.log_tail());
+    }
+    println!("     the network:\n{}", world.net.testnet(&["status"]).unwrap_or_else(|why| why));
+}

@@ -1,0 +1,431 @@
+//! The scenarios. Each is a function over a [`World`]; it says what it saw, or why it failed. Every wait has a bound.
+
+use std::time::{Duration, Instant};
+
+use crate::net::NetSpec;
+use crate::subject::SITE_NAME;
+use crate::world::{Pending, Route, World, begin, curl, until_page};
+
+/// A named scenario and the network that it runs in.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) spec: NetSpec,
+    pub(crate) run: fn(&mut World) -> Result<String, String>,
+}
+
+const SID: NetSpec = NetSpec { peer: "sid", floodfill_peer: "sid" };
+/// The newer i2pd as floodfills and some hops, the older one as hops, eepsite and client.
+const MIXED: NetSpec = NetSpec { peer: "trixie", floodfill_peer: "sid" };
+
+/// All scenarios, in an order that lets neighbours share a network.
+pub(crate) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "page",
+        about: "the subject's HTTP proxy reads a page of i2pd, by b32 and by name",
+        spec: SID,
+        run: page,
+    },
+    Scenario {
+        name: "serve",
+        about: "i2pd's proxy reads a page of the subject, before and after a restart",
+        spec: SID,
+        run: serve,
+    },
+    Scenario { name: "refusals", about: "i2pd's logs hold no refusal of the subject", spec: SID, run: refusals },
+    Scenario {
+        name: "restart",
+        about: "after SIGTERM and after SIGKILL, the same identity and destination serve again",
+        spec: SID,
+        run: restart,
+    },
+    Scenario {
+        name: "ramson-ramson",
+        about: "two subjects read each other through i2pd's hops",
+        spec: SID,
+        run: two_subjects,
+    },
+    Scenario {
+        name: "hop",
+        about: "i2pd's consoles show the subject as peer and as a hop that carries traffic",
+        spec: SID,
+        run: hop,
+    },
+    Scenario { name: "eight", about: "eight transfers at once, each way", spec: SID, run: eight },
+    Scenario {
+        name: "transfer",
+        about: "100 MB in each direction of three pairs (INTEROP_TRANSFER_MB)",
+        spec: SID,
+        run: transfer,
+    },
+    Scenario { name: "throughput", about: "32 MB by the subject and by i2pd, as figures", spec: SID, run: throughput },
+    Scenario {
+        name: "first-page",
+        about: "time to the first page after a restart with a new destination, ten times (INTEROP_ROUNDS)",
+        spec: SID,
+        run: first_page,
+    },
+    Scenario { name: "lossy", about: "a page and 20 MB with 25 ms and 0.5 % loss on each link", spec: SID, run: lossy },
+    Scenario {
+        name: "long",
+        about: "transfers that run 25 minutes, each way (INTEROP_LONG_SECONDS)",
+        spec: SID,
+        run: long,
+    },
+    Scenario {
+        name: "mixed",
+        about: "page, serve and ramson-ramson with the older i2pd of trixie",
+        spec: MIXED,
+        run: mixed,
+    },
+];
+
+/// Names that stand for several scenarios.
+pub(crate) const GROUPS: &[(&str, &[&str])] = &[("short", &["page", "serve", "refusals", "restart"])];
+
+/// A cold start: the subject knows nothing but the seeds.
+const COLD: Duration = Duration::from_secs(150);
+/// The subject's first LeaseSet, or a new one while peers hold the old: i2pd asks again only after a while.
+const LEASES: Duration = Duration::from_secs(200);
+/// No byte for so long ends a transfer.
+const STALL: Duration = Duration::from_secs(60);
+
+fn page(world: &mut World) -> Result<String, String> {
+    let (ours, site) = (world.ours(0)?, world.their_site()?);
+    let first = until_page(&ours, &site, COLD)?;
+    expect_pong(&curl(&ours, &format!("http://{site}/ping"))?)?;
+    expect_pong(&curl(&ours, &format!("http://{SITE_NAME}/ping"))?)?;
+    let again = begin(&ours, &format!("http://{site}/ping"), STALL, STALL, &[])?.end()?;
+    Ok(format!(
+        "first page by b32 after {}, then by curl and by name; again in {} ms",
+        seconds(first),
+        again.first_byte.as_millis()
+    ))
+}
+
+fn serve(world: &mut World) -> Result<String, String> {
+    let (theirs, site) = (world.theirs()?, world.our_site(0)?);
+    let first = until_page(&theirs, &site, LEASES)?;
+    expect_pong(&curl(&theirs, &format!("http://{site}/ping"))?)?;
+    let closed = world.subject(0)?.stop("TERM")?;
+    world.restart(0)?;
+    let after = world.our_site(0)?;
+    if after != site {
+        return Err(format!("another destination after the restart: {after}, was {site}"));
+    }
+    world.forget_leases()?;
+    let again = until_page(&theirs, &site, LEASES)?;
+    let (first, closed, again) = (seconds(first), seconds(closed), seconds(again));
+    Ok(format!("read after {first}; closed in {closed}; read again {again} after the restart"))
+}
+
+fn refusals(world: &mut World) -> Result<String, String> {
+    let (ours, site) = (world.ours(0)?, world.their_site()?);
+    until_page(&ours, &site, COLD)?;
+    let ip = world.subject(0)?.ip.clone();
+    let identity = world.subject(0)?.identity()?;
+    let by_ip = world.net.testnet(&["why", "--ip", &format!("{ip}:"), "--top", "100"])?;
+    let by_identity = world.net.testnet(&["why", "--ident", &identity, "--top", "100"])?;
+    let mut lines: Vec<&str> = by_ip.lines().chain(by_identity.lines()).collect();
+    lines.dedup();
+    let (bad, plain): (Vec<&str>, Vec<&str>) = lines.into_iter().partition(|line| !is_ordinary(line));
+    if bad.is_empty() {
+        return Ok(format!("none in the logs of 12 routers; {} kinds of ordinary lines about it", plain.len()));
+    }
+    Err(format!("{} kinds of refusals:\n{}", bad.len(), bad.join("\n")))
+}
+
+/// What i2pd also logs about another i2pd that closes or restarts.
+fn is_ordinary(line: &str) -> bool {
+    ["End of file", "Connection reset by peer", "Connection refused", "Broken pipe", "Operation canceled"]
+        .iter()
+        .any(|ordinary| line.contains(ordinary))
+}
+
+fn restart(world: &mut World) -> Result<String, String> {
+    let (ours, theirs) = (world.ours(0)?, world.theirs()?);
+    let (their_site, our_site) = (world.their_site()?, world.our_site(0)?);
+    until_page(&ours, &their_site, COLD)?;
+    let identity = world.subject(0)?.identity()?;
+    let mut said = Vec::new();
+    for signal in ["TERM", "KILL"] {
+        let busy =
+            begin(&ours, &format!("http://{their_site}/file/1/50000000"), STALL, STALL, &["down", "1", "50000000"])?;
+        std::thread::sleep(Duration::from_secs(2));
+        world.subject(0)?.stop(signal)?;
+        if busy.end().is_ok() {
+            said.push("(the transfer was over before the end)".to_owned());
+        }
+        world.restart(0)?;
+        if world.subject(0)?.identity()? != identity || world.our_site(0)? != our_site {
+            return Err(format!("another identity or destination after SIG{signal}"));
+        }
+        let reads = until_page(&ours, &their_site, COLD)?;
+        world.forget_leases()?;
+        let serves = until_page(&theirs, &our_site, LEASES)?;
+        said.push(format!("SIG{signal}: reads after {}, then serves after {}", seconds(reads), seconds(serves)));
+    }
+    Ok(said.join("; "))
+}
+
+fn two_subjects(world: &mut World) -> Result<String, String> {
+    let mut said = Vec::new();
+    for (client, server) in [(0, 1), (1, 0)] {
+        let site = world.our_site(server)?;
+        let route = world.ours(client)?;
+        let first = until_page(&route, &site, LEASES)?;
+        expect_pong(&curl(&route, &format!("http://{site}/ping"))?)?;
+        said.push(format!("mine{} reads mine{} after {}", client + 1, server + 1, seconds(first)));
+    }
+    Ok(said.join("; "))
+}
+
+fn hop(world: &mut World) -> Result<String, String> {
+    let ours = world.ours(0)?;
+    until_page(&ours, &world.their_site()?, COLD)?;
+    let subject = world.subject(0)?;
+    let (ip, identity) = (subject.ip.clone(), subject.identity()?);
+    let short: String = identity.chars().take(4).collect();
+    let (theirs, site) = (world.theirs()?, world.their_site()?);
+    let start = Instant::now();
+    loop {
+        // Traffic of i2pd's own, which may run through the subject.
+        let url = format!("http://{site}/file/5/4000000");
+        let moved = begin(&theirs, &url, STALL, STALL * 2, &["down", "5", "4000000"])?.end();
+        let (mut sessions, mut tunnels, mut most) = (0, 0, 0.0f64);
+        for peer in world.net.peers()? {
+            let lines = world.net.console(&peer, "transports")?;
+            sessions +=
+                usize::from(lines.lines().any(|line| line.contains(&format!("{ip}:")) && line.contains(&short)));
+            for line in world.net.console(&peer, "tunnels")?.lines() {
+                if line.contains(&format!("{short} ")) && line.contains("established") {
+                    tunnels += 1;
+                    most = most.max(kibibytes(line));
+                }
+            }
+        }
+        if sessions > 0 && tunnels > 0 && most > 100.0 {
+            let after = seconds(start.elapsed());
+            return Ok(format!(
+                "peer of {sessions} routers, hop of {tunnels} tunnels, one with {most:.0} KiB, after {after}"
+            ));
+        }
+        if start.elapsed() > Duration::from_secs(400) {
+            let moved = moved.err().map_or_else(String::new, |why| format!("; i2pd's own transfer: {why}"));
+            return Err(format!("peer of {sessions} routers, hop of {tunnels} tunnels, at most {most:.0} KiB{moved}"));
+        }
+    }
+}
+
+/// The amount at the end of a console's line about a tunnel, such as `established, 41.16 KiB`.
+fn kibibytes(line: &str) -> f64 {
+    let Some((_, amount)) = line.rsplit_once(", ") else { return 0.0 };
+    let mut words = amount.split_whitespace();
+    let number: f64 = words.next().and_then(|word| word.parse().ok()).unwrap_or(0.0);
+    match words.next() {
+        Some("MiB") => number * 1024.0,
+        Some("GiB") => number * 1024.0 * 1024.0,
+        _ => number,
+    }
+}
+
+/// Host and route of the three pairs, once each has moved a page.
+fn pairs(world: &mut World) -> Result<Vec<(Route, String)>, String> {
+    let pairs = vec![
+        (world.ours(0)?, world.their_site()?),
+        (world.theirs()?, world.our_site(0)?),
+        (world.ours(1)?, world.our_site(0)?),
+    ];
+    for (route, site) in &pairs {
+        until_page(route, site, LEASES)?;
+    }
+    Ok(pairs)
+}
+
+fn transfer(world: &mut World) -> Result<String, String> {
+    let bytes = number("INTEROP_TRANSFER_MB", 100) * 1_000_000;
+    let mut said = Vec::new();
+    for (pair, (route, site)) in pairs(world)?.iter().enumerate() {
+        for way in ["down", "up"] {
+            let got = one_transfer(route, site, way, 100 + pair as u64, bytes)?.end()?;
+            let rate = bytes as f64 / 1e6 / got.total.as_secs_f64();
+            println!(
+                "     {} {way} {} MB of {}..: {rate:.2} MB/s, SHA-256 equal",
+                route.what,
+                bytes / 1_000_000,
+                &site[..8]
+            );
+            said.push(format!("{rate:.2}"));
+        }
+    }
+    Ok(format!("{} MB each, MB/s: {}", bytes / 1_000_000, said.join(" ")))
+}
+
+fn one_transfer(route: &Route, site: &str, way: &str, seed: u64, bytes: u64) -> Result<Pending, String> {
+    let (seed_text, bytes_text) = (seed.to_string(), bytes.to_string());
+    let url = if way == "up" { format!("http://{site}/sink") } else { format!("http://{site}/file/{seed}/{bytes}") };
+    // A tenth of a megabyte a second is slower than anything worth calling a pass.
+    let limit = Duration::from_secs(120 + bytes / 100_000);
+    // The sink answers only after its last byte, and the proxies between hold many bytes: a longer stall than usual.
+    begin(route, &url, STALL * if way == "up" { 3 } else { 1 }, limit, &[way, &seed_text, &bytes_text])
+}
+
+fn eight(world: &mut World) -> Result<String, String> {
+    let mut said = Vec::new();
+    let (ours, their_site) = (world.ours(0)?, world.their_site()?);
+    let (theirs, our_site) = (world.theirs()?, world.our_site(0)?);
+    for (route, site) in [(ours, their_site), (theirs, our_site)] {
+        until_page(&route, &site, LEASES)?;
+        let start = Instant::now();
+        let all: Result<Vec<Pending>, String> =
+            (0..8).map(|seed| one_transfer(&route, &site, "down", 200 + seed, 10_000_000)).collect();
+        for pending in all? {
+            pending.end()?;
+        }
+        said.push(format!("{}: {:.2} MB/s together", route.what, 80.0 / start.elapsed().as_secs_f64()));
+    }
+    Ok(said.join("; "))
+}
+
+fn throughput(world: &mut World) -> Result<String, String> {
+    const BYTES: u64 = 32_000_000;
+    let (ours, theirs, site) = (world.ours(0)?, world.theirs()?, world.their_site()?);
+    for route in [&ours, &theirs] {
+        until_page(route, &site, COLD)?;
+    }
+    let (mut our_rates, mut their_rates, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..3 {
+        let before = world.subject(0)?.usage();
+        our_rates.push(one_transfer(&ours, &site, "down", 300 + round, BYTES)?.end()?.megabytes_per_second());
+        if let (Some((before, _)), Some((after, _))) = (before, world.subject(0)?.usage()) {
+            cpu.push((after - before) * 1000.0 / (BYTES as f64 / 1e6));
+        }
+        their_rates.push(one_transfer(&theirs, &site, "down", 310 + round, BYTES)?.end()?.megabytes_per_second());
+    }
+    let (our_rate, their_rate) = (median(&mut our_rates), median(&mut their_rates));
+    println!("FIGURE net-download {our_rate:.3} {their_rate:.3} MB/s");
+    println!("FIGURE net-client-cpu {:.1} - ms/MB", median(&mut cpu));
+    if let Some((_, memory)) = world.subject(0)?.usage() {
+        println!("FIGURE net-client-memory {memory:.1} - MB");
+    }
+    Ok(format!("{our_rate:.2} MB/s; i2pd {their_rate:.2} MB/s"))
+}
+
+fn first_page(world: &mut World) -> Result<String, String> {
+    let rounds = number("INTEROP_ROUNDS", 10).max(1);
+    let ours = world.ours(0)?;
+    until_page(&ours, &world.their_site()?, COLD)?;
+    let theirs = world.theirs()?;
+    let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        world.subject(0)?.stop("TERM")?;
+        world.net.testnet(&["newsite", &format!("site-{round}.dat")])?;
+        let start = Instant::now();
+        world.restart(0)?;
+        let site = world.their_site()?;
+        let both = std::thread::scope(|scope| {
+            let their = scope.spawn(|| until_page(&theirs, &site, COLD));
+            (until_page(&ours, &site, COLD).map(|_| start.elapsed()), their.join())
+        });
+        let our_time = both.0?.as_secs_f64();
+        // The peer's own failure is its affair: it counts as the whole limit.
+        let their_time = both.1.ok().and_then(Result::ok).map_or(COLD.as_secs_f64(), |time| time.as_secs_f64());
+        println!("     round {}: {our_time:.1} s; i2pd {their_time:.1} s", round + 1);
+        our_times.push(our_time);
+        their_times.push(their_time);
+    }
+    let (our_time, their_time) = (median(&mut our_times), median(&mut their_times));
+    println!("FIGURE net-first-page {our_time:.2} {their_time:.2} s");
+    Ok(format!("median of {rounds}: {our_time:.1} s; i2pd {their_time:.1} s"))
+}
+
+fn lossy(world: &mut World) -> Result<String, String> {
+    let (ours, theirs) = (world.ours(0)?, world.theirs()?);
+    let (their_site, our_site) = (world.their_site()?, world.our_site(0)?);
+    world.net.testnet(&["link", "--delay-ms", "25", "--loss", "0.5"])?;
+    let result = (|| {
+        let mut said = Vec::new();
+        for (route, site) in [(&ours, &their_site), (&theirs, &our_site)] {
+            let page = until_page(route, site, LEASES)?;
+            let got = one_transfer(route, site, "down", 400, 20_000_000)?.end()?;
+            said.push(format!(
+                "{}: page after {}, 20 MB at {:.2} MB/s",
+                route.what,
+                seconds(page),
+                got.megabytes_per_second()
+            ));
+        }
+        Ok(said.join("; "))
+    })();
+    world.net.testnet(&["link", "--clear"])?;
+    result
+}
+
+fn long(world: &mut World) -> Result<String, String> {
+    const RATE: u64 = 200_000;
+    let duration = number("INTEROP_LONG_SECONDS", 1_500);
+    let (ours, their_site) = (world.ours(0)?, world.their_site()?);
+    let (theirs, our_site) = (world.theirs()?, world.our_site(0)?);
+    until_page(&ours, &their_site, COLD)?;
+    until_page(&theirs, &our_site, LEASES)?;
+    let bytes = duration * RATE;
+    let start = |route: &Route, site: &str, seed: u64| {
+        let url = format!("http://{site}/file/{seed}/{bytes}/{RATE}");
+        let limit = Duration::from_secs(duration + 300);
+        begin(route, &url, STALL, limit, &["down", &seed.to_string(), &bytes.to_string()])
+    };
+    let (down, up) = (start(&ours, &their_site, 500)?, start(&theirs, &our_site, 501)?);
+    let (down, up) = (down.end(), up.end());
+    let minutes = |total: Duration| total.as_secs_f64() / 60.0;
+    let (down, up) = (down?, up?);
+    Ok(format!(
+        "read for {:.1} minutes and served for {:.1}, {bytes} bytes each, SHA-256 equal",
+        minutes(down.total),
+        minutes(up.total)
+    ))
+}
+
+fn mixed(world: &mut World) -> Result<String, String> {
+    Ok([page(world)?, serve(world)?, two_subjects(world)?].join("; "))
+}
+
+fn expect_pong(text: &str) -> Result<(), String> {
+    if text == "pong" { Ok(()) } else { Err(format!("another page than was served: {text}")) }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => values[count / 2],
+        count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
+    }
+}
+
+/// A number from the environment.
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_amounts() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0]), 2.5);
+        assert_eq!(kibibytes("> Ax~~ X > 68:me ( 4ms ) established, 41.16 KiB "), 41.16);
+        assert_eq!(kibibytes("established (exploratory), 2.00 MiB"), 2048.0);
+    }
+
+    #[test]
+    fn groups_name_scenarios() {
+        let known = |name: &&str| ALL.iter().any(|scenario| scenario.name == *name);
+        assert!(GROUPS.iter().all(|(_, names)| names.iter().all(known)));
+    }
+}

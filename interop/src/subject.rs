@@ -1,0 +1,289 @@
+//! The router under test: Ramson, or an i2pd that shows that the suite itself is right.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::net::{Net, this_program, within};
+
+/// Which program is under test.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Ramson { program: PathBuf },
+    I2pd { program: PathBuf },
+}
+
+/// A router under test in its namespace, with a web server behind its eepsite.
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) ip: String,
+    pub(crate) dir: PathBuf,
+    run: PathBuf,
+    kind: Kind,
+    router: Option<Child>,
+    web: Child,
+}
+
+impl Subject {
+    /// Attaches a namespace, starts the web server there, writes the config, and starts the router.
+    pub(crate) fn start(net: &Net, kind: &Kind, name: &str) -> Result<Self, String> {
+        let (namespace, ip) = net.attach(name)?;
+        let dir = net.run.join(name);
+        fs::create_dir_all(dir.join("data")).map_err(|why| format!("{}: {why}", dir.display()))?;
+        let web = within(&namespace, &this_program())
+            .args(["_web", "127.0.0.1:8080"])
+            .arg(&net.run)
+            .spawn()
+            .map_err(|why| format!("web server: {why}"))?;
+        let kind = kind.clone();
+        let mut subject =
+            Self { name: name.to_owned(), namespace, ip, dir, run: net.run.clone(), kind, router: None, web };
+        subject.remember(subject.web.id());
+        subject.configure(net)?;
+        subject.run()?;
+        Ok(subject)
+    }
+
+    /// Starts the router's program again.
+    pub(crate) fn run(&mut self) -> Result<(), String> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).map_err(|why| why.to_string())?;
+        let log_too = log.try_clone().map_err(|why| why.to_string())?;
+        let (program, args) = self.program();
+        let mut command = within(&self.namespace, &program.to_string_lossy());
+        let child = command.args(args).stdout(log).stderr(log_too).spawn();
+        let child = child.map_err(|why| format!("{}: {why}", program.display()))?;
+        self.remember(child.id());
+        self.router = Some(child);
+        Ok(())
+    }
+
+    /// Ends the router with SIGTERM (or SIGKILL) and says how long it took to close.
+    pub(crate) fn stop(&mut self, signal: &str) -> Result<Duration, String> {
+        let Some(mut router) = self.router.take() else { return Ok(Duration::ZERO) };
+        let start = Instant::now();
+        let _ = Command::new("kill").args([&format!("-{signal}"), &router.id().to_string()]).status();
+        while start.elapsed() < Duration::from_secs(20) {
+            if let Ok(Some(_)) = router.try_wait() {
+                return Ok(start.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = router.kill();
+        let _ = router.wait();
+        Err(format!("{} does not end within 20 s of SIG{signal}", self.name))
+    }
+
+    /// Ends with an error when the router's program ended by itself.
+    pub(crate) fn alive(&mut self) -> Result<(), String> {
+        match self.router.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => Err(format!("{} ended by itself: {status}", self.name)),
+            Some(_) => Ok(()),
+            None => Err(format!("{} is not running", self.name)),
+        }
+    }
+
+    /// Waits for the files that a first start makes.
+    pub(crate) fn until_it_has_keys(&mut self) -> Result<(), String> {
+        let limit = Instant::now() + Duration::from_secs(30);
+        while self.identity().and(self.site()).is_err() {
+            self.alive().map_err(|why| format!("{why}\n{}", self.log_tail()))?;
+            if Instant::now() > limit {
+                return Err(format!("no router.info and site.dat after 30 s:\n{}", self.log_tail()));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// The hash of the router's identity, in I2P's base 64.
+    pub(crate) fn identity(&self) -> Result<String, String> {
+        Ok(base64(&Sha256::digest(identity_of(&self.dir.join("data/router.info"))?)))
+    }
+
+    /// The b32 name (without `.b32.i2p`) of the eepsite, from its key file.
+    pub(crate) fn site(&self) -> Result<String, String> {
+        Ok(base32(&Sha256::digest(identity_of(&self.dir.join("data/site.dat"))?)))
+    }
+
+    /// The last lines of the router's log.
+    pub(crate) fn log_tail(&self) -> String {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
+    /// CPU seconds that the router used so far, and its resident memory in MB.
+    pub(crate) fn usage(&self) -> Option<(f64, f64)> {
+        let pid = self.router.as_ref()?.id();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        Some((ticks / 100.0, line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Notes a process for the guard.
+    fn remember(&self, pid: u32) {
+        use std::io::Write;
+        if let Ok(mut file) = fs::OpenOptions::new().create(true).append(true).open(self.run.join("pids")) {
+            let _ = writeln!(file, "{pid}");
+        }
+    }
+
+    fn program(&self) -> (&Path, Vec<String>) {
+        let dir = self.dir.display();
+        match &self.kind {
+            Kind::Ramson { program } => (program, vec!["--config".to_owned(), format!("{dir}/ramson.toml")]),
+            Kind::I2pd { program } => {
+                let file = |key: &str, name: &str| format!("--{key}={dir}/{name}");
+                (program, vec![file("datadir", "data"), file("conf", "i2pd.conf"), file("tunconf", "tunnels.conf")])
+            }
+        }
+    }
+
+    fn configure(&self, net: &Net) -> Result<(), String> {
+        let hosts = hosts(net)?;
+        let write = |name: &str, text: &str| {
+            let file = self.dir.join(name);
+            fs::write(&file, text).map_err(|why| format!("{}: {why}", file.display()))
+        };
+        write("data/hosts.txt", &hosts)?;
+        match self.kind {
+            Kind::Ramson { .. } => write("ramson.toml", &ramson_toml(&self.dir, &self.ip, &net.run)),
+            Kind::I2pd { .. } => {
+                write("i2pd.conf", &i2pd_conf(&self.dir, &self.ip, &net.run))?;
+                write("tunnels.conf", I2PD_SITE)
+            }
+        }
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        let _ = self.stop("TERM");
+        let _ = self.web.kill();
+        let _ = self.web.wait();
+    }
+}
+
+/// The name that the suite gives to the eepsite of i2pd.
+pub(crate) const SITE_NAME: &str = "testsite.i2p";
+
+/// A hosts.txt with the eepsite of i2pd under [`SITE_NAME`].
+fn hosts(net: &Net) -> Result<String, String> {
+    let server = net.peer("server")?;
+    Ok(format!("{SITE_NAME}={}\n", base64(&identity_of(&server.dir.join("data/site.dat"))?)))
+}
+
+/// Ramson's configuration: a private network, three hops, one web site, names from hosts.txt.
+fn ramson_toml(dir: &Path, ip: &str, run: &Path) -> String {
+    let (dir, run) = (dir.display(), run.display());
+    format!(
+        r#"data_dir = "{dir}/data"
+
+[network]
+id = 99
+allow_reserved_addresses = true
+allow_same_subnet = true
+
+[ntcp2]
+bind = ["{ip}:23456"]
+publish = ["{ip}:23456"]
+
+[reseed]
+servers = "off"
+files = ["{run}/seeds.su3"]
+certificates = ["{run}/reseed-cert.crt"]
+minimum_routers = 8
+
+[http_proxy]
+listen = "127.0.0.1:4444"
+
+[[server]]
+name = "site"
+kind = "http"
+target = "127.0.0.1:8080"
+keys = "{dir}/data/site.dat"
+"#
+    )
+}
+
+fn i2pd_conf(dir: &Path, ip: &str, run: &Path) -> String {
+    let (dir, run) = (dir.display(), run.display());
+    format!(
+        "log = file\nlogfile = {dir}/log\nloglevel = info\nipv4 = true\nipv6 = false\nnetid = 99\n\
+         address4 = {ip}\nhost = {ip}\nport = 23456\nnat = false\nreservedrange = false\nfloodfill = false\n\
+         bandwidth = X\nshare = 100\n[limits]\ntransittunnels = 5000\n[upnp]\nenabled = false\n\
+         [reseed]\nverify = false\nthreshold = 0\nurls =\nyggurls =\nfile = {run}/seeds.su3\n\
+         [addressbook]\nenabled = true\nsubscriptions =\n\
+         [http]\nenabled = true\naddress = 127.0.0.1\nport = 7070\nstrictheaders = false\n\
+         [httpproxy]\nenabled = true\naddress = 127.0.0.1\nport = 4444\n\
+         inbound.length = 3\ninbound.quantity = 3\noutbound.length = 3\noutbound.quantity = 3\n\
+         [socksproxy]\nenabled = false\n[sam]\nenabled = false\n[bob]\nenabled = false\n\
+         [ntcp2]\nenabled = true\npublished = true\n[ssu2]\nenabled = false\n\
+         [nettime]\nenabled = false\nfrompeers = false\n[persist]\nprofiles = false\n"
+    )
+}
+
+const I2PD_SITE: &str = "[site]\ntype = server\nhost = 127.0.0.1\nport = 8080\ninport = 80\nkeys = site.dat\n\
+    inbound.length = 3\ninbound.quantity = 3\noutbound.length = 3\noutbound.quantity = 3\n\
+    i2cp.leaseSetType = 3\ni2cp.leaseSetEncType = 4\n";
+
+/// The identity or destination that a RouterInfo or a private key file begins with.
+fn identity_of(file: &Path) -> Result<Vec<u8>, String> {
+    let shown = file.display();
+    let bytes = fs::read(file).map_err(|why| format!("{shown}: {why}"))?;
+    let certificate = bytes.get(385..387).ok_or_else(|| format!("{shown}: too short"))?;
+    let end = 387 + usize::from(u16::from_be_bytes([certificate[0], certificate[1]]));
+    Ok(bytes.get(..end).ok_or_else(|| format!("{shown}: too short"))?.to_vec())
+}
+
+fn base32(bytes: &[u8]) -> String {
+    digits(bytes, 5).iter().map(|digit| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(*digit)])).collect()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-~";
+    let mut text: String = digits(bytes, 6).iter().map(|digit| char::from(DIGITS[usize::from(*digit)])).collect();
+    while !text.len().is_multiple_of(4) {
+        text.push('=');
+    }
+    text
+}
+
+fn digits(bytes: &[u8], bits: u32) -> Vec<u8> {
+    let (mut digits, mut held, mut count) = (Vec::new(), 0u32, 0);
+    for byte in bytes {
+        held = (held << 8 | u32::from(*byte)) & 0xffff;
+        count += 8;
+        while count >= bits {
+            count -= bits;
+            digits.push((held >> count & ((1 << bits) - 1)) as u8);
+        }
+    }
+    if count > 0 {
+        digits.push((held << (bits - count) & ((1 << bits) - 1)) as u8);
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base32_and_base64_are_those_of_i2p() {
+        assert_eq!(base32(b"foobar"), "mzxw6ytboi");
+        assert_eq!(base64(b"foob"), "Zm9vYg==");
+        assert_eq!(base64(&[0xff, 0xff, 0xfe]), "~~~-");
+    }
+}
