@@ -163,5 +163,57 @@ pub mod dest {
     pub const LEASE_SET_JOBS: usize = 32;
 }
 
-/// Streams and datagrams.
-pub mod stream {}
+/// Streams and datagrams. All per local destination unless said otherwise.
+pub mod stream {
+    use crate::time::Duration;
+
+    /// Streams at once, those that linger included: more are refused.
+    pub const MAX_STREAMS: usize = 4096;
+    /// Bytes of a streaming packet: larger ones are dropped.
+    pub const MAX_PACKET: usize = 20 * 1024;
+    /// What keeping a received packet costs beside its payload, in bytes.
+    pub const SEGMENT_OVERHEAD: usize = 96;
+    /// How far ahead of the next sequence a packet may be: dropped beyond.
+    pub const MAX_AHEAD: u32 = 1024;
+    /// Received bytes over all streams: packets are dropped and peers choked beyond.
+    pub const RECEIVE_TOTAL: usize = 64 << 20;
+    /// The part of it for packets behind holes: dropped beyond.
+    pub const EARLY_TOTAL: usize = 32 << 20;
+    /// The delay that we send to choke. Above 60,000 chokes; 61,000 would make i2pd take us for Java for good.
+    pub const CHOKE_DELAY: u16 = 62_000;
+    /// Packets that say that a choke is over.
+    pub const UNCHOKES: u32 = 8;
+    /// Reordering, in packets, beyond which a packet counts as lost in any case.
+    pub const MAX_REORDERING: u64 = 48;
+    /// Packets before the peer's SYN came: Java drops more.
+    pub const MAX_OPENING: u32 = 6;
+    /// Distance between the oldest packet that is not acknowledged and the newest, for windows below: a peer can name
+    /// 255 holes.
+    pub const MAX_SPAN: u32 = 250;
+    /// Packets of one stream that wait for its SYN to be verified: dropped beyond.
+    pub const MAX_HELD: usize = 64;
+    /// Packets of unknown streams that wait for their SYN, and their bytes: the oldest are dropped beyond.
+    pub const MAX_ORPHANS: usize = 256;
+    pub const MAX_ORPHAN_BYTES: usize = 512 * 1024;
+    /// How long they wait.
+    pub const ORPHAN_LIFE: Duration = Duration::from_secs(10);
+    /// Signatures being verified for strangers: SYNs and pings are dropped beyond.
+    pub const MAX_VERIFYING: usize = 64;
+    /// SYNs of all peers: a second's worth and the burst; dropped beyond.
+    pub const SYN_RATE: u32 = 100;
+    pub const SYN_BURST: u32 = 400;
+    /// SYNs of one peer.
+    pub const PEER_SYN_RATE: u32 = 20;
+    pub const PEER_SYN_BURST: u32 = 80;
+    /// Peers whose SYNs are counted: the longest silent is forgotten beyond.
+    pub const MAX_COUNTED_PEERS: usize = 1024;
+    /// Closed incoming streams that are remembered so that a late SYN opens none twice.
+    pub const MAX_PAST: usize = 4096;
+    /// Pings answered and RESETs sent to strangers per second; beyond, silence.
+    pub const ECHO_RATE: u32 = 10;
+    pub const RESET_RATE: u32 = 10;
+    /// Our pings that wait for a pong: the oldest is forgotten beyond.
+    pub const MAX_PINGS: usize = 64;
+    /// Peers whose round trip and window are remembered between streams: the oldest is forgotten beyond.
+    pub const MAX_PATHS: usize = 256;
+}

@@ -1,1 +1,174 @@
-//! Filled in by the module's owner.
+//! Streams: reliable, ordered bytes between two destinations. <https://geti2p.net/spec/streaming>
+//!
+//! [`Streams`] is the machine of one local destination. It knows neither tunnels nor LeaseSets: it asks for packets to
+//! be sent to a destination's hash, says when a path looks dead, and is told when it changed.
+//!
+//! # Driving it
+//!
+//! 1. After every call (`connect`, `send`, `credit`, `handle_packet`, `handle_job`, `handle_timeout`, ..) drain
+//!    [`Streams::poll_event`] until `None`, then wait until [`Streams::next_timeout`] at the latest.
+//! 2. [`Event::Send`]: wrap the packet as protocol 6 with the two ports and send it. `first` asks for a bundled
+//!    LeaseSet, since the peer may not have ours. A packet may be dropped on the way; it is sent again.
+//! 3. [`Event::Job`]: run it anywhere and give the result to [`Streams::handle_job`].
+//! 4. [`Event::Data`] is given to the program; when the program has consumed `n` bytes, call `credit(n)`. What is not
+//!    credited counts against the receive buffer, and a full one chokes the peer.
+//! 5. `send` takes what there is room for and returns how much; the rest is offered again after [`Event::Writable`].
+//! 6. `close` ends our direction after everything written; reading goes on until [`Event::Finished`]. An i2pd peer
+//!    answers a CLOSE at once with its own and forgets what it had not sent, so a program that still expects an answer
+//!    closes after it. A program that goes away calls `close` and `discard`, or `reset`.
+//! 7. [`Event::PathSuspect`]: the destination tries another outbound tunnel or lease for `to`, and calls
+//!    [`Streams::path_changed`]. It comes again with each further timeout, and before the SYN's first repetition.
+//!
+//! # Trust
+//!
+//! SYN, CLOSE, RESET and pings are signed. The other packets count because they carry both random stream ids and come
+//! out of the session of the peer: where the session names its destination (`from`), it must be the peer, and a CLOSE
+//! without signature counts only then.
+
+mod bucket;
+mod congestion;
+mod connection;
+mod jobs;
+mod receive;
+mod rtt;
+mod send;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+pub use jobs::{Done, Job, SignJob, VerifyJob};
+pub use streams::{Local, Streams};
+
+use crate::time::Duration;
+use ramson_wire::DecodeError;
+use ramson_wire::data::{Destination, Hash};
+
+/// The handle of a stream on this side. Never used twice by one machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// Settings of one local destination's streams.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Largest payload to send and to ask for, in bytes.
+    pub mtu: u16,
+    /// Packets under way when nothing is known about the path.
+    pub initial_window: u32,
+    /// Most packets under way. Java's buffers hold 128.
+    pub max_window: u32,
+    /// Bytes per stream that `send` takes before the peer has them.
+    pub send_buffer: usize,
+    /// Bytes per stream that wait for the program or behind holes.
+    pub receive_buffer: usize,
+    /// Streams at once; at most [`crate::limits::stream::MAX_STREAMS`].
+    pub max_streams: usize,
+    /// How long a `connect` tries.
+    pub connect_timeout: Duration,
+    /// Silence after which a keep-alive is sent.
+    pub inactivity: Duration,
+    /// Timeouts in a row after which a stream fails, if they took at least a minute.
+    pub max_resends: u32,
+    /// Whether pings are answered.
+    pub answer_pings: bool,
+    /// Whether a SYN without signature counts when the session names its destination (i2pd's `dontSign`).
+    pub unsigned_syn: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mtu: ramson_wire::streaming::ECIES_MTU,
+            initial_window: 32,
+            max_window: 128,
+            send_buffer: 512 * 1024,
+            receive_buffer: 1024 * 1024,
+            max_streams: 1024,
+            connect_timeout: Duration::from_secs(60),
+            inactivity: Duration::from_secs(90),
+            max_resends: 10,
+            answer_pings: true,
+            unsigned_syn: false,
+        }
+    }
+}
+
+/// Options of one `connect`.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// The peer's destination, when its LeaseSet is at hand. Without it a refusal is believed only from the peer's
+    /// session.
+    pub peer: Option<Destination>,
+    /// Round trip through the tunnels in use. The SYN is sent again after three, but not within a second.
+    pub path_rtt: Option<Duration>,
+    /// How long the SYN waits for data to carry. With the first data it leaves at once.
+    pub wait_for_data: Duration,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self { peer: None, path_rtt: None, wait_for_data: Duration::from_millis(5) }
+    }
+}
+
+/// What comes out of [`Streams`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Send this packet. `first` while the peer may not have our LeaseSet; `stream` is `None` for pings and refusals.
+    Send { to: Hash, from_port: u16, to_port: u16, packet: Vec<u8>, stream: Option<StreamId>, first: bool },
+    /// Run this job.
+    Job(Job),
+    /// A `connect` succeeded.
+    Opened { stream: StreamId, peer: Destination },
+    /// A peer opened a stream to a port that is listened on.
+    Accepted { stream: StreamId, from: Destination, port: u16, peer_port: u16 },
+    /// Bytes in order, to be credited when consumed.
+    Data { stream: StreamId, bytes: Vec<u8> },
+    /// `send` has room again, after it took less than was offered.
+    Writable { stream: StreamId },
+    /// The peer has closed, and all its data was given.
+    Finished { stream: StreamId },
+    /// The stream is over before its end; what was given before is valid but may not be all.
+    Failed { stream: StreamId, why: Error },
+    /// Both directions are closed and acknowledged. The handle is not used again.
+    Closed { stream: StreamId },
+    /// `timeouts` timeouts in a row towards `to`: another tunnel or lease should be tried.
+    PathSuspect { to: Hash, stream: StreamId, timeouts: u32 },
+    /// The path to `to` works: the first acknowledgement, or the first after timeouts.
+    PathGood { to: Hash, stream: StreamId },
+    /// The answer to a `ping`.
+    Pong { from: Option<Hash>, nonce: u32, payload: Vec<u8> },
+}
+
+/// Why a packet was not taken, a call failed or a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer's packet is malformed, or its signature does not verify.
+    #[error("malformed packet: {0}")]
+    Malformed(#[from] DecodeError),
+    /// The packet is larger than any that is handled. The peer's fault.
+    #[error("packet too large")]
+    TooLarge,
+    /// The packet comes from another destination than the stream's, is meant for another one, or carries a wrong stream id.
+    #[error("packet does not belong to the stream")]
+    Forged,
+    /// The packet needs a signature or a session that names the peer.
+    #[error("packet is not signed")]
+    Unsigned,
+    /// The packet belongs to no stream. It may be late.
+    #[error("no such stream")]
+    UnknownStream,
+    /// A limit is reached; the packet was dropped or the stream refused.
+    #[error("limit reached")]
+    Limit,
+    /// Nobody listens on the port.
+    #[error("nobody listens on the port")]
+    NotListening,
+    /// The peer reset the stream, or refused it.
+    #[error("reset by the peer")]
+    Reset,
+    /// The peer did not answer.
+    #[error("the peer does not answer")]
+    TimedOut,
+}

@@ -1,0 +1,714 @@
+//! One stream: what its two halves receive and send, and its timers.
+
+use super::congestion::Window;
+use super::jobs::{Jobs, Ports, Purpose, Signer};
+use super::receive::{Offered, Receiver, Spare};
+use super::rtt::Rtt;
+use super::send::{Kind, Sender};
+use super::streams::Local;
+use super::{Config, Error, Event, StreamId};
+use crate::limits::stream as limits;
+use crate::time::{Duration, Instant, Now};
+use ramson_wire::data::Hash;
+use ramson_wire::streaming::sign::Unsigned;
+use ramson_wire::streaming::{DEFAULT_MTU, Flags, Outgoing, Packet};
+use std::collections::VecDeque;
+
+/// How long we hold an acknowledgement back, at most.
+const ACK_DELAY: Duration = Duration::from_millis(20);
+/// How long a packet that is not full waits for more, while others are under way.
+const FLUSH_DELAY: Duration = Duration::from_millis(4);
+/// How long the answer to a SYN waits for data to carry.
+const SYN_ACK_DELAY: Duration = Duration::from_millis(10);
+/// The longest pause between repetitions while the path is tried: a probe is one packet.
+const MAX_PROBE_PAUSE: Duration = Duration::from_secs(6);
+/// How long a closed stream still answers repeated packets.
+const LINGER: Duration = Duration::from_secs(60);
+/// How long a stream tries without any progress before it may fail.
+const GIVE_UP: Duration = Duration::from_secs(60);
+/// Silence, in keep-alive periods, after which a stream fails.
+const SILENT_PERIODS: u32 = 4;
+/// The delay with which i2pd says that it dropped a packet too far ahead: congestion, not a full buffer.
+const I2PD_TOO_FAR: u16 = 65_535;
+/// The delay with which i2pd says that its holes do not fit a packet.
+const I2PD_HOLES: u16 = 60_000;
+
+/// What a connection acts with.
+pub(super) struct Context<'a> {
+    pub(super) now: Now,
+    pub(super) config: &'a Config,
+    pub(super) local: &'a Local,
+    pub(super) events: &'a mut VecDeque<Event>,
+    pub(super) jobs: &'a mut Jobs,
+    pub(super) spare: Spare,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Our SYN is not answered.
+    Opening {
+        deadline: Instant,
+    },
+    Open,
+    /// Both directions are closed and acknowledged; repeated packets are still answered.
+    Lingering {
+        until: Instant,
+    },
+    /// To be removed.
+    Dead,
+}
+
+/// The peer's buffer is full.
+#[derive(Clone, Copy, Debug)]
+struct Choke {
+    /// The next sequence when it was said: an acknowledgement of anything newer ends it.
+    next: u32,
+    probe_at: Instant,
+    probes: u32,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(super) struct Connection {
+    id: StreamId,
+    pub(super) peer: Hash,
+    pub(super) ports: Ports,
+    /// Our stream id on the wire.
+    pub(super) local_id: u32,
+    /// The peer's; 0 until its SYN came.
+    pub(super) remote_id: u32,
+    pub(super) outbound: bool,
+    /// The peer's destination, and the key that signs for it.
+    pub(super) signer: Option<Signer>,
+    /// Packets that came before the SYN was verified.
+    pub(super) held: Vec<(Option<Hash>, Vec<u8>)>,
+    /// A job for this stream's SYN, CLOSE or RESET is out.
+    pub(super) verifying: bool,
+    phase: Phase,
+    tx: Sender,
+    rx: Receiver,
+    window: Window,
+    rtt: Rtt,
+    mtu: u16,
+    choke: Option<Choke>,
+    /// The window or the pacer, not the program, held packets back.
+    limited: bool,
+    close_wanted: bool,
+    close_opened: bool,
+    finish_told: bool,
+    discard: bool,
+    good_told: bool,
+    /// Timeouts in a row.
+    timeouts: u32,
+    /// Those of them that lengthen the pause to the next.
+    backoff: u32,
+    /// Our first packet was made.
+    started: bool,
+    progress_at: Instant,
+    heard_at: Instant,
+    kept_alive_at: Instant,
+    flush_at: Instant,
+    lost_at: Option<Instant>,
+    unchoke_at: Option<Instant>,
+}
+
+/// What a new connection starts with.
+pub(super) struct Start {
+    pub(super) id: StreamId,
+    pub(super) peer: Hash,
+    pub(super) ports: Ports,
+    pub(super) local_id: u32,
+    pub(super) signer: Option<Signer>,
+    pub(super) rtt_hint: Duration,
+    pub(super) window: u32,
+    pub(super) wait_for_data: Duration,
+}
+
+impl Connection {
+    /// A stream that we open.
+    pub(super) fn outbound(now: Instant, start: Start, config: &Config) -> Self {
+        let deadline = now + config.connect_timeout;
+        Self::new(now, start, config, Phase::Opening { deadline })
+    }
+
+    /// A stream whose SYN was verified; the SYN itself is handled next.
+    pub(super) fn inbound(now: Instant, start: Start, remote_id: u32, config: &Config) -> Self {
+        let start = Start { wait_for_data: SYN_ACK_DELAY, ..start };
+        Self { remote_id, outbound: false, ..Self::new(now, start, config, Phase::Open) }
+    }
+
+    fn new(now: Instant, start: Start, config: &Config, phase: Phase) -> Self {
+        Self {
+            id: start.id,
+            peer: start.peer,
+            ports: start.ports,
+            local_id: start.local_id,
+            remote_id: 0,
+            outbound: true,
+            signer: start.signer,
+            held: Vec::new(),
+            verifying: false,
+            phase,
+            tx: Sender::new(config.send_buffer),
+            rx: Receiver::new(config.receive_buffer),
+            window: Window::new(start.window, config.max_window),
+            rtt: Rtt::new(start.rtt_hint),
+            mtu: config.mtu.min(DEFAULT_MTU),
+            choke: None,
+            limited: false,
+            close_wanted: false,
+            close_opened: false,
+            finish_told: false,
+            discard: false,
+            good_told: false,
+            timeouts: 0,
+            backoff: 0,
+            started: false,
+            progress_at: now,
+            heard_at: now,
+            kept_alive_at: now,
+            flush_at: now + start.wait_for_data,
+            lost_at: None,
+            unchoke_at: None,
+        }
+    }
+
+    // What the program does.
+
+    /// Takes data to send; returns how many bytes.
+    pub(super) fn send(&mut self, now: Now, data: Vec<u8>) -> usize {
+        if self.close_wanted || matches!(self.phase, Phase::Lingering { .. } | Phase::Dead) {
+            return 0;
+        }
+        if self.tx.unsent() == 0 && self.tx.span() > 0 {
+            self.flush_at = now.mono + FLUSH_DELAY;
+        }
+        self.tx.push(data)
+    }
+
+    pub(super) fn credit(&mut self, n: usize, ctx: &mut Context<'_>) {
+        if self.rx.credit(n) {
+            self.say_unchoked(ctx);
+        }
+    }
+
+    pub(super) const fn close(&mut self) {
+        self.close_wanted = true;
+    }
+
+    pub(super) fn discard(&mut self, ctx: &mut Context<'_>) {
+        self.discard = true;
+        if self.rx.discard() {
+            self.say_unchoked(ctx);
+        }
+    }
+
+    /// The path to the peer is another one now.
+    pub(super) fn path_changed(&mut self, config: &Config) {
+        self.rtt.path_changed();
+        if self.timeouts < 2 {
+            self.window.path_changed(config.initial_window, self.tx.next_tx());
+        }
+        self.backoff = self.backoff.min(1);
+    }
+
+    // What the peer does.
+
+    /// A packet of this stream: ids and origin are checked, a SYN, CLOSE and RESET verified.
+    pub(super) fn handle(&mut self, packet: &Packet<'_>, ctx: &mut Context<'_>) {
+        self.heard_at = ctx.now.mono;
+        self.kept_alive_at = ctx.now.mono;
+        if self.phase == Phase::Dead {
+            return;
+        }
+        if let Some(mtu) = packet.mtu() {
+            self.mtu = mtu.min(ctx.config.mtu);
+        }
+        self.handle_choke(packet, ctx.now.mono);
+        self.handle_ack(packet, ctx);
+        if packet.is_plain_ack() {
+            // i2pd and we ask for a sign of life so; an answer carries no such request.
+            if packet.delay == Some(0) && !self.rx.owes_unchoke() {
+                self.rx.want_ack(ctx.now.mono, Duration::ZERO, true);
+            }
+            return;
+        }
+        self.handle_data(packet, ctx);
+    }
+
+    fn handle_data(&mut self, packet: &Packet<'_>, ctx: &mut Context<'_>) {
+        let now = ctx.now.mono;
+        if let Phase::Lingering { until } = &mut self.phase {
+            *until = now + LINGER; // the peer still waits for an acknowledgement
+        }
+        let offered = self.rx.offer(packet.sequence, packet.payload, packet.is_close(), ctx.spare);
+        let at_once = match offered {
+            Offered::InOrder { filled } => filled || packet.delay == Some(0) || packet.is_close(),
+            Offered::Early { hole } => hole || packet.delay == Some(0),
+            Offered::Duplicate | Offered::Dropped => true,
+        };
+        let delay = (self.rtt.smoothed() / 8).clamp(Duration::from_millis(1), ACK_DELAY);
+        self.rx.want_ack(now, delay, at_once);
+        match offered {
+            Offered::InOrder { .. } => {
+                self.rx.unchoke_heard();
+                self.unchoke_at = None;
+            }
+            Offered::Duplicate if packet.is_syn() && !self.outbound => self.repeat_syn_ack(ctx),
+            Offered::Duplicate | Offered::Early { .. } | Offered::Dropped => {}
+        }
+        for bytes in self.rx.ready() {
+            ctx.events.push_back(Event::Data { stream: self.id, bytes });
+        }
+        if self.rx.is_closed() && !self.finish_told {
+            self.finish_told = true;
+            ctx.events.push_back(Event::Finished { stream: self.id });
+        }
+    }
+
+    /// The peer repeats its SYN, so our answer was lost.
+    fn repeat_syn_ack(&mut self, ctx: &mut Context<'_>) {
+        let is_syn = self.tx.first_unacked() == Some(0);
+        let old = self.tx.last_sent().is_some_and(|sent| ctx.now.mono.since(sent) > self.rto() / 2);
+        if is_syn && old {
+            self.transmit(0, ctx);
+        }
+    }
+
+    fn handle_choke(&mut self, packet: &Packet<'_>, now: Instant) {
+        match packet.delay {
+            Some(I2PD_TOO_FAR | I2PD_HOLES) => self.window.choked(self.tx.next_tx()),
+            Some(_) if packet.choke() == Some(true) => {
+                self.window.choked(self.tx.next_tx());
+                // The peer is there: what is not acknowledged is no sign of a dead path.
+                self.timeouts = 0;
+                self.progress_at = now;
+                if self.choke.is_none() {
+                    let probe_at = now + self.rto().max(Duration::from_secs(1));
+                    self.choke = Some(Choke { next: self.tx.next_sequence(), probe_at, probes: 0 });
+                }
+            }
+            Some(_) => self.choke = None,
+            None => {}
+        }
+    }
+
+    fn handle_ack(&mut self, packet: &Packet<'_>, ctx: &mut Context<'_>) {
+        let Some(through) = packet.acked() else { return };
+        let now = ctx.now.mono;
+        let nacks: Vec<u32> = packet.nacks().collect();
+        let Some(acked) = self.tx.acked(now, through, &nacks, self.rtt.min()) else { return };
+        if acked.packets == 0 && nacks.is_empty() {
+            return;
+        }
+        if acked.packets > 0 {
+            if let Some(sample) = acked.rtt {
+                self.rtt.sample(now, sample);
+            }
+            let next = self.tx.next_tx();
+            self.window.acked(acked.packets, acked.newest, next, self.limited, acked.rtt, &self.rtt);
+            if acked.spurious {
+                self.window.undo();
+            }
+            if self.timeouts > 1 || !self.good_told {
+                self.good_told = true;
+                ctx.events.push_back(Event::PathGood { to: self.peer, stream: self.id });
+            }
+            (self.timeouts, self.backoff) = (0, 0);
+            self.progress_at = now;
+            // i2pd never says that a choke is over; newer packets arriving says it.
+            let newer = |choke: &Choke| through >= choke.next || self.tx.in_flight() == 0;
+            if packet.delay.is_none() && self.choke.as_ref().is_some_and(newer) {
+                self.choke = None;
+            }
+        }
+        self.detect_losses(now);
+        if self.tx.became_writable() {
+            ctx.events.push_back(Event::Writable { stream: self.id });
+        }
+    }
+
+    fn detect_losses(&mut self, now: Instant) {
+        let (next, window, rtt) = (self.tx.next_tx(), &mut self.window, &self.rtt);
+        self.lost_at = self.tx.detect_losses(now, rtt.loss_base(), |tx| window.lost(tx, next, rtt));
+    }
+
+    /// The peer's SYN in answer to ours, verified: `packet` is handled next.
+    pub(super) fn answered(&mut self, packet: &Packet<'_>, signer: Signer, ctx: &mut Context<'_>) {
+        if !self.is_opening() {
+            return;
+        }
+        self.phase = Phase::Open;
+        self.remote_id = packet.recv_id;
+        self.mtu = packet.mtu().unwrap_or(DEFAULT_MTU).min(ctx.config.mtu);
+        let peer = signer.destination.clone();
+        self.signer = Some(signer);
+        ctx.events.push_back(Event::Opened { stream: self.id, peer });
+        self.handle(packet, ctx);
+    }
+
+    // What the clock does.
+
+    /// The earliest deadline.
+    pub(super) fn next_timeout(&self, config: &Config) -> Instant {
+        let mut next = match self.phase {
+            Phase::Dead => return Instant::FAR,
+            Phase::Lingering { until } => return until.min(self.ack_due()),
+            Phase::Opening { deadline } => deadline,
+            Phase::Open => self.kept_alive_at + config.inactivity,
+        };
+        next = next.min(self.ack_due());
+        if self.choke.is_none() {
+            for at in [self.lost_at, self.timeout_at()] {
+                next = next.min(at.unwrap_or(Instant::FAR));
+            }
+            if self.may_fly() && (self.tx.first_waiting().is_some() || self.opens_next(Instant::FAR)) {
+                let at = if self.tx.first_waiting().is_none() && !self.opens_next(Instant::ZERO) {
+                    self.flush_at.max(self.window.pace_at())
+                } else {
+                    self.window.pace_at()
+                };
+                next = next.min(at);
+            }
+        } else if let Some(choke) = self.choke {
+            next = next.min(choke.probe_at);
+        }
+        next.min(self.unchoke_at.unwrap_or(Instant::FAR))
+    }
+
+    fn ack_due(&self) -> Instant {
+        let due = self.rx.ack_at().unwrap_or(Instant::FAR);
+        if self.remote_id != 0 && self.started && self.rx.has_any() { due } else { Instant::FAR }
+    }
+
+    pub(super) fn handle_timeout(&mut self, ctx: &mut Context<'_>) {
+        let now = ctx.now.mono;
+        match self.phase {
+            Phase::Opening { deadline } if deadline <= now => return self.fail(Error::TimedOut, ctx),
+            Phase::Lingering { until } if until <= now => self.phase = Phase::Dead,
+            Phase::Open if self.kept_alive_at + ctx.config.inactivity <= now => {
+                if now.since(self.heard_at) >= ctx.config.inactivity * SILENT_PERIODS {
+                    return self.fail(Error::TimedOut, ctx);
+                }
+                self.kept_alive_at = now;
+                self.send_ack(Some(0), ctx);
+            }
+            _ => {}
+        }
+        if let Some(choke) = self.choke {
+            if choke.probe_at <= now {
+                self.probe_choke(choke, ctx);
+            }
+        } else {
+            if self.lost_at.is_some_and(|at| at <= now) {
+                self.detect_losses(now);
+            }
+            if self.timeout_at().is_some_and(|at| at <= now) {
+                self.handle_loss_of_all(ctx);
+            }
+        }
+        if self.unchoke_at.is_some_and(|at| at <= now) {
+            self.say_unchoked(ctx);
+        }
+    }
+
+    fn rto(&self) -> Duration {
+        if self.is_opening() && !self.rtt.is_sampled() {
+            return (self.rtt.smoothed() * 3).max(Duration::from_secs(1));
+        }
+        self.rtt.rto(ACK_DELAY)
+    }
+
+    /// When nothing was acknowledged for too long.
+    fn timeout_at(&self) -> Option<Instant> {
+        let sent = self.tx.last_sent()?;
+        let rto = self.rto();
+        let pause = (rto * (1 << self.backoff.min(6))).min(MAX_PROBE_PAUSE.max(rto));
+        Some(sent + pause)
+    }
+
+    /// A timeout: the first probes with one packet, the second starts over and asks for another path.
+    fn handle_loss_of_all(&mut self, ctx: &mut Context<'_>) {
+        self.timeouts += 1;
+        self.backoff += 1;
+        let now = ctx.now.mono;
+        let given_up = self.timeouts >= ctx.config.max_resends && now.since(self.progress_at) >= GIVE_UP;
+        if self.tx.only(Kind::Close) && self.timeouts > 9 {
+            // A peer that had everything and has forgotten us, as i2pd does, does not answer a CLOSE.
+            return self.end(ctx);
+        }
+        if given_up && !self.is_opening() {
+            return self.fail(Error::TimedOut, ctx);
+        }
+        if self.timeouts > 1 || self.is_opening() {
+            let (to, stream, timeouts) = (self.peer, self.id, self.timeouts);
+            ctx.events.push_back(Event::PathSuspect { to, stream, timeouts });
+        }
+        if self.timeouts > 1 {
+            if self.timeouts == 2 {
+                self.window.collapse(self.tx.next_tx());
+            }
+            self.tx.lose_all();
+        }
+        if let Some(first) = self.tx.first_unacked() {
+            self.transmit(first, ctx);
+        }
+    }
+
+    /// The peer may have forgotten to say that there is room: one packet finds out.
+    fn probe_choke(&mut self, choke: Choke, ctx: &mut Context<'_>) {
+        let pause = (self.rto().max(Duration::from_secs(1)) * (1 << choke.probes.min(4))).min(Duration::from_secs(15));
+        self.choke = Some(Choke { probe_at: ctx.now.mono + pause, probes: choke.probes + 1, ..choke });
+        self.timeouts += 1;
+        if self.timeouts >= ctx.config.max_resends && ctx.now.mono.since(self.progress_at) >= GIVE_UP {
+            return self.fail(Error::TimedOut, ctx);
+        }
+        let first = self.tx.first_unacked().or_else(|| self.opens_next(Instant::FAR).then(|| self.open_next(ctx)));
+        if let Some(sequence) = first {
+            self.transmit(sequence, ctx);
+        }
+    }
+
+    // What goes out.
+
+    /// Sends what may be sent now. To be called after everything else.
+    pub(super) fn pump(&mut self, ctx: &mut Context<'_>) {
+        if self.phase == Phase::Dead {
+            return;
+        }
+        self.pump_packets(ctx);
+        if self.ack_due() <= ctx.now.mono {
+            self.send_ack(None, ctx);
+        }
+        self.finish_if_done(ctx);
+    }
+
+    fn pump_packets(&mut self, ctx: &mut Context<'_>) {
+        let now = ctx.now.mono;
+        if self.choke.is_some() || matches!(self.phase, Phase::Lingering { .. }) {
+            return;
+        }
+        loop {
+            let waiting = self.tx.first_waiting();
+            if waiting.is_none() && !self.opens_next(now) {
+                self.limited = false;
+                return;
+            }
+            if !self.may_fly() || self.window.pace_at() > now {
+                self.limited = true;
+                return;
+            }
+            let sequence = waiting.unwrap_or_else(|| self.open_next(ctx));
+            if self.tx.first_waiting().is_none() {
+                continue; // it is being signed
+            }
+            self.transmit(sequence, ctx);
+            self.window.paced(now, &self.rtt);
+        }
+    }
+
+    /// Whether the window has room.
+    fn may_fly(&self) -> bool {
+        self.tx.in_flight() < self.window.packets()
+    }
+
+    /// Whether a new packet should be opened at `now`.
+    fn opens_next(&self, now: Instant) -> bool {
+        let sequence = self.tx.next_sequence();
+        let flush = self.close_wanted || self.flush_at <= now;
+        if sequence == 0 {
+            return self.tx.unsent() > 0 || flush;
+        }
+        let syn_left = self.tx.slot(0).is_none_or(|syn| syn.signed.is_some());
+        let span = if self.is_opening() { limits::MAX_OPENING } else { limits::MAX_SPAN.max(self.window.packets()) };
+        if self.close_opened || !syn_left || self.tx.span() >= span {
+            return false;
+        }
+        let unsent = self.tx.unsent();
+        if unsent == 0 {
+            // A CLOSE needs the peer's id.
+            return self.close_wanted && self.remote_id != 0;
+        }
+        unsent >= usize::from(self.mtu) || self.tx.span() == 0 || flush
+    }
+
+    /// Opens the next sequence: SYN, data or CLOSE.
+    fn open_next(&mut self, ctx: &mut Context<'_>) -> u32 {
+        let mtu = usize::from(self.mtu);
+        if self.tx.next_sequence() == 0 {
+            let sequence = self.tx.open(Kind::Syn, mtu, true);
+            self.started = true;
+            self.sign_syn(ctx);
+            return sequence;
+        }
+        if self.tx.unsent() > 0 {
+            return self.tx.open(Kind::Data, mtu, false);
+        }
+        self.close_opened = true;
+        let sequence = self.tx.open(Kind::Close, 0, true);
+        let flags = Flags::CLOSE;
+        let (through, nacks) = self.rx.acks().map_or((None, Vec::new()), |(through, nacks)| (Some(through), nacks));
+        let out = Outgoing { sequence, ack_through: through, nacks: &nacks, flags, ..self.header() };
+        self.sign(sequence, &out, &[], ctx);
+        sequence
+    }
+
+    fn sign_syn(&mut self, ctx: &mut Context<'_>) {
+        let payload = self.tx.slot(0).map(|slot| slot.payload.clone()).unwrap_or_default();
+        // A SYN names no holes, so it acknowledges only what is below the first.
+        let ack_through = self.rx.contiguous();
+        let out = Outgoing {
+            ack_through,
+            meant_for: self.outbound.then_some(self.peer),
+            flags: Flags::SYNCHRONIZE,
+            from: Some(&ctx.local.destination),
+            max_size: Some(ctx.config.mtu),
+            offline: ctx.local.offline.as_deref(),
+            ..self.header()
+        };
+        self.sign(0, &out, &payload, ctx);
+        if ack_through.is_some() {
+            self.rx.ack_sent();
+        }
+    }
+
+    fn sign(&self, sequence: u32, out: &Outgoing<'_>, payload: &[u8], ctx: &mut Context<'_>) {
+        let unsigned = Unsigned::new(out, &[payload]);
+        let job = ctx.jobs.sign(&ctx.local.key, unsigned, Purpose::Sign { stream: self.id, sequence });
+        ctx.events.push_back(Event::Job(job));
+    }
+
+    /// The signature of a packet is made.
+    pub(super) fn signed(&mut self, sequence: u32, packet: Vec<u8>) {
+        self.tx.signed(sequence, packet);
+    }
+
+    fn header(&self) -> Outgoing<'static> {
+        let resend_delay = u8::try_from(self.rto().as_secs()).unwrap_or(u8::MAX);
+        Outgoing { send_id: self.remote_id, recv_id: self.local_id, resend_delay, ..Outgoing::default() }
+    }
+
+    /// Sends the packet with `sequence`, for the first time or again.
+    fn transmit(&mut self, sequence: u32, ctx: &mut Context<'_>) {
+        let delay = self.delay_for(sequence);
+        let header = self.header();
+        let Some(slot) = self.tx.slot(sequence) else { return };
+        let (packet, kind, fresh) = match &slot.signed {
+            Some(packet) => (packet.clone(), slot.kind, false),
+            None if slot.kind != Kind::Data => return, // its signature is still being made
+            None => {
+                let (through, nacks) = self.rx.acks().map_or((None, Vec::new()), |(t, nacks)| (Some(t), nacks));
+                let out = Outgoing { sequence, ack_through: through, nacks: &nacks, delay, ..header };
+                (out.encode(&[&slot.payload]), slot.kind, true)
+            }
+        };
+        self.tx.sent(sequence, ctx.now.mono);
+        if fresh {
+            self.rx.ack_sent();
+        }
+        self.emit(packet, kind == Kind::Syn, ctx);
+    }
+
+    /// The delay option of a data packet: chokes, or asks for an acknowledgement at once where waiting for one would
+    /// stop us.
+    fn delay_for(&mut self, sequence: u32) -> Option<u16> {
+        let ends = self.tx.unsent() == 0;
+        let full = self.tx.in_flight() + 2 >= self.window.packets();
+        self.rx.delay_option().or_else(|| (ends || full || sequence.is_multiple_of(16)).then_some(0))
+    }
+
+    /// A packet that only acknowledges.
+    fn send_ack(&mut self, delay: Option<u16>, ctx: &mut Context<'_>) {
+        let Some((through, nacks)) = self.rx.acks() else { return };
+        let delay = self.rx.delay_option().or(delay);
+        let out = Outgoing { ack_through: Some(through), nacks: &nacks, delay, ..self.header() };
+        let packet = Outgoing { resend_delay: 0, ..out }.encode(&[]);
+        self.rx.ack_sent();
+        self.emit(packet, false, ctx);
+    }
+
+    /// Tells the peer that there is room again, and again later until data comes.
+    fn say_unchoked(&mut self, ctx: &mut Context<'_>) {
+        self.unchoke_at = None;
+        if self.remote_id == 0 || !self.started {
+            return;
+        }
+        self.send_ack(None, ctx);
+        if self.rx.owes_unchoke() && !self.rx.is_closed() {
+            self.unchoke_at = Some(ctx.now.mono + self.rto());
+        }
+    }
+
+    fn emit(&self, packet: Vec<u8>, first: bool, ctx: &mut Context<'_>) {
+        let (from_port, to_port) = self.ports;
+        ctx.events.push_back(Event::Send { to: self.peer, from_port, to_port, packet, stream: Some(self.id), first });
+    }
+
+    // How it ends.
+
+    fn finish_if_done(&mut self, ctx: &mut Context<'_>) {
+        let done = self.close_opened && self.tx.is_idle() && (self.rx.is_closed() || self.discard);
+        if done && self.phase == Phase::Open {
+            self.end(ctx);
+        }
+    }
+
+    fn end(&mut self, ctx: &mut Context<'_>) {
+        ctx.events.push_back(Event::Closed { stream: self.id });
+        if self.ack_due() <= ctx.now.mono {
+            self.send_ack(None, ctx);
+        }
+        self.tx = Sender::new(0);
+        self.choke = None;
+        self.phase = Phase::Lingering { until: ctx.now.mono + LINGER };
+    }
+
+    pub(super) fn fail(&mut self, why: Error, ctx: &mut Context<'_>) {
+        if matches!(self.phase, Phase::Open | Phase::Opening { .. }) {
+            ctx.events.push_back(Event::Failed { stream: self.id, why });
+        }
+        if why != Error::Reset {
+            self.reset(ctx);
+        }
+        self.phase = Phase::Dead;
+    }
+
+    /// Sends a RESET, if the peer can know the stream, and is dead.
+    pub(super) fn reset(&mut self, ctx: &mut Context<'_>) {
+        if self.remote_id != 0 && self.phase == Phase::Open {
+            let out = Outgoing { flags: Flags::RESET, ..self.header() };
+            let purpose = Purpose::SignLoose { to: self.peer, ports: self.ports };
+            let job = ctx.jobs.sign(&ctx.local.key, Unsigned::new(&out, &[]), purpose);
+            ctx.events.push_back(Event::Job(job));
+        }
+        self.phase = Phase::Dead;
+    }
+
+    // What the parent asks.
+
+    pub(super) const fn id(&self) -> StreamId {
+        self.id
+    }
+
+    pub(super) const fn is_opening(&self) -> bool {
+        matches!(self.phase, Phase::Opening { .. })
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.phase == Phase::Dead
+    }
+
+    pub(super) const fn is_lingering(&self) -> bool {
+        matches!(self.phase, Phase::Lingering { .. })
+    }
+
+    /// Received bytes that are held: all, and those behind holes.
+    pub(super) const fn held_bytes(&self) -> (usize, usize) {
+        (self.rx.held(), self.rx.early())
+    }
+
+    /// What the next stream to this peer may start with: round trip and window.
+    pub(super) fn learned(&self) -> Option<(Duration, u32)> {
+        self.rtt.is_sampled().then(|| (self.rtt.smoothed(), self.window.learned()))
+    }
+}
