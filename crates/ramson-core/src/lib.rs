@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod dest;
+pub mod job;
 pub mod keys;
 pub mod limits;
 pub mod link;
@@ -13,6 +14,7 @@ pub mod netdb;
 pub mod own_info;
 pub mod peers;
 pub mod rng;
+pub mod router;
 pub mod stream;
 pub mod time;
 pub mod timer;

@@ -12,8 +12,9 @@ use super::ntcp2::handshake::{AwaitCreated, Established, Responder, ResponderKey
 use super::ntcp2::session::{Opener, Sealer};
 use super::{CloseKind, ConnId, Event, Links};
 use crate::limits::link as limits;
+use crate::netdb::store::Verified;
 use crate::time::{Duration, Now};
-use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::data::Hash;
 use ramson_wire::ntcp2::{CONFIRMED_PART1, CreatedOptions, HANDSHAKE_FIXED, RequestOptions, TerminationReason};
 use std::net::SocketAddr;
 
@@ -213,13 +214,13 @@ impl Links {
         now: Now,
         id: ConnId,
         established: Established,
-        peer: Result<Box<RouterInfo>, TerminationReason>,
+        peer: Result<Verified, TerminationReason>,
     ) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let checked = peer.and_then(|info| accept_peer(&self.config, now, conn, info));
         match checked {
             Ok(info) => {
-                conn.peer = Some(info.hash());
+                conn.peer = Some(info.info().hash());
                 self.establish(now, id, established, Some(info));
             }
             Err(reason) => {
@@ -232,7 +233,7 @@ impl Links {
 
     /// The session stands. It becomes its peer's current one; an older one only receives for a while, so that what is
     /// under way arrives, and is closed then.
-    fn establish(&mut self, now: Now, id: ConnId, established: Established, info: Option<Box<RouterInfo>>) {
+    fn establish(&mut self, now: Now, id: ConnId, established: Established, info: Option<Verified>) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let Some(hash) = conn.peer else { return };
         let inbound = conn.inbound;
@@ -311,8 +312,9 @@ fn accept_peer(
     config: &super::LinkConfig,
     now: Now,
     conn: &Connection,
-    info: Box<RouterInfo>,
-) -> Result<Box<RouterInfo>, TerminationReason> {
+    verified: Verified,
+) -> Result<Verified, TerminationReason> {
+    let info = verified.info();
     let published = info.published();
     if info.hash() == config.router || info.net_id() != Some(config.network_id) {
         return Err(TerminationReason::MESSAGE_3_ERROR);
@@ -326,7 +328,7 @@ fn accept_peer(
     if hosts.peek().is_some() && !hosts.any(|host| host == source) {
         return Err(TerminationReason::BANNED);
     }
-    Ok(info)
+    Ok(verified)
 }
 
 /// The peer's clock less ours in milliseconds.

@@ -5,11 +5,13 @@ use super::ntcp2::handshake::{
     AwaitConfirmed, AwaitCreated, AwaitCreatedPadding, AwaitRequestPadding, Established, HandshakeError, Initiator,
     Responder,
 };
+use crate::netdb::store::Verified;
 use crate::rng::Rng;
 use ramson_wire::codec::{Decode, DecodeError};
 use ramson_wire::crypto::x25519::PublicKey;
 use ramson_wire::data::RouterInfo;
 use ramson_wire::ntcp2::{Block, Blocks, CreatedOptions, HANDSHAKE_FIXED, RequestOptions, TerminationReason};
+use std::sync::Arc;
 
 /// One step of one connection's handshake.
 pub struct LinkJob {
@@ -44,7 +46,7 @@ pub(super) enum Outcome {
     Confirmed(Vec<u8>, Established),
     RequestOpened(RequestOptions, Box<AwaitRequestPadding>),
     CreatedMade(Vec<u8>, Box<AwaitConfirmed>),
-    ConfirmedOpened { established: Established, peer: Result<Box<RouterInfo>, TerminationReason> },
+    ConfirmedOpened { established: Established, peer: Result<Verified, TerminationReason> },
 }
 
 impl LinkJob {
@@ -76,14 +78,14 @@ impl LinkJob {
 }
 
 /// Reads message 3 part 2: a RouterInfo, then Options and Padding if present, nothing else (threats T41).
-fn identify(payload: &[u8], static_key: &PublicKey) -> Result<Box<RouterInfo>, TerminationReason> {
+fn identify(payload: &[u8], static_key: &PublicKey) -> Result<Verified, TerminationReason> {
     let bytes = router_info_of(payload).map_err(|_| TerminationReason::MESSAGE_3_ERROR)?;
     let info = RouterInfo::from_bytes(bytes).map_err(|_| TerminationReason::MESSAGE_3_ERROR)?;
-    info.verify().map_err(|_| TerminationReason::ROUTER_INFO_SIGNATURE)?;
-    if !info.ntcp2_addresses().iter().any(|address| address.static_key == *static_key) {
+    let verified = Verified::new(Arc::new(info)).map_err(|_| TerminationReason::ROUTER_INFO_SIGNATURE)?;
+    if !verified.info().ntcp2_addresses().iter().any(|address| address.static_key == *static_key) {
         return Err(TerminationReason::STATIC_KEY_MISMATCH);
     }
-    Ok(Box::new(info))
+    Ok(verified)
 }
 
 fn router_info_of(payload: &[u8]) -> Result<&[u8], DecodeError> {

@@ -17,6 +17,7 @@ pub use address::AddressRules;
 pub use job::{LinkDone, LinkJob};
 
 use crate::limits::link as limits;
+use crate::netdb::store::Verified;
 use crate::rng::{Rng, SeededMap, SeededState};
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
@@ -40,6 +41,11 @@ pub struct ConnId(pub u64);
 impl ConnId {
     /// Inbound connections are numbered by the shell, with this bit set; outbound ones by the core, without it.
     pub const INBOUND: u64 = 1 << 63;
+
+    /// Whether the peer has connected to us.
+    pub const fn is_inbound(self) -> bool {
+        self.0 & Self::INBOUND != 0
+    }
 }
 
 /// How a connection is closed.
@@ -89,7 +95,7 @@ pub enum Event {
         peer: Hash,
         inbound: bool,
         addr: IpAddr,
-        router_info: Option<Box<RouterInfo>>,
+        router_info: Option<Verified>,
         dialled_before: bool,
     },
     /// The last session with the peer is gone.

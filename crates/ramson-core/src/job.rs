@@ -1,0 +1,127 @@
+//! Public-key work as values: the shell runs them on a pool, the simulator in place.
+
+use crate::dest::{DestinationDone, DestinationJob};
+use crate::keys::RouterKeys;
+use crate::link::{LinkDone, LinkJob};
+use crate::netdb::store::{VerifyDone, VerifyJob};
+use crate::own_info::OwnInfo;
+use crate::rng::Rng;
+use crate::router::DestinationId;
+use crate::stream;
+use crate::tunnel::{TunnelDone, TunnelJob};
+use ramson_wire::codec::DecodeError;
+use ramson_wire::crypto::CryptoError;
+use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
+use ramson_wire::data::{AnyLeaseSet, Hash, RouterInfo};
+use ramson_wire::garlic;
+use std::sync::Arc;
+
+/// Classes of jobs, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Handshakes that we began, own tunnel builds, own look-ups and publications.
+    Own,
+    /// Streams, sessions and LeaseSets of our destinations.
+    Client,
+    /// Handshakes that others began.
+    Inbound,
+    /// Tunnel builds of others, and garlic to the router.
+    Transit,
+    /// RouterInfos.
+    Verify,
+}
+
+impl Class {
+    pub const COUNT: usize = 5;
+}
+
+/// One piece of public-key work.
+pub enum Job {
+    Link(LinkJob),
+    Tunnel(TunnelJob),
+    Destination(DestinationId, DestinationJob),
+    Stream(DestinationId, stream::Job),
+    VerifyRouter(VerifyJob),
+    /// Sign our RouterInfo.
+    SignInfo {
+        own: OwnInfo,
+        keys: Arc<RouterKeys>,
+        unix_ms: u64,
+    },
+    /// Seal a payload to a router; the token says what for.
+    SealToRouter {
+        token: u64,
+        key: PublicKey,
+        payload: Vec<u8>,
+    },
+    /// Open a garlic message to us as a router.
+    OpenAtRouter {
+        from: Option<Hash>,
+        key: SecretKey,
+        body: Vec<u8>,
+    },
+    /// Verify a LeaseSet that a look-up of a destination has brought.
+    VerifyLeaseSet {
+        destination: DestinationId,
+        set: Arc<AnyLeaseSet>,
+    },
+}
+
+/// What came of a [`Job`].
+pub enum JobDone {
+    Link(LinkDone),
+    Tunnel(TunnelDone),
+    Destination(DestinationId, DestinationDone),
+    Stream(DestinationId, stream::Done),
+    VerifyRouter(VerifyDone),
+    SignInfo(Result<RouterInfo, DecodeError>),
+    SealToRouter {
+        token: u64,
+        body: Result<Vec<u8>, CryptoError>,
+    },
+    OpenAtRouter {
+        from: Option<Hash>,
+        payload: Result<Vec<u8>, DecodeError>,
+    },
+    /// The LeaseSet, if it verifies.
+    VerifyLeaseSet {
+        destination: DestinationId,
+        set: Option<Arc<AnyLeaseSet>>,
+    },
+}
+
+impl Job {
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Link(job) if job.conn.is_inbound() => Class::Inbound,
+            Self::Link(_) | Self::Tunnel(TunnelJob::Create(_)) | Self::SignInfo { .. } | Self::SealToRouter { .. } => {
+                Class::Own
+            }
+            Self::Destination(..) | Self::Stream(..) | Self::VerifyLeaseSet { .. } => Class::Client,
+            Self::Tunnel(TunnelJob::Request(_)) | Self::OpenAtRouter { .. } => Class::Transit,
+            Self::VerifyRouter(_) => Class::Verify,
+        }
+    }
+
+    /// Does the work. What it draws at random it draws here.
+    pub fn run(self, rng: &mut Rng) -> JobDone {
+        match self {
+            Self::Link(job) => JobDone::Link(job.run(rng)),
+            Self::Tunnel(job) => JobDone::Tunnel(job.run(rng)),
+            Self::Destination(id, job) => JobDone::Destination(id, job.run(rng)),
+            Self::Stream(id, job) => JobDone::Stream(id, job.run(rng)),
+            Self::VerifyRouter(job) => JobDone::VerifyRouter(job.run()),
+            Self::SignInfo { own, keys, unix_ms } => JobDone::SignInfo(own.sign(&keys, unix_ms)),
+            Self::SealToRouter { token, key, payload } => {
+                JobDone::SealToRouter { token, body: garlic::router::seal(rng, &key, &payload) }
+            }
+            Self::OpenAtRouter { from, key, body } => {
+                JobDone::OpenAtRouter { from, payload: garlic::router::open(&key, &body) }
+            }
+            Self::VerifyLeaseSet { destination, set } => {
+                let set = set.verify().is_ok().then_some(set);
+                JobDone::VerifyLeaseSet { destination, set }
+            }
+        }
+    }
+}

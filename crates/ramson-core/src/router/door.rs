@@ -1,0 +1,246 @@
+//! What goes in and out of the router. The law of the door: after every `handle_input`, `poll_output` is called until
+//! it says [`Output::Timeout`].
+
+use super::local::LocalOptions;
+use crate::job::{Job, JobDone};
+use crate::link::ntcp2::padding::PaddingStrategy;
+use crate::link::{AddressRules, CloseKind, ConnId};
+use crate::stream::StreamId;
+use crate::time::{Duration, Instant};
+use crate::tunnel::PoolConfig;
+use ramson_wire::data::{Destination, Hash, RouterInfo};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The settings of a router that its machines need.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// 2 on the live network.
+    pub network_id: u8,
+    pub addresses: AddressRules,
+    /// Addresses that peers can dial, as the operator says. Published once that is believed.
+    pub listen: Vec<SocketAddr>,
+    /// Outgoing connections come from the published addresses (or a proxy hides both).
+    pub publishable: bool,
+    pub padding: PaddingStrategy,
+    /// Two hops of a tunnel may share a subnet or family, a hop's neighbours may be one router, and clocks count by
+    /// address: for test networks.
+    pub small_network: bool,
+    pub exploratory: PoolConfig,
+    /// Transit tunnels that we take part in at most; 0 for none.
+    pub transit_tunnels: usize,
+    /// The published bandwidth letter.
+    pub bandwidth: char,
+}
+
+/// One of our destinations, as the shell numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DestinationId(pub u64);
+
+/// A stream of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamKey {
+    pub destination: DestinationId,
+    pub stream: StreamId,
+}
+
+/// What comes in.
+pub enum Input<'a> {
+    /// A connection that was asked for stands and takes `room` bytes ahead of the socket.
+    TcpOpened {
+        conn: ConnId,
+        room: usize,
+    },
+    /// Somebody has connected; the shell numbers it with [`ConnId::INBOUND`].
+    TcpAccepted {
+        conn: ConnId,
+        addr: SocketAddr,
+        room: usize,
+    },
+    TcpData {
+        conn: ConnId,
+        bytes: &'a [u8],
+    },
+    /// The socket has taken `bytes` of what was written.
+    TcpWritable {
+        conn: ConnId,
+        bytes: usize,
+    },
+    /// The connection is gone, or could not be made.
+    TcpClosed {
+        conn: ConnId,
+    },
+    JobDone(JobDone),
+    /// A RouterInfo from disk, a reseed or a file: verified here.
+    RouterInfo(Box<RouterInfo>),
+    /// Something signed at this time exists (milliseconds since 1970).
+    TimeFloor(u64),
+    /// Fresh randomness for the root of the tree.
+    Entropy([u8; 32]),
+    Command(Command),
+    /// The time of the last [`Output::Timeout`] has come, or time has passed.
+    Timeout,
+}
+
+/// What local programs ask for.
+pub enum Command {
+    /// Ends in a destination without tunnels when there are too many.
+    CreateDestination {
+        id: DestinationId,
+        options: Box<LocalOptions>,
+    },
+    CloseDestination(DestinationId),
+    /// Accept streams to the port, or to every port.
+    Listen {
+        destination: DestinationId,
+        port: Option<u16>,
+    },
+    /// Answered by `Event::StreamOpened` or `Event::StreamFailed` with this token.
+    Connect {
+        destination: DestinationId,
+        token: u64,
+        to: Hash,
+        port: u16,
+    },
+    StreamSend {
+        stream: StreamKey,
+        data: Vec<u8>,
+    },
+    /// Close our direction after all data.
+    StreamShutdown(StreamKey),
+    StreamReset(StreamKey),
+    /// The program is done with it: deliver what was written, discard what comes.
+    StreamRelease(StreamKey),
+    /// The program has read so many bytes.
+    StreamCredit {
+        stream: StreamKey,
+        bytes: usize,
+    },
+    /// Answered by `Event::LookedUp`.
+    Lookup {
+        destination: DestinationId,
+        token: u64,
+        hash: Hash,
+    },
+    /// End all sessions and stop.
+    Shutdown,
+}
+
+/// What goes out.
+pub enum Output {
+    TcpOpen {
+        conn: ConnId,
+        addr: SocketAddr,
+    },
+    TcpWrite {
+        conn: ConnId,
+        bytes: Vec<u8>,
+    },
+    TcpClose {
+        conn: ConnId,
+        how: CloseKind,
+    },
+    Job(Job),
+    /// Keep this RouterInfo on disk.
+    SaveRouterInfo(Arc<RouterInfo>),
+    /// Forget it.
+    DropRouterInfo(Hash),
+    Event(Event),
+    /// Drained: nothing more until an input, or until this instant.
+    Timeout(Instant),
+}
+
+/// What local programs are told.
+#[derive(Debug)]
+pub enum Event {
+    StreamOpened {
+        token: u64,
+        stream: StreamKey,
+        remote: Destination,
+        credit: usize,
+    },
+    /// The connect with this token has failed.
+    ConnectFailed {
+        token: u64,
+        why: ConnectError,
+    },
+    StreamAccepted {
+        stream: StreamKey,
+        from: Destination,
+        port: u16,
+        credit: usize,
+    },
+    StreamData {
+        stream: StreamKey,
+        data: Vec<u8>,
+    },
+    /// The program may send so many bytes more.
+    StreamWritable {
+        stream: StreamKey,
+        bytes: usize,
+    },
+    /// The peer has closed its direction.
+    StreamFinished(StreamKey),
+    StreamFailed {
+        stream: StreamKey,
+        why: StreamError,
+    },
+    /// Both directions have ended in order.
+    StreamClosed(StreamKey),
+    LookedUp {
+        token: u64,
+        destination: Option<Destination>,
+    },
+    /// Our reachability has changed.
+    Reachable {
+        published: bool,
+        why: &'static str,
+    },
+    /// The clock was corrected by so many milliseconds.
+    ClockCorrected {
+        offset_ms: i64,
+    },
+    /// Too few routers are known to go on: the shell should reseed.
+    NeedRouters,
+    /// All sessions have ended.
+    Stopped,
+}
+
+/// Why a stream could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No such destination of ours.
+    NoSuchDestination,
+    /// The own tunnels do not stand yet.
+    TunnelsNotReady,
+    /// No floodfill knows a LeaseSet of the peer.
+    LeaseSetNotFound,
+    /// The peer did not answer.
+    NoAnswer,
+    /// The peer refused.
+    Refused,
+    /// Too many streams.
+    Limit,
+}
+
+/// Why a stream broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamError {
+    Reset,
+    TimedOut,
+    Closed,
+}
+
+/// How far a pool, or the router, is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolState {
+    pub inbound: usize,
+    pub inbound_wanted: usize,
+    pub outbound: usize,
+    pub outbound_wanted: usize,
+}
+
+/// How long the shell should wait between two feeds of entropy.
+pub const ENTROPY_INTERVAL: Duration = Duration::from_secs(300);

@@ -1,0 +1,571 @@
+//! One destination of ours: its sessions, streams, look-ups and publication, and the wires between them and the
+//! router. Nothing in it is shared with another destination.
+
+use super::door::{Command, ConnectError, DestinationId, Event, StreamError, StreamKey};
+use super::{Router, Timer};
+use crate::dest::{Destination, DestinationConfig, DestinationDone, DestinationEvent, SendError};
+use crate::job::Job;
+use crate::netdb::lookup::{self, Kind as LookupKind, LookupId};
+use crate::netdb::{LeaseSetPublisher, Lookups, publish};
+use crate::stream::{self, ConnectOptions, Streams};
+use crate::time::{Duration, Instant, Now};
+use crate::tunnel::{PoolConfig, PoolId, Target, TunnelId};
+use ramson_wire::codec::Decode;
+use ramson_wire::crypto::x25519::SecretKey;
+use ramson_wire::data::{AnyLeaseSet, Destination as PublicDestination, Hash, Lease2, LeaseSet2, PrivateKeys};
+use ramson_wire::datagram::ClientPayload;
+use ramson_wire::datagram::payload::protocol;
+use ramson_wire::i2np::database_search_reply::DatabaseSearchReply;
+use ramson_wire::i2np::database_store::{DatabaseStore, Entry};
+use ramson_wire::i2np::delivery_status::DeliveryStatus;
+use ramson_wire::i2np::{Kind, Message};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Bytes that a program may write ahead of the stream's own send buffer.
+const CREDIT: usize = 128 << 10;
+/// Paths whose outbound tunnel is remembered.
+const MAX_PATHS: usize = 256;
+/// Lifetime of garlic on its way.
+const GARLIC_MS: u64 = 60_000;
+
+/// What a destination is made of.
+pub struct LocalOptions {
+    pub keys: PrivateKeys,
+    /// The LeaseSet is published, and streams can come in.
+    pub publish: bool,
+    pub tunnels: PoolConfig,
+}
+
+/// A destination and all that belongs to it.
+pub(super) struct Local {
+    pub(super) id: DestinationId,
+    pub(super) pool: PoolId,
+    pub(super) tunnels: PoolConfig,
+    pub(super) destination: Destination,
+    streams: Streams,
+    pub(super) lookups: Lookups,
+    publisher: Option<LeaseSetPublisher>,
+    /// The look-up that verifies the publication.
+    verifying: Option<LookupId>,
+    /// Look-ups that a program or a stream waits for.
+    asked: BTreeMap<Hash, Vec<u64>>,
+    needed: BTreeSet<Hash>,
+    /// Streams that are being opened: token and peer.
+    connecting: BTreeMap<stream::StreamId, (u64, Hash)>,
+    /// What programs wrote and the stream has no room for yet.
+    unsent: BTreeMap<stream::StreamId, Unsent>,
+    /// The outbound tunnel of each path.
+    paths: BTreeMap<u64, TunnelId>,
+    /// The destinations of LeaseSets that look-ups have brought.
+    found: BTreeMap<Hash, PublicDestination>,
+    pub(super) bytes: (u64, u64),
+}
+
+#[derive(Default)]
+struct Unsent {
+    data: VecDeque<Vec<u8>>,
+    shutdown: bool,
+}
+
+impl Local {
+    pub(super) fn destination_done(&mut self, now: Now, done: DestinationDone) {
+        // Who sent what cannot be read is not known; nothing is told.
+        let _ = self.destination.handle_job(now, done);
+    }
+
+    pub(super) fn stream_done(&mut self, now: Now, done: stream::Done) {
+        self.streams.handle_job(now, done);
+    }
+
+    /// Whether the LeaseSet is where others find it, or need not be.
+    pub(super) fn is_published(&self) -> bool {
+        self.publisher.as_ref().is_none_or(LeaseSetPublisher::is_published)
+    }
+
+    pub(super) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let publisher = self.publisher.as_ref().and_then(LeaseSetPublisher::next_timeout);
+        [self.destination.next_timeout(), self.streams.next_timeout(), self.lookups.next_timeout(), publisher]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn key(&self, stream: stream::StreamId) -> StreamKey {
+        StreamKey { destination: self.id, stream }
+    }
+
+    /// Moves what programs wrote into the stream; returns how much.
+    fn pump(&mut self, now: Now, stream: stream::StreamId) -> usize {
+        let Some(unsent) = self.unsent.get_mut(&stream) else { return 0 };
+        let mut moved = 0;
+        while let Some(mut data) = unsent.data.pop_front() {
+            let len = data.len();
+            let taken = self.streams.send(now, stream, data.clone());
+            moved += taken;
+            if taken < len {
+                data.drain(..taken);
+                unsent.data.push_front(data);
+                break;
+            }
+        }
+        if unsent.data.is_empty() && std::mem::take(&mut unsent.shutdown) {
+            self.streams.close(now, stream);
+        }
+        self.bytes.1 += moved as u64;
+        moved
+    }
+
+    fn forget(&mut self, stream: stream::StreamId) {
+        self.unsent.remove(&stream);
+        self.connecting.remove(&stream);
+    }
+}
+
+impl Router {
+    pub(super) fn handle_command(&mut self, command: Command) {
+        let now = self.now;
+        match command {
+            Command::CreateDestination { id, options } => self.create_local(id, *options),
+            Command::CloseDestination(id) => {
+                if let Some(local) = self.locals.remove(&id) {
+                    self.tunnels.remove_pool(local.pool);
+                    self.pools.remove(&local.pool);
+                    self.timers.cancel(&Timer::Local(id));
+                }
+            }
+            Command::Listen { destination, port } => self.with_local(destination, |local| local.streams.listen(port)),
+            Command::Connect { destination, token, to, port } => self.connect(destination, token, to, port),
+            Command::StreamSend { stream, data } => {
+                self.with_local(stream.destination, |local| {
+                    local.unsent.entry(stream.stream).or_default().data.push_back(data);
+                });
+                self.pump(stream);
+            }
+            Command::StreamShutdown(stream) => {
+                self.with_local(stream.destination, |local| {
+                    local.unsent.entry(stream.stream).or_default().shutdown = true;
+                });
+                self.pump(stream);
+            }
+            Command::StreamReset(stream) => self.with_local(stream.destination, |local| {
+                local.streams.reset(now, stream.stream);
+                local.forget(stream.stream);
+            }),
+            Command::StreamRelease(stream) => {
+                self.with_local(stream.destination, |local| local.streams.discard(now, stream.stream));
+            }
+            Command::StreamCredit { stream, bytes } => {
+                self.with_local(stream.destination, |local| local.streams.credit(now, stream.stream, bytes));
+            }
+            Command::Lookup { destination, token, hash } => self.look_up_destination(destination, token, hash),
+            Command::Shutdown => {
+                self.stopping = true;
+                self.links.shutdown(now);
+                self.event(Event::Stopped);
+            }
+        }
+    }
+
+    fn create_local(&mut self, id: DestinationId, options: LocalOptions) {
+        let LocalOptions { keys, publish, tunnels } = options;
+        let pool = PoolId(u32::try_from(id.0).unwrap_or(u32::MAX));
+        if self.tunnels.create_pool(self.now, pool, tunnels).is_err() {
+            return;
+        }
+        let mut rng = self.rng.child("destination");
+        let public = keys.destination().clone();
+        let hash = public.hash();
+        let local_keys = stream::Local {
+            destination: public,
+            key: Arc::new(keys.signing_key().clone()),
+            offline: keys.offline().map(|offline| {
+                let mut block = Vec::new();
+                offline.encode(&mut block);
+                block
+            }),
+        };
+        let config = DestinationConfig { publish, compress: true };
+        let encryption = SecretKey::random(&mut rng);
+        let local = Local {
+            id,
+            pool,
+            tunnels,
+            destination: Destination::new(keys, encryption, config, rng.child("garlic")),
+            streams: Streams::new(self.now, local_keys, stream::Config::default(), rng.child("streams")),
+            lookups: Lookups::new(rng.child("lookups")),
+            publisher: publish.then(|| LeaseSetPublisher::new(hash, rng.child("publisher"))),
+            verifying: None,
+            asked: BTreeMap::new(),
+            needed: BTreeSet::new(),
+            connecting: BTreeMap::new(),
+            unsent: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            found: BTreeMap::new(),
+            bytes: (0, 0),
+        };
+        self.pools.insert(pool, id);
+        self.locals.insert(id, local);
+        self.dirty.insert(id);
+    }
+
+    fn with_local(&mut self, id: DestinationId, act: impl FnOnce(&mut Local)) {
+        if let Some(local) = self.locals.get_mut(&id) {
+            act(local);
+            self.dirty.insert(id);
+        }
+    }
+
+    pub(super) fn local_job(&mut self, id: DestinationId, act: impl FnOnce(&mut Local, Now)) {
+        let now = self.now;
+        self.with_local(id, |local| act(local, now));
+    }
+
+    pub(super) fn handle_local_timeout(&mut self, id: DestinationId) {
+        let (now, store) = (self.now, &self.store);
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        local.destination.handle_timeout(now);
+        local.streams.handle_timeout(now);
+        local.lookups.handle_timeout(now, store);
+        if let Some(publisher) = &mut local.publisher {
+            publisher.handle_timeout(now, store);
+        }
+        self.dirty.insert(id);
+    }
+
+    /// Carries out what a destination's machines say, until they are quiet; then sets its timer.
+    pub(super) fn drain_local(&mut self, id: DestinationId) {
+        loop {
+            let Some(local) = self.locals.get_mut(&id) else { return };
+            if let Some(event) = local.destination.poll_event() {
+                self.handle_destination(id, event);
+            } else if let Some(event) = local.streams.poll_event() {
+                self.handle_stream(id, event);
+            } else if let Some(event) = local.lookups.poll_event() {
+                self.handle_lookup(Some(id), event);
+            } else if let Some(event) = local.publisher.as_mut().and_then(LeaseSetPublisher::poll_event) {
+                self.handle_lease_set_publisher(id, event);
+            } else {
+                break;
+            }
+        }
+        match self.locals.get(&id).and_then(Local::next_timeout) {
+            Some(at) => self.timers.set(Timer::Local(id), at),
+            None => self.timers.cancel(&Timer::Local(id)),
+        }
+        self.dirty.remove(&id);
+    }
+
+    // ---- tunnels of a destination ----
+
+    pub(super) fn pool_changed(&mut self, pool: PoolId) {
+        let Some(id) = self.pools.get(&pool).copied() else { return };
+        let leases: Vec<Lease2> = self
+            .tunnels
+            .inbound(pool)
+            .iter()
+            .map(|t| Lease2 {
+                gateway: t.gateway,
+                tunnel_id: t.tunnel,
+                end: u32::try_from(t.expires_unix_ms / 1000).unwrap_or(u32::MAX),
+            })
+            .collect();
+        let now = self.now;
+        self.with_local(id, |local| local.destination.handle_leases(now, leases));
+    }
+
+    pub(super) fn tunnel_ready(&mut self, pool: PoolId) {
+        if let Some(id) = self.pools.get(&pool) {
+            self.dirty.insert(*id);
+        }
+    }
+
+    /// A message that came down a tunnel of a destination. It never reaches anything else (threats P-10).
+    pub(super) fn handle_local_message(&mut self, pool: PoolId, message: Message) {
+        let Some(id) = self.pools.get(&pool).copied() else { return };
+        let now = self.now;
+        self.with_local(id, |local| match message.kind {
+            Kind::GARLIC => {
+                let _ = local.destination.handle_garlic(now, &message.body);
+            }
+            // Floodfills confirm a LeaseSet in the clear, by the tunnel that the store named.
+            Kind::DELIVERY_STATUS => local.handle_delivery_status(now, &message.body),
+            _ => {}
+        });
+    }
+
+    // ---- sessions ----
+
+    fn handle_destination(&mut self, id: DestinationId, event: DestinationEvent) {
+        let now = self.now;
+        match event {
+            DestinationEvent::Job(job) => self.job(Job::Destination(id, job)),
+            DestinationEvent::LeaseSetChanged(set) => {
+                let ends = u64::from(set.times().end()).saturating_mul(1000).saturating_sub(now.unix_ms);
+                let end = now.mono + Duration::from_millis(ends);
+                let Some(local) = self.locals.get_mut(&id) else { return };
+                if let Some(publisher) = &mut local.publisher {
+                    publisher.handle_changed(now, end);
+                }
+            }
+            DestinationEvent::NeedLeaseSet(hash) => {
+                let Some(local) = self.locals.get_mut(&id) else { return };
+                local.needed.insert(hash);
+                local.lookups.start(now, hash, LookupKind::LeaseSet, &self.store);
+            }
+            DestinationEvent::Garlic { lease, path, body, .. } => self.send_garlic(id, lease, path, body),
+            DestinationEvent::Received { from, payload } => self.received(id, from, payload),
+            DestinationEvent::Failed { to, reason, .. } => self.sending_failed(id, to, reason),
+            DestinationEvent::Control { message, .. } => self.handle_control(id, &message),
+        }
+    }
+
+    /// Sends garlic to a lease, out of the tunnel that its path uses while that tunnel lives.
+    fn send_garlic(&mut self, id: DestinationId, lease: Lease2, path: u64, body: Vec<u8>) {
+        let message = self.message(Kind::GARLIC, GARLIC_MS, body);
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        let target = Target::Tunnel { gateway: lease.gateway, tunnel: lease.tunnel_id };
+        let known = local.paths.get(&path).copied();
+        let usable = known.filter(|t| self.tunnels.outbound(local.pool).iter().any(|o| o.tunnel == *t));
+        if let Ok(tunnel) = self.tunnels.send(self.now, local.pool, usable, target, message) {
+            local.paths.insert(path, tunnel);
+            if local.paths.len() > MAX_PATHS {
+                local.paths.pop_first();
+            }
+        }
+    }
+
+    fn received(&mut self, id: DestinationId, from: Option<Hash>, payload: ClientPayload) {
+        let now = self.now;
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        if payload.protocol == protocol::STREAMING {
+            local.bytes.0 += payload.data.len() as u64;
+            // A packet that is dropped is sent again, or was not for us.
+            let _ = local.streams.handle_packet(now, from, payload.from_port, payload.to_port, payload.data);
+        }
+    }
+
+    fn sending_failed(&mut self, id: DestinationId, to: Hash, reason: SendError) {
+        let why = match reason {
+            SendError::LeaseSetNotFound | SendError::UnsupportedEncryption => ConnectError::LeaseSetNotFound,
+            // A single packet that was lost is sent again.
+            _ => return,
+        };
+        let now = self.now;
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        let failed: Vec<_> =
+            local.connecting.iter().filter(|(_, (_, peer))| *peer == to).map(|(s, (token, _))| (*s, *token)).collect();
+        for (stream, token) in failed {
+            local.streams.reset(now, stream);
+            local.forget(stream);
+            self.outputs.push_back(super::Output::Event(Event::ConnectFailed { token, why }));
+        }
+    }
+
+    /// An answer to a question of this destination.
+    fn handle_control(&mut self, id: DestinationId, message: &Message) {
+        let (now, store) = (self.now, &self.store);
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        match message.kind {
+            Kind::DATABASE_STORE => {
+                let Ok(found) = DatabaseStore::from_bytes(&message.body) else { return };
+                if let Entry::LeaseSet(set) = found.entry
+                    && local.lookups.wants(&set.key())
+                {
+                    self.job(Job::VerifyLeaseSet { destination: id, set });
+                }
+            }
+            Kind::DATABASE_SEARCH_REPLY => {
+                if let Ok(reply) = DatabaseSearchReply::from_bytes(&message.body) {
+                    local.lookups.handle_search_reply(now, &reply.from, &reply.key, &reply.peers, store);
+                }
+            }
+            Kind::DELIVERY_STATUS => local.handle_delivery_status(now, &message.body),
+            _ => {}
+        }
+    }
+
+    pub(super) fn lease_set_verified(&mut self, id: DestinationId, set: Option<Arc<AnyLeaseSet>>) {
+        let now = self.now;
+        self.with_local(id, |local| {
+            let Some(set) = set else { return };
+            let key = set.key();
+            if let AnyLeaseSet::V2(set) = set.as_ref() {
+                if key != local.destination.hash() {
+                    local.remember(set);
+                    local.destination.handle_lease_set(now, set.clone());
+                }
+                local.lookups.handle_store(&key);
+            }
+        });
+    }
+
+    pub(super) fn local_lookup_done(
+        &mut self,
+        id: DestinationId,
+        lookup: LookupId,
+        key: Hash,
+        result: Result<(), lookup::Failure>,
+    ) {
+        let (now, store) = (self.now, &self.store);
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        if local.verifying == Some(lookup) {
+            local.verifying = None;
+            if let Some(publisher) = &mut local.publisher {
+                publisher.handle_verified(now, result.is_ok(), store);
+            }
+            return;
+        }
+        if local.needed.remove(&key) && result.is_err() {
+            local.destination.handle_lookup_failed(now, key);
+        }
+        for token in local.asked.remove(&key).unwrap_or_default() {
+            let destination = local.found.get(&key).filter(|_| result.is_ok()).cloned();
+            self.outputs.push_back(super::Output::Event(Event::LookedUp { token, destination }));
+        }
+    }
+
+    fn look_up_destination(&mut self, id: DestinationId, token: u64, hash: Hash) {
+        let now = self.now;
+        let Some(local) = self.locals.get_mut(&id) else {
+            return self.event(Event::LookedUp { token, destination: None });
+        };
+        local.asked.entry(hash).or_default().push(token);
+        local.lookups.start(now, hash, LookupKind::LeaseSet, &self.store);
+        self.dirty.insert(id);
+    }
+
+    fn handle_lease_set_publisher(&mut self, id: DestinationId, event: publish::Event) {
+        let now = self.now;
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        match event {
+            publish::Event::Store { floodfill, token } => {
+                let (pool, set) = (local.pool, local.destination.lease_set().cloned());
+                let Some(set) = set else { return };
+                self.store_lease_set(pool, floodfill, token, set);
+            }
+            publish::Event::Verify { exclude } => {
+                let own = local.destination.hash();
+                local.verifying =
+                    Some(local.lookups.start_without(now, own, LookupKind::LeaseSet, exclude, &self.store));
+            }
+        }
+    }
+
+    // ---- streams ----
+
+    fn connect(&mut self, id: DestinationId, token: u64, to: Hash, port: u16) {
+        let now = self.now;
+        let failed = |why| Event::ConnectFailed { token, why };
+        let Some(local) = self.locals.get_mut(&id) else { return self.event(failed(ConnectError::NoSuchDestination)) };
+        let outbound = self.tunnels.outbound(local.pool);
+        if outbound.is_empty() || local.destination.lease_set().is_none() {
+            return self.event(failed(ConnectError::TunnelsNotReady));
+        }
+        let options = ConnectOptions {
+            peer: local.found.get(&to).cloned(),
+            path_rtt: outbound.iter().filter_map(|t| t.rtt).max(),
+            ..ConnectOptions::default()
+        };
+        match local.streams.connect(now, to, (0, port), options) {
+            Ok(stream) => {
+                local.connecting.insert(stream, (token, to));
+                self.dirty.insert(id);
+            }
+            Err(_) => self.event(failed(ConnectError::Limit)),
+        }
+    }
+
+    fn pump(&mut self, stream: StreamKey) {
+        let now = self.now;
+        let Some(local) = self.locals.get_mut(&stream.destination) else { return };
+        let bytes = local.pump(now, stream.stream);
+        self.dirty.insert(stream.destination);
+        if bytes > 0 {
+            self.event(Event::StreamWritable { stream, bytes });
+        }
+    }
+
+    fn handle_stream(&mut self, id: DestinationId, event: stream::Event) {
+        let now = self.now;
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        let event = match event {
+            stream::Event::Send { to, from_port, to_port, packet, .. } => {
+                let payload = ClientPayload { protocol: protocol::STREAMING, from_port, to_port, data: packet };
+                local.destination.send(now, to, payload);
+                return;
+            }
+            stream::Event::Job(job) => return self.job(Job::Stream(id, job)),
+            stream::Event::Opened { stream, peer } => match local.connecting.remove(&stream) {
+                Some((token, _)) => {
+                    Event::StreamOpened { token, stream: local.key(stream), remote: peer, credit: CREDIT }
+                }
+                None => return,
+            },
+            stream::Event::Accepted { stream, from, port, .. } => {
+                Event::StreamAccepted { stream: local.key(stream), from, port, credit: CREDIT }
+            }
+            stream::Event::Data { stream, bytes } => Event::StreamData { stream: local.key(stream), data: bytes },
+            stream::Event::Writable { stream } => {
+                let key = local.key(stream);
+                return self.pump(key);
+            }
+            stream::Event::Finished { stream } => Event::StreamFinished(local.key(stream)),
+            stream::Event::Failed { stream, why } => {
+                let connecting = local.connecting.remove(&stream);
+                local.forget(stream);
+                match connecting {
+                    Some((token, _)) => Event::ConnectFailed { token, why: connect_error(why) },
+                    None => Event::StreamFailed { stream: local.key(stream), why: stream_error(why) },
+                }
+            }
+            stream::Event::Closed { stream } => {
+                local.forget(stream);
+                Event::StreamClosed(local.key(stream))
+            }
+            stream::Event::PathSuspect { to, .. } => {
+                local.destination.handle_path_failed(&to);
+                local.streams.path_changed(now, to);
+                return;
+            }
+            _ => return,
+        };
+        self.event(event);
+    }
+}
+
+impl Local {
+    fn handle_delivery_status(&mut self, now: Now, body: &[u8]) {
+        if let (Ok(status), Some(publisher)) = (DeliveryStatus::from_bytes(body), &mut self.publisher) {
+            publisher.handle_confirmation(now, status.message_id);
+        }
+    }
+
+    /// Keeps the public part of a destination that was looked up; few are kept.
+    fn remember(&mut self, set: &LeaseSet2) {
+        if self.found.len() >= crate::limits::dest::REMOTE_LEASE_SETS {
+            self.found.pop_first();
+        }
+        self.found.insert(set.key(), set.destination().clone());
+    }
+}
+
+fn connect_error(why: stream::Error) -> ConnectError {
+    match why {
+        stream::Error::Reset => ConnectError::Refused,
+        stream::Error::Limit => ConnectError::Limit,
+        _ => ConnectError::NoAnswer,
+    }
+}
+
+fn stream_error(why: stream::Error) -> StreamError {
+    match why {
+        stream::Error::Reset => StreamError::Reset,
+        stream::Error::TimedOut => StreamError::TimedOut,
+        _ => StreamError::Closed,
+    }
+}

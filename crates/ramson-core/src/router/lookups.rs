@@ -1,0 +1,150 @@
+//! Sending what look-ups and publications ask for: the question or LeaseSet is sealed to the floodfill and goes out
+//! of a tunnel of its own context; the answer comes back by an inbound tunnel of the same context.
+
+use super::network::DIRECT_MS;
+use super::{DestinationId, Router};
+use crate::job::Job;
+use crate::netdb::lookup::{self, Kind as LookupKind, LookupId};
+use crate::time::{Duration, Instant};
+use crate::tunnel::{PoolId, Target};
+use ramson_wire::codec::Encode;
+use ramson_wire::crypto::CryptoError;
+use ramson_wire::data::{AnyLeaseSet, Hash, LeaseSet2};
+use ramson_wire::garlic::block::{Block, Clove, Delivery};
+use ramson_wire::i2np::database_lookup::{DatabaseLookup, ReplyEncryption};
+use ramson_wire::i2np::database_store::{DatabaseStore, Entry, StoreReply};
+use ramson_wire::i2np::{Kind, Message};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// One-time keys of the router at once; the oldest makes room.
+pub(super) const MAX_ONE_TIME: usize = 64;
+/// How long an answer is awaited.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// Lifetime of a question, and of what is sealed.
+const QUESTION_MS: u64 = 10_000;
+
+/// A key under which an answer comes.
+pub(super) struct OneTime {
+    pub(super) key: [u8; 32],
+    pub(super) expires: Instant,
+}
+
+/// What is being sealed to a router, and where it goes then.
+pub(super) struct Sealing {
+    pool: PoolId,
+    to: Hash,
+}
+
+impl Router {
+    /// An event of the look-ups of the router (`None`) or of a destination.
+    pub(super) fn handle_lookup(&mut self, context: Option<DestinationId>, event: lookup::Event) {
+        match event {
+            lookup::Event::Query { id, floodfill, key, kind, excluded } => {
+                self.query(context, id, floodfill, key, kind, excluded);
+            }
+            lookup::Event::Need { hash, .. } => {
+                // An unknown floodfill that another one has named: its RouterInfo is the router's affair.
+                self.lookups.start(self.now, hash, LookupKind::RouterInfo, &self.store);
+            }
+            lookup::Event::Done { id: lookup, key, result, .. } => {
+                if let Some(id) = context {
+                    self.local_lookup_done(id, lookup, key, result);
+                }
+            }
+        }
+    }
+
+    fn query(
+        &mut self,
+        context: Option<DestinationId>,
+        id: LookupId,
+        floodfill: Hash,
+        key: Hash,
+        kind: LookupKind,
+        excluded: Vec<Hash>,
+    ) {
+        let pool = match context {
+            None => PoolId::EXPLORATORY,
+            Some(id) => match self.locals.get(&id) {
+                Some(local) => local.pool,
+                None => return,
+            },
+        };
+        let inbound = self.tunnels.inbound(pool);
+        let outbound = !self.tunnels.outbound(pool).is_empty();
+        let reply = self.rng.pick(&inbound).copied();
+        let (Some(reply), true) = (reply, outbound) else {
+            // Only the router's own look-ups of routers may go directly, while there are no tunnels yet.
+            if context.is_none() && kind != LookupKind::LeaseSet {
+                let lookup =
+                    DatabaseLookup { key, from: self.hash, kind, reply_tunnel: None, excluded, encryption: None };
+                let message = self.message(Kind::DATABASE_LOOKUP, DIRECT_MS, lookup.to_bytes());
+                if self.send_direct(&floodfill, message) {
+                    return;
+                }
+            }
+            self.query_failed(context, id, &floodfill);
+            return;
+        };
+        let (answer_key, tag) = match context.and_then(|id| self.locals.get_mut(&id)) {
+            Some(local) => {
+                let (key, tag) = (self.rng.bytes(), self.rng.bytes());
+                local.destination.expect_one_time(self.now, tag, key, ANSWER_TIME);
+                (key, tag)
+            }
+            None => self.expect_answer(),
+        };
+        let lookup = DatabaseLookup {
+            key,
+            from: reply.gateway,
+            kind,
+            reply_tunnel: Some(reply.tunnel),
+            excluded,
+            encryption: Some(ReplyEncryption { key: Zeroizing::new(answer_key), tag }),
+        };
+        let message = self.message(Kind::DATABASE_LOOKUP, QUESTION_MS, lookup.to_bytes());
+        self.seal_to_router(pool, floodfill, message);
+    }
+
+    fn query_failed(&mut self, context: Option<DestinationId>, id: LookupId, floodfill: &Hash) {
+        match context.and_then(|id| self.locals.get_mut(&id)) {
+            Some(local) => local.lookups.handle_query_failed(self.now, id, floodfill, &self.store),
+            None => self.lookups.handle_query_failed(self.now, id, floodfill, &self.store),
+        }
+    }
+
+    /// Publishes a LeaseSet: out of a tunnel of its destination, confirmed to an inbound one.
+    pub(super) fn store_lease_set(&mut self, pool: PoolId, floodfill: Hash, token: u32, set: LeaseSet2) {
+        let inbound = self.tunnels.inbound(pool);
+        let Some(reply) = self.rng.pick(&inbound).copied() else { return };
+        let reply = StoreReply { token, tunnel: reply.tunnel, gateway: reply.gateway };
+        let store = DatabaseStore::new(Entry::LeaseSet(Arc::new(AnyLeaseSet::V2(set))), Some(reply));
+        let message = self.message(Kind::DATABASE_STORE, QUESTION_MS, store.to_bytes());
+        self.seal_to_router(pool, floodfill, message);
+    }
+
+    /// Seals a message to a router as a clove and sends it out of the pool.
+    fn seal_to_router(&mut self, pool: PoolId, to: Hash, message: Message) {
+        let Some(info) = self.store.get(&to) else { return };
+        let key = info.identity().static_key();
+        let date_time = Block::DateTime(self.now.unix_secs());
+        let clove = Block::Clove(Clove { delivery: Delivery::Local, message });
+        let payload = Block::encode_all(&[date_time, clove]);
+        let token = self.token();
+        self.sealing.insert(token, Sealing { pool, to });
+        self.job(Job::SealToRouter { token, key, payload });
+    }
+
+    pub(super) fn sealed(&mut self, token: u64, body: Result<Vec<u8>, CryptoError>) {
+        let (Some(Sealing { pool, to }), Ok(body)) = (self.sealing.remove(&token), body) else { return };
+        let message = self.message(Kind::GARLIC, QUESTION_MS, body);
+        // Without a tunnel the question is lost; whoever asked has a time-out.
+        let _ = self.tunnels.send(self.now, pool, None, Target::Router(to), message);
+    }
+
+    /// Asks a floodfill for routers that we do not know.
+    pub(super) fn explore(&mut self, key: Hash) {
+        self.lookups.start(self.now, key, LookupKind::Exploration, &self.store);
+    }
+}

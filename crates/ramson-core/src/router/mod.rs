@@ -1,0 +1,296 @@
+//! The router: wires the machines together, and is the only place that does.
+//!
+//! [`Router::handle_input`] takes one input; then [`Router::poll_output`] is called until it says
+//! [`Output::Timeout`]. The files of this folder are the wires: `network` joins links, netDb and our own RouterInfo,
+//! `tunnels` joins tunnels to links, choice of hops and garlic, `lookups` sends what look-ups and publications ask
+//! for, `local` is one destination of ours with its streams.
+
+mod door;
+mod local;
+mod lookups;
+mod network;
+mod status;
+mod tunnels;
+
+pub use door::{
+    Command, Config, ConnectError, DestinationId, ENTROPY_INTERVAL, Event, Input, Output, PoolState, StreamError,
+    StreamKey,
+};
+pub use local::LocalOptions;
+pub use status::{LocalStatus, Snapshot};
+
+use crate::clock::NetworkClock;
+use crate::job::{Job, JobDone};
+use crate::keys::RouterKeys;
+use crate::limits::netdb::ROUTERS;
+use crate::link::{LinkConfig, Links};
+use crate::netdb::store::Source;
+use crate::netdb::{Explorer, Lookups, RouterInfoPublisher, RouterStore};
+use crate::own_info::OwnInfo;
+use crate::peers::Profiles;
+use crate::rng::Rng;
+use crate::time::{Duration, Instant, Now};
+use crate::timer::Timers;
+use crate::tunnel::{PoolId, StaticKey, TransitRules, TunnelConfig, Tunnels};
+use local::Local;
+use lookups::Sealing;
+use ramson_wire::data::{Hash, RouterInfo};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// A whole router, without sockets, files and clock.
+pub struct Router {
+    config: Config,
+    keys: Arc<RouterKeys>,
+    hash: Hash,
+    rng: Rng,
+    clock: NetworkClock,
+    /// The network's time of the latest input.
+    now: Now,
+    links: Links,
+    store: RouterStore,
+    lookups: Lookups,
+    publisher: RouterInfoPublisher,
+    explorer: Explorer,
+    tunnels: Tunnels,
+    profiles: Profiles,
+    own: OwnInfo,
+    /// Our signed RouterInfo, once there is one.
+    own_info: Option<Arc<RouterInfo>>,
+    /// A signature is being made.
+    signing: bool,
+    /// An inbound session came from a router that we never dialled.
+    reached: bool,
+    /// One-time keys under which answers to the router's own look-ups come.
+    one_time: BTreeMap<[u8; 8], lookups::OneTime>,
+    /// Messages for routers whose RouterInfo is being looked up.
+    waiting: BTreeMap<Hash, tunnels::Waiting>,
+    /// Payloads that are being sealed to routers.
+    sealing: BTreeMap<u64, Sealing>,
+    next_token: u64,
+    locals: BTreeMap<DestinationId, Local>,
+    pools: BTreeMap<PoolId, DestinationId>,
+    /// Destinations that may have something to say.
+    dirty: BTreeSet<DestinationId>,
+    timers: Timers<Timer>,
+    outputs: VecDeque<Output>,
+    stopping: bool,
+}
+
+/// What the router itself waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A destination.
+    Local(DestinationId),
+    /// Our RouterInfo may need to be signed anew.
+    OwnInfo,
+    /// Old RouterInfos, one-time keys and waiting messages go; the disk is told.
+    Sweep,
+}
+
+/// Our RouterInfo is signed anew this often, so that it is never old where it is shown.
+const RESIGN: Duration = Duration::from_secs(30 * 60);
+const SWEEP: Duration = Duration::from_secs(5);
+
+impl Router {
+    /// A router with these keys, at `now` by the system's clock. `seed` is the root of all its randomness.
+    pub fn new(config: Config, keys: RouterKeys, seed: [u8; 32], now: Now) -> Self {
+        let mut rng = Rng::from_seed(seed);
+        let keys = Arc::new(keys);
+        let hash = keys.identity.hash();
+        let link_config = LinkConfig {
+            network_id: config.network_id,
+            static_key: keys.ntcp2_key.clone(),
+            router: hash,
+            iv: keys.ntcp2_iv,
+            padding: config.padding,
+            addresses: config.addresses,
+        };
+        let transit = TransitRules {
+            accept: config.transit_tunnels > 0,
+            max_tunnels: config.transit_tunnels,
+            private_network: config.small_network,
+        };
+        let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
+        let tunnels = Tunnels::new(now, TunnelConfig { own: hash, key, transit }, &mut rng);
+        let private = config.network_id != 2;
+        let own = OwnInfo {
+            network_id: config.network_id,
+            bandwidth: config.bandwidth,
+            published: if private && config.publishable { config.listen.clone() } else { Vec::new() },
+            ipv4: config.addresses.ipv4,
+            ipv6: config.addresses.ipv6,
+            rejects_tunnels: config.transit_tunnels == 0,
+        };
+        let mut router = Self {
+            hash,
+            links: Links::new(link_config, rng.child("links")),
+            store: RouterStore::new(hash, config.network_id, ROUTERS, rng.child("store"), now),
+            lookups: Lookups::new(rng.child("lookups")),
+            publisher: RouterInfoPublisher::new(now, hash, rng.child("publisher")),
+            explorer: Explorer::new(now, rng.child("explorer")),
+            tunnels,
+            profiles: Profiles::default(),
+            own,
+            own_info: None,
+            signing: false,
+            reached: false,
+            one_time: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            sealing: BTreeMap::new(),
+            next_token: 0,
+            locals: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            stopping: false,
+            clock: NetworkClock::new(config.small_network),
+            now,
+            rng,
+            keys,
+            config,
+        };
+        router.begin();
+        router
+    }
+
+    fn begin(&mut self) {
+        self.sign_own_info();
+        self.timers.set(Timer::Sweep, self.now.mono + SWEEP);
+        // The limits of a pool are checked where the configuration is read; a router without exploratory tunnels
+        // goes on and says so in its status.
+        let _ = self.tunnels.create_pool(self.now, PoolId::EXPLORATORY, self.config.exploratory);
+    }
+
+    /// Our identity hash.
+    pub const fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Takes one input; `system` is the system's clock. Then drain [`Router::poll_output`].
+    pub fn handle_input(&mut self, system: Now, input: Input<'_>) {
+        self.now = self.clock.correct(system);
+        let now = self.now;
+        match input {
+            Input::TcpOpened { conn, room } => self.links.handle_opened(now, conn, room),
+            Input::TcpAccepted { conn, addr, room } => self.links.handle_accepted(now, conn, addr, room),
+            Input::TcpData { conn, bytes } => self.links.handle_data(now, conn, bytes),
+            Input::TcpWritable { conn, bytes } => self.links.handle_writable(conn, bytes),
+            Input::TcpClosed { conn } => self.links.handle_closed(now, conn),
+            Input::JobDone(done) => self.handle_job(done),
+            Input::RouterInfo(info) => {
+                // What a file or a reseed holds and breaks the rules is dropped one by one.
+                let _ = self.store.offer(now, Arc::from(info), Source::Local);
+            }
+            Input::TimeFloor(unix_ms) => self.clock.set_floor(unix_ms),
+            Input::Entropy(entropy) => self.rng.feed(&entropy),
+            Input::Command(command) => self.handle_command(command),
+            Input::Timeout => {}
+        }
+        self.handle_timeouts();
+    }
+
+    /// The next thing to do outside. Ends with [`Output::Timeout`].
+    pub fn poll_output(&mut self) -> Output {
+        if self.outputs.is_empty() {
+            self.turn();
+        }
+        match self.outputs.pop_front() {
+            Some(output) => output,
+            None => Output::Timeout(self.next_timeout()),
+        }
+    }
+
+    /// Carries what the machines say to where it belongs, until all are quiet.
+    fn turn(&mut self) {
+        loop {
+            if let Some(event) = self.links.poll_event(self.now) {
+                self.handle_link(event);
+            } else if let Some(event) = self.store.poll_event() {
+                self.handle_store_event(event);
+            } else if let Some(event) = self.lookups.poll_event() {
+                self.handle_lookup(None, event);
+            } else if let Some(event) = self.publisher.poll_event() {
+                self.handle_publisher(event);
+            } else if let Some(id) = self.dirty.pop_first() {
+                self.drain_local(id);
+            } else if let Some(event) = self.tunnels.poll_event() {
+                // Last, since it ends the turn of the tunnels: what shares a tunnel message is together by now.
+                self.handle_tunnels(event);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn next_timeout(&self) -> Instant {
+        [
+            self.links.next_timeout(),
+            self.lookups.next_timeout(),
+            self.publisher.next_timeout(),
+            Some(self.explorer.next_timeout()),
+            self.tunnels.next_timeout(),
+            self.timers.next(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(Instant::FAR)
+    }
+
+    fn handle_timeouts(&mut self) {
+        let now = self.now;
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
+        if due(self.links.next_timeout()) {
+            self.links.handle_timeout(now);
+        }
+        if due(self.lookups.next_timeout()) {
+            self.lookups.handle_timeout(now, &self.store);
+        }
+        if due(self.publisher.next_timeout()) {
+            self.publisher.handle_timeout(now, &self.store);
+        }
+        if let Some(key) = self.explorer.handle_timeout(now, &self.store) {
+            self.explore(key);
+        }
+        if due(self.tunnels.next_timeout()) {
+            self.tunnels.handle_timeout(now);
+        }
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            match timer {
+                Timer::Local(id) => self.handle_local_timeout(id),
+                Timer::OwnInfo => self.sign_own_info(),
+                Timer::Sweep => self.sweep(),
+            }
+        }
+    }
+
+    fn handle_job(&mut self, done: JobDone) {
+        let now = self.now;
+        match done {
+            JobDone::Link(done) => self.links.handle_job(now, done),
+            JobDone::Tunnel(done) => self.tunnels.handle_job(now, done),
+            JobDone::VerifyRouter(done) => self.store.handle_job(now, done),
+            JobDone::SignInfo(info) => self.own_info_signed(info),
+            JobDone::SealToRouter { token, body } => self.sealed(token, body),
+            JobDone::OpenAtRouter { from, payload } => self.opened_at_router(from, payload),
+            JobDone::Destination(id, done) => self.local_job(id, |local, now| local.destination_done(now, done)),
+            JobDone::Stream(id, done) => self.local_job(id, |local, now| local.stream_done(now, done)),
+            JobDone::VerifyLeaseSet { destination, set } => self.lease_set_verified(destination, set),
+        }
+    }
+
+    fn job(&mut self, job: Job) {
+        self.outputs.push_back(Output::Job(job));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+}

@@ -1,0 +1,186 @@
+//! Links, the network database, our own RouterInfo and the clock.
+
+use super::{Event, Output, RESIGN, Router, SWEEP, Timer};
+use crate::job::Job;
+use crate::link;
+use crate::netdb::publish;
+use crate::netdb::store::{self, Change, Source};
+use crate::time::Duration;
+use ramson_wire::codec::{Decode, DecodeError, Encode};
+use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::i2np::database_search_reply::DatabaseSearchReply;
+use ramson_wire::i2np::database_store::{DatabaseStore, Entry, StoreReply};
+use ramson_wire::i2np::delivery_status::DeliveryStatus;
+use ramson_wire::i2np::{Kind, Message};
+use std::sync::Arc;
+
+/// How long after its expiration a message is still handled, and how far ahead it may expire.
+const LATE_MS: u64 = 60_000;
+const AHEAD_MS: u64 = 180_000;
+/// Lifetime of what we send to a router directly.
+pub(super) const DIRECT_MS: u64 = 30_000;
+
+impl Router {
+    pub(super) fn handle_link(&mut self, event: link::Event) {
+        let now = self.now;
+        match event {
+            link::Event::Open { conn, addr } => self.outputs.push_back(Output::TcpOpen { conn, addr }),
+            link::Event::Write { conn, bytes } => self.outputs.push_back(Output::TcpWrite { conn, bytes }),
+            link::Event::Close { conn, how } => self.outputs.push_back(Output::TcpClose { conn, how }),
+            link::Event::Job(job) => self.job(Job::Link(job)),
+            link::Event::Received { from, message } => self.handle_message(from, message),
+            link::Event::Up { inbound, router_info, dialled_before, .. } => {
+                if let Some(verified) = router_info {
+                    // It passed the handshake; what the store does not want of it is the store's affair.
+                    let _ = self.store.insert(now, verified, Source::Wanted);
+                }
+                if inbound && !dialled_before {
+                    self.proven_reachable();
+                }
+            }
+            link::Event::Down { .. } | link::Event::Terminated { .. } => {}
+            link::Event::Unreachable { peer, .. } => {
+                self.profiles.note_unanswered(now, &peer);
+                self.tunnels.handle_unreachable(now, peer);
+            }
+            link::Event::RouterInfo { from, bytes, .. } => {
+                if let Ok(info) = RouterInfo::from_bytes(&bytes)
+                    && info.hash() == from
+                {
+                    let _ = self.store.offer(now, Arc::new(info), Source::Wanted);
+                }
+            }
+            link::Event::Clock { peer, offset_ms } => {
+                if self.clock.handle_sample(peer, offset_ms) {
+                    let offset_ms = self.clock.offset_ms();
+                    self.event(Event::ClockCorrected { offset_ms });
+                    self.sign_own_info();
+                }
+            }
+        }
+    }
+
+    /// A message that a peer has sent to us directly.
+    fn handle_message(&mut self, from: Hash, message: Message) {
+        if message.expiration + LATE_MS < self.now.unix_ms || message.expiration > self.now.unix_ms + AHEAD_MS {
+            return;
+        }
+        match message.kind {
+            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
+                // Why a message was dropped is counted by the tunnels; no peer is told.
+                let _ = self.tunnels.handle_message(self.now, from, message);
+            }
+            Kind::GARLIC => self.open_garlic(Some(from), message.body),
+            Kind::DATABASE_STORE => self.handle_database_store(Some(from), &message.body),
+            Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&message.body),
+            Kind::DELIVERY_STATUS => {
+                if let Ok(status) = DeliveryStatus::from_bytes(&message.body) {
+                    self.publisher.handle_confirmation(status.message_id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A RouterInfo for us. LeaseSets are not: we are no floodfill, and our destinations hear of theirs by their own
+    /// tunnels (threats T25, T29).
+    pub(super) fn handle_database_store(&mut self, from: Option<Hash>, body: &[u8]) {
+        let Ok(DatabaseStore { entry: Entry::RouterInfo(info), .. }) = DatabaseStore::from_bytes(body) else { return };
+        let key = info.hash();
+        let wanted = self.lookups.wants(&key) || from == Some(key);
+        let source = if wanted { Source::Wanted } else { Source::Unasked };
+        if let Ok(store::Offer::Known) = self.store.offer(self.now, info, source) {
+            self.lookups.handle_store(&key);
+        }
+    }
+
+    pub(super) fn handle_search_reply(&mut self, body: &[u8]) {
+        if let Ok(reply) = DatabaseSearchReply::from_bytes(body) {
+            self.lookups.handle_search_reply(self.now, &reply.from, &reply.key, &reply.peers, &self.store);
+        }
+    }
+
+    pub(super) fn handle_store_event(&mut self, event: store::Event) {
+        match event {
+            store::Event::Job(job) => self.job(Job::VerifyRouter(job)),
+            store::Event::Stored(hash) => {
+                self.lookups.handle_store(&hash);
+                self.release_waiting(&hash);
+            }
+            store::Event::Refused(..) => {}
+        }
+    }
+
+    /// Sends to a router over its link, dialling when there is none. False when there is no way to it.
+    pub(super) fn send_direct(&mut self, to: &Hash, message: Message) -> bool {
+        let info = self.store.get(to).cloned();
+        self.links.send(self.now, to, message, info.as_ref())
+    }
+
+    // ---- our own RouterInfo ----
+
+    /// Has our RouterInfo signed with what is true now.
+    pub(super) fn sign_own_info(&mut self) {
+        self.timers.set(Timer::OwnInfo, self.now.mono + RESIGN);
+        if !std::mem::replace(&mut self.signing, true) {
+            let keys = Arc::clone(&self.keys);
+            self.job(Job::SignInfo { own: self.own.clone(), keys, unix_ms: self.now.unix_ms });
+        }
+    }
+
+    pub(super) fn own_info_signed(&mut self, info: Result<RouterInfo, DecodeError>) {
+        self.signing = false;
+        // A RouterInfo that cannot be signed is a fault of ours; the old one stays in use.
+        let Ok(info) = info else { return };
+        let stale = self.own_info.as_ref().is_some_and(|old| old.published() > info.published());
+        self.links.set_router_info(info.as_bytes().to_vec());
+        let changed = self.own_info.as_ref().is_none_or(|old| old.addresses() != info.addresses() || stale);
+        self.own_info = Some(Arc::new(info));
+        if changed {
+            self.publisher.handle_changed(self.now);
+        }
+    }
+
+    /// Cap R and our addresses are published when the operator has named them and somebody has come in by himself.
+    fn proven_reachable(&mut self) {
+        if std::mem::replace(&mut self.reached, true) || !self.config.publishable || self.own.is_reachable() {
+            return;
+        }
+        self.own.published = self.config.listen.clone();
+        if self.own.is_reachable() {
+            self.event(Event::Reachable { published: true, why: "a router that we never dialled has connected" });
+            self.sign_own_info();
+        }
+    }
+
+    pub(super) fn handle_publisher(&mut self, event: publish::Event) {
+        let publish::Event::Store { floodfill, token } = event else { return };
+        let Some(info) = self.own_info.clone() else { return };
+        let reply = StoreReply { token, tunnel: 0, gateway: self.hash };
+        let store = DatabaseStore::new(Entry::RouterInfo(info), Some(reply));
+        let message = self.message(Kind::DATABASE_STORE, DIRECT_MS, store.to_bytes());
+        if !self.send_direct(&floodfill, message) {
+            self.publisher.handle_store_failed(self.now, token, &self.store);
+        }
+    }
+
+    /// A new message that lives for `lifetime_ms`.
+    pub(super) fn message(&mut self, kind: Kind, lifetime_ms: u64, body: Vec<u8>) -> Message {
+        Message { kind, id: self.rng.nonzero_u32(), expiration: self.now.unix_ms + lifetime_ms, body }
+    }
+
+    /// Regular cleaning.
+    pub(super) fn sweep(&mut self) {
+        self.timers.set(Timer::Sweep, self.now.mono + SWEEP);
+        self.store.expire(self.now);
+        let now = self.now.mono;
+        self.one_time.retain(|_, key| key.expires > now);
+        self.waiting.retain(|_, waiting| now.since(waiting.since) < Duration::from_secs(20));
+        for change in self.store.take_dirty() {
+            self.outputs.push_back(match change {
+                Change::Save(info) => Output::SaveRouterInfo(info),
+                Change::Remove(hash) => Output::DropRouterInfo(hash),
+            });
+        }
+    }
+}

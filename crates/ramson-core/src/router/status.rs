@@ -1,0 +1,86 @@
+//! A snapshot of the router, for the status.
+
+use super::{DestinationId, PoolState, Router};
+use crate::link::LinkStats;
+use crate::tunnel::{PoolConfig, PoolId, Stats};
+use ramson_wire::data::Hash;
+use std::net::SocketAddr;
+
+/// What the router is and does at this moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub hash: Hash,
+    pub routers: usize,
+    pub floodfills: usize,
+    pub links: LinkStats,
+    pub clock_offset_ms: i64,
+    pub clock_samples: usize,
+    pub exploratory: PoolState,
+    pub tunnels: Stats,
+    pub accepts_transit: bool,
+    /// Our addresses are published with cap R.
+    pub reachable: bool,
+    pub why: &'static str,
+    pub published: Vec<SocketAddr>,
+    pub locals: Vec<LocalStatus>,
+}
+
+/// One destination of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalStatus {
+    pub id: DestinationId,
+    pub pool: PoolState,
+    /// The LeaseSet is confirmed by a floodfill, or is not to be published.
+    pub published: bool,
+    pub streams: usize,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+impl Router {
+    pub fn snapshot(&self) -> Snapshot {
+        let locals = self.locals.values().map(|local| LocalStatus {
+            id: local.id,
+            pool: self.pool_state(local.pool, local.tunnels),
+            published: local.destination.lease_set().is_some() && local.is_published(),
+            streams: local.streams(),
+            bytes_in: local.bytes.0,
+            bytes_out: local.bytes.1,
+        });
+        Snapshot {
+            hash: self.hash,
+            routers: self.store.len(),
+            floodfills: self.store.floodfills(),
+            links: self.links.stats(),
+            clock_offset_ms: self.clock.offset_ms(),
+            clock_samples: self.clock.samples(),
+            exploratory: self.pool_state(PoolId::EXPLORATORY, self.config.exploratory),
+            tunnels: self.tunnels.stats(),
+            accepts_transit: self.config.transit_tunnels > 0,
+            reachable: self.own.is_reachable(),
+            why: self.why_reachable(),
+            published: self.own.published.clone(),
+            locals: locals.collect(),
+        }
+    }
+
+    fn pool_state(&self, pool: PoolId, config: PoolConfig) -> PoolState {
+        PoolState {
+            inbound: self.tunnels.inbound(pool).len(),
+            inbound_wanted: config.inbound.quantity,
+            outbound: self.tunnels.outbound(pool).len(),
+            outbound_wanted: config.outbound.quantity,
+        }
+    }
+
+    fn why_reachable(&self) -> &'static str {
+        match (self.own.is_reachable(), self.reached) {
+            (true, true) => "a router that we never dialled has connected",
+            (true, false) => "the network is private and an address is configured",
+            (false, _) if !self.config.publishable => {
+                "no address is configured, or outgoing connections do not come from it"
+            }
+            (false, _) => "nobody that we did not dial has connected yet",
+        }
+    }
+}

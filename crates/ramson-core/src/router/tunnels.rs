@@ -1,0 +1,218 @@
+//! Tunnels joined to links, to the choice of hops, and to garlic for the router.
+
+use super::{Router, lookups};
+use crate::job::Job;
+use crate::netdb::lookup::Kind as LookupKind;
+use crate::peers::select::{SelfView, Terms, select};
+use crate::peers::{Reach, Selection};
+use crate::time::Instant;
+use crate::tunnel::{self, Answer, BuildId, Direction, Hop, PoolId};
+use ramson_wire::codec::DecodeError;
+use ramson_wire::data::Hash;
+use ramson_wire::garlic;
+use ramson_wire::garlic::block::{Block, Delivery};
+use ramson_wire::i2np::{Kind, Message};
+use std::collections::VecDeque;
+
+/// Routers whose RouterInfo is awaited, and messages that wait for one (threats T69).
+const MAX_WAITING: usize = 32;
+const MAX_WAITING_EACH: usize = 4;
+
+/// Messages for a router that is being looked up.
+pub(super) struct Waiting {
+    pub(super) since: Instant,
+    messages: VecDeque<Message>,
+}
+
+impl Router {
+    pub(super) fn handle_tunnels(&mut self, event: tunnel::Event) {
+        match event {
+            tunnel::Event::Send { to, message } => self.send_or_look_up(to, message),
+            tunnel::Event::Job(job) => self.job(Job::Tunnel(job)),
+            tunnel::Event::Inbound { pool: PoolId::EXPLORATORY, message, .. } => self.handle_exploratory(message),
+            tunnel::Event::Inbound { pool, message, .. } => self.handle_local_message(pool, message),
+            tunnel::Event::Local { message, .. } => self.handle_delivered(message),
+            tunnel::Event::NeedHops { pool, direction, build, length, other_end, order_key } => {
+                self.choose_hops(pool, direction, build, length, other_end, order_key);
+            }
+            tunnel::Event::PoolChanged { pool } => self.pool_changed(pool),
+            tunnel::Event::TunnelReady { pool, .. } => self.tunnel_ready(pool),
+            tunnel::Event::TunnelLost { .. } => {}
+            tunnel::Event::Outcome { hops } => {
+                for (hash, answer) in hops {
+                    match answer {
+                        Answer::Agreed => self.profiles.note_agreed(self.now, &hash),
+                        Answer::Declined => self.profiles.note_declined(self.now, &hash),
+                        Answer::Unanswered => self.profiles.note_unanswered(self.now, &hash),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends to a router; one that is unknown is looked up once, and few messages wait for that.
+    fn send_or_look_up(&mut self, to: Hash, message: Message) {
+        if to == self.hash {
+            return self.handle_delivered(message);
+        }
+        if self.links.is_connected(&to) || self.store.get(&to).is_some() {
+            if !self.send_direct(&to, message) && !self.links.is_connected(&to) {
+                self.tunnels.handle_unreachable(self.now, to);
+            }
+            return;
+        }
+        let room = self.waiting.len() < MAX_WAITING || self.waiting.contains_key(&to);
+        if !room {
+            return;
+        }
+        let since = self.now.mono;
+        let waiting = self.waiting.entry(to).or_insert_with(|| Waiting { since, messages: VecDeque::new() });
+        if waiting.messages.len() < MAX_WAITING_EACH {
+            waiting.messages.push_back(message);
+        }
+        self.look_up_router(to);
+    }
+
+    /// The RouterInfo that messages waited for is here.
+    pub(super) fn release_waiting(&mut self, hash: &Hash) {
+        for message in self.waiting.remove(hash).map(|w| w.messages).into_iter().flatten() {
+            self.send_direct(hash, message);
+        }
+    }
+
+    fn choose_hops(
+        &mut self,
+        pool: PoolId,
+        direction: Direction,
+        build: BuildId,
+        length: usize,
+        other_end: Hash,
+        order_key: [u8; 16],
+    ) {
+        let own = SelfView { hash: self.hash, reach: self.own_reach() };
+        let target =
+            if other_end == self.hash { Some(own.reach) } else { self.store.get(&other_end).map(|i| Reach::of(i)) };
+        let [low, high] = [0, 8]
+            .map(|at| order_key.get(at..at + 8).and_then(|half| half.try_into().ok()).map_or(0, u64::from_le_bytes));
+        let (links, now) = (&self.links, self.now);
+        // Whoever must reach the reply gateway cannot be that gateway, nor we ourselves.
+        let exclude = [other_end];
+        let terms = Terms {
+            now,
+            own,
+            inbound: direction == Direction::Inbound,
+            length,
+            order: (low, high),
+            allow_same_subnet: self.config.small_network,
+            endpoint_dials: target.filter(|reach| reach.is_published()),
+            exclude: if self.config.small_network { &[] } else { &exclude },
+            connected: &|hash| links.is_connected(hash),
+            unreachable: &|hash| links.is_failed(now, hash),
+        };
+        let hops = select(&terms, &mut self.store.iter(), &self.profiles, &mut self.rng);
+        let hops = hops.map(|hops| {
+            hops.into_iter().map(|Selection { hash, static_key }| Hop { hash, static_key }).collect::<Vec<_>>()
+        });
+        let _ = pool;
+        self.tunnels.handle_hops(now, build, hops);
+    }
+
+    fn own_reach(&self) -> Reach {
+        let (v4, v6) = (self.config.addresses.ipv4, self.config.addresses.ipv6);
+        let dials = (u8::from(v4) * Reach::NTCP2_V4) | (u8::from(v6) * Reach::NTCP2_V6);
+        let published = self
+            .own
+            .published
+            .iter()
+            .fold(0, |bits, addr| bits | if addr.is_ipv4() { Reach::NTCP2_V4 } else { Reach::NTCP2_V6 });
+        Reach::new(published, dials)
+    }
+
+    // ---- what comes to the router by tunnels and garlic ----
+
+    /// A message that came down an exploratory tunnel: answers to our own questions, and nothing else.
+    fn handle_exploratory(&mut self, message: Message) {
+        match message.kind {
+            Kind::GARLIC => self.open_garlic(None, message.body),
+            // Floodfills that cannot encrypt answer in the clear; the look-ups take only what they asked for.
+            Kind::DATABASE_STORE => self.handle_database_store(None, &message.body),
+            Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&message.body),
+            _ => {}
+        }
+    }
+
+    /// A message that somebody's tunnel delivered to us as a router (threats T82).
+    fn handle_delivered(&mut self, message: Message) {
+        match message.kind {
+            Kind::GARLIC => self.open_garlic(None, message.body),
+            Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
+                let own = self.hash;
+                let _ = self.tunnels.handle_message(self.now, own, message);
+            }
+            Kind::DATABASE_STORE => self.handle_database_store(None, &message.body),
+            _ => {}
+        }
+    }
+
+    /// Garlic for us as a router: under a one-time key that we gave away, or sealed to our static key.
+    pub(super) fn open_garlic(&mut self, from: Option<Hash>, body: Vec<u8>) {
+        let tag = garlic::unframe(&body).ok().and_then(garlic::one_time::tag);
+        if let Some(key) = tag.and_then(|tag| self.one_time.remove(&tag)) {
+            let opened = garlic::unframe(&body).and_then(|inner| garlic::one_time::open(&key.key, inner));
+            if let Ok(blocks) = opened.and_then(|payload| Block::decode_all(&payload)) {
+                self.handle_answers(blocks);
+            }
+            return;
+        }
+        let key = self.keys.static_key.clone();
+        self.job(Job::OpenAtRouter { from, key, body });
+    }
+
+    /// What stood under a one-time key: answers to the router's look-ups.
+    fn handle_answers(&mut self, blocks: Vec<Block>) {
+        for block in blocks {
+            let Block::Clove(clove) = block else { continue };
+            match clove.message.kind {
+                Kind::DATABASE_STORE => self.handle_database_store(None, &clove.message.body),
+                Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&clove.message.body),
+                _ => {}
+            }
+        }
+    }
+
+    /// Cloves that were sealed to our static key. Only for us: cloves for others are not relayed.
+    pub(super) fn opened_at_router(&mut self, from: Option<Hash>, payload: Result<Vec<u8>, DecodeError>) {
+        let Ok(blocks) = payload.and_then(|payload| Block::decode_all(&payload)) else { return };
+        for block in blocks {
+            let Block::Clove(clove) = block else { continue };
+            if clove.delivery != Delivery::Local {
+                continue;
+            }
+            match clove.message.kind {
+                Kind::SHORT_TUNNEL_BUILD => {
+                    let from = from.unwrap_or(self.hash);
+                    let _ = self.tunnels.handle_message(self.now, from, clove.message);
+                }
+                Kind::DATABASE_STORE => self.handle_database_store(None, &clove.message.body),
+                Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&clove.message.body),
+                _ => {}
+            }
+        }
+    }
+
+    fn look_up_router(&mut self, hash: Hash) {
+        self.lookups.start(self.now, hash, LookupKind::RouterInfo, &self.store);
+    }
+
+    /// A new one-time key for the answer to a question of the router.
+    pub(super) fn expect_answer(&mut self) -> ([u8; 32], [u8; 8]) {
+        let (key, tag) = (self.rng.bytes(), self.rng.bytes());
+        if self.one_time.len() >= lookups::MAX_ONE_TIME {
+            let oldest = self.one_time.iter().min_by_key(|(_, key)| key.expires).map(|(tag, _)| *tag);
+            oldest.map(|tag| self.one_time.remove(&tag));
+        }
+        let expires = self.now.mono + lookups::ANSWER_TIME;
+        self.one_time.insert(tag, lookups::OneTime { key, expires });
+        (key, tag)
+    }
+}
