@@ -29,6 +29,12 @@ pub struct Hop {
     pub static_key: PublicKey,
 }
 
+impl From<crate::peers::Selection> for Hop {
+    fn from(selection: crate::peers::Selection) -> Self {
+        Self { hash: selection.hash, static_key: selection.static_key }
+    }
+}
+
 /// Which way a tunnel leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {

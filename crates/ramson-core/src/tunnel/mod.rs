@@ -64,8 +64,8 @@ pub enum Event {
         length: usize,
         /// Outbound: whom the last hop must reach, ourselves included. Inbound: who must reach the first hop.
         other_end: Hash,
-        /// The key by which the pool orders its hops.
-        order_key: [u8; 16],
+        /// The pool's secret, by which its hops are ordered (`peers::Terms::order`).
+        order: (u64, u64),
     },
     /// The inbound tunnels changed, and so do leases made of them.
     PoolChanged {

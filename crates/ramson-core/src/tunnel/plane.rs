@@ -324,6 +324,18 @@ impl Tunnels {
         Stats { transit: self.transit.stats, transit_tunnels: self.transit.len(), ..self.stats }
     }
 
+    /// Bytes under reassembly at foreign endpoints.
+    #[cfg(test)]
+    pub(super) fn partial_bytes(&self) -> usize {
+        self.transit.partial_bytes()
+    }
+
+    /// Previous hops whose requests are counted.
+    #[cfg(test)]
+    pub(super) fn throttled_peers(&self) -> usize {
+        self.transit.throttled_peers()
+    }
+
     fn usable(&self, pool: PoolId, direction: Direction) -> impl Iterator<Item = (&TunnelId, &Own)> {
         let now = self.now.mono;
         let fits = move |own: &Own| own.pool == pool && own.direction == direction && !own.hidden;

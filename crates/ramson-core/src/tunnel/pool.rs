@@ -51,7 +51,7 @@ pub enum PoolError {
 pub(super) struct Pool {
     pub(super) config: PoolConfig,
     /// Orders the hops of its tunnels; never leaves the router.
-    pub(super) order_key: [u8; 16],
+    pub(super) order: (u64, u64),
     inbound: Side,
     outbound: Side,
 }
@@ -72,7 +72,12 @@ impl Pool {
                 return Err(PoolError::TooLarge);
             }
         }
-        Ok(Self { config, order_key: rng.bytes(), inbound: Side::default(), outbound: Side::default() })
+        Ok(Self {
+            config,
+            order: (rng.next_u64(), rng.next_u64()),
+            inbound: Side::default(),
+            outbound: Side::default(),
+        })
     }
 
     pub(super) const fn wanted(&self, direction: Direction) -> Wanted {
@@ -111,6 +116,11 @@ impl Pool {
 impl Side {
     pub(super) fn succeeded(&mut self) {
         *self = Self::default();
+    }
+
+    /// Something changed: what was not found may be now.
+    pub(super) fn wake(&mut self) {
+        self.retry_at = None;
     }
 
     /// A build failed: others follow soon.

@@ -4,6 +4,7 @@ use super::*;
 use crate::limits::tunnel as limits;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::codec::{Decode, Encode};
+use ramson_wire::crypto::aes::TunnelLayer;
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::garlic;
 use ramson_wire::garlic::block::{Block, Delivery};
@@ -11,6 +12,7 @@ use ramson_wire::i2np::tunnel_build::BuildRecords;
 use ramson_wire::i2np::tunnel_gateway::TunnelGateway;
 use ramson_wire::i2np::{Kind, tunnel_data};
 use ramson_wire::tunnel::build_record::{self, Request, Role};
+use ramson_wire::tunnel::delivery::Instructions;
 use std::collections::{BTreeMap, VecDeque};
 
 const START_MS: u64 = 1_790_000_000_000;
@@ -554,6 +556,81 @@ fn requests_wait_in_bounded_number_for_their_jobs() {
         taken += usize::from(served.net.nodes[1].tunnels.handle_message(now, from, message).is_ok());
     }
     assert_eq!(taken, limits::REQUEST_JOBS);
+}
+
+#[test]
+fn foreign_tunnels_are_bounded() {
+    let mut served = Served::new();
+    let good = served.request();
+    served.net.nodes[1].tunnels.set_transit_rules(TransitRules { max_tunnels: 10, ..RULES });
+    let mut tunnels = 0;
+    for id in 1..90 {
+        tunnels = served.offer_one(&Request { receive_tunnel: id, ..good.clone() }).1;
+    }
+    let stats = served.net.nodes[1].tunnels.stats().transit;
+    assert_eq!((tunnels, stats.accepted, stats.declined), (10, 10, 79), "each was answered");
+}
+
+/// The table of throttles is bounded, and does not forget those who ask too much.
+#[test]
+fn previous_hops_are_counted_in_a_bounded_table() {
+    let mut served = Served::new();
+    let good = served.request();
+    let body = served.body(&[good]);
+    let now = served.net.now;
+    let tunnels = &mut served.net.nodes[1].tunnels;
+    let mut offer = |now, from: u32| {
+        let message = Message { kind: Kind::SHORT_TUNNEL_BUILD, id: 1, expiration: 0, body: body.clone() };
+        tunnels.handle_message(now, Hash::of(&from.to_be_bytes()), message)
+    };
+    (0..limits::REQUESTS_PER_PEER.1).for_each(|_| assert!(offer(now, 0) != Err(TransitError::Throttled)));
+    assert_eq!(offer(now, 0), Err(TransitError::Throttled));
+    (1..10_000).for_each(|from| assert!(offer(now, from).is_err()));
+    let later = now.later(Duration::from_millis(90));
+    assert_eq!(offer(later, 0), Err(TransitError::Throttled), "still known");
+    assert_eq!(offer(now.later(Duration::from_millis(200)), 10_001), Err(TransitError::Replayed), "room again");
+    assert!(tunnels.throttled_peers() <= limits::REQUEST_PEERS);
+}
+
+/// Fragments that never become messages, at many endpoints at once.
+#[test]
+fn reassembly_of_all_foreign_endpoints_together_is_bounded() {
+    let mut served = Served::new();
+    let (hop, good) = (served.net.hop(1), served.request());
+    let bodies: Vec<_> = (0..200u32)
+        .map(|i| {
+            let instructions = Instructions::FollowOn { message_id: i / 60, number: u8_of(1 + i % 60), last: false };
+            let mut payload = Vec::new();
+            instructions.encode(990, &mut payload);
+            payload.resize(payload.len() + 990, 1);
+            ramson_wire::tunnel::message::build(1, &payload, &mut served.net.rng).unwrap()
+        })
+        .collect();
+    for id in 1..=190u32 {
+        served.net.now = served.net.now.later(Duration::from_millis(10));
+        let (from, now) = (Hash::of(&(id / 50).to_be_bytes()), served.net.now);
+        let request = Request { receive_tunnel: id, role: Role::OutboundEndpoint, ..good.clone() };
+        let (record, keys) =
+            build_record::seal_request(&request, &hop.hash, &hop.static_key, &mut served.net.rng).unwrap();
+        let body = BuildRecords::new(vec![record]).unwrap().to_bytes();
+        let build = Message { kind: Kind::SHORT_TUNNEL_BUILD, id: 1, expiration: 0, body };
+        served.net.nodes[1].tunnels.handle_message(now, from, build).unwrap();
+        served.net.drain(1);
+        let layer = TunnelLayer::new(&keys.layer, &keys.iv);
+        for body in &bodies {
+            let mut message = data(id, 0);
+            message.body[4..].copy_from_slice(&body[4..]);
+            layer.decrypt(&mut message.body[4..]);
+            served.net.nodes[1].tunnels.handle_message(now, from, message).unwrap();
+        }
+        let held = served.net.nodes[1].tunnels.partial_bytes();
+        assert!(held <= limits::PARTIAL_BYTES_TRANSIT, "{held}");
+    }
+    assert!(served.net.nodes[1].tunnels.partial_bytes() > limits::PARTIAL_BYTES_TRANSIT / 2);
+}
+
+fn u8_of(n: u32) -> u8 {
+    u8::try_from(n).unwrap()
 }
 
 fn data(tunnel: u32, fill: u8) -> Message {

@@ -216,6 +216,18 @@ impl Transit {
         self.table.contains_key(&tunnel)
     }
 
+    /// Bytes under reassembly at all endpoints.
+    #[cfg(test)]
+    pub(super) fn partial_bytes(&self) -> usize {
+        self.partial_bytes
+    }
+
+    /// Previous hops whose requests are counted.
+    #[cfg(test)]
+    pub(super) fn throttled_peers(&self) -> usize {
+        self.throttles.len()
+    }
+
     /// When the next tunnel ends.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.expiry.front().map(|(at, _)| *at)

@@ -36,7 +36,7 @@ impl Tunnels {
         let young = |build: &Build| now.mono.since(build.started.mono) < limits::BUILD_PATIENCE;
         let flying = self.builds.values().filter(|b| b.pool == id && b.direction == direction && young(b)).count();
         let Some(pool) = self.pools.get_mut(&id) else { return };
-        let (wanted, order_key) = (pool.wanted(direction), pool.order_key);
+        let (wanted, order) = (pool.wanted(direction), pool.order);
         let count = pool.builds_to_start(direction, now.mono, lasting, flying);
         for _ in 0..count {
             if wanted.length == 0 {
@@ -52,7 +52,7 @@ impl Tunnels {
             self.next_build += 1;
             self.builds.insert(build, Build { pool: id, direction, way, started: now, plan: None, pending: None });
             let length = wanted.length;
-            self.events.push_back(Event::NeedHops { pool: id, direction, build, length, other_end, order_key });
+            self.events.push_back(Event::NeedHops { pool: id, direction, build, length, other_end, order });
         }
     }
 
@@ -180,6 +180,8 @@ impl Tunnels {
         self.events.push_back(Event::Outcome { hops });
         self.tunnels.insert(name, own);
         if let Some(pool) = self.pools.get_mut(&build.pool) {
+            // The other direction may have waited for this one as its way.
+            DIRECTIONS.into_iter().for_each(|direction| pool.side_mut(direction).wake());
             pool.side_mut(build.direction).succeeded();
         }
         self.ready(build.pool, build.direction, name);
