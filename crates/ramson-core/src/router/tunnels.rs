@@ -3,8 +3,8 @@
 use super::{Router, lookups};
 use crate::job::Job;
 use crate::netdb::lookup::Kind as LookupKind;
+use crate::peers::Reach;
 use crate::peers::select::{SelfView, Terms, select};
-use crate::peers::{Reach, Selection};
 use crate::time::Instant;
 use crate::tunnel::{self, Answer, BuildId, Direction, Hop, PoolId};
 use ramson_wire::codec::DecodeError;
@@ -32,8 +32,8 @@ impl Router {
             tunnel::Event::Inbound { pool: PoolId::EXPLORATORY, message, .. } => self.handle_exploratory(message),
             tunnel::Event::Inbound { pool, message, .. } => self.handle_local_message(pool, message),
             tunnel::Event::Local { message, .. } => self.handle_delivered(message),
-            tunnel::Event::NeedHops { pool, direction, build, length, other_end, order_key } => {
-                self.choose_hops(pool, direction, build, length, other_end, order_key);
+            tunnel::Event::NeedHops { direction, build, length, other_end, order, .. } => {
+                self.choose_hops(direction, build, length, other_end, order);
             }
             tunnel::Event::PoolChanged { pool } => self.pool_changed(pool),
             tunnel::Event::TunnelReady { pool, .. } => self.tunnel_ready(pool),
@@ -80,40 +80,31 @@ impl Router {
         }
     }
 
-    fn choose_hops(
-        &mut self,
-        pool: PoolId,
-        direction: Direction,
-        build: BuildId,
-        length: usize,
-        other_end: Hash,
-        order_key: [u8; 16],
-    ) {
+    fn choose_hops(&mut self, direction: Direction, build: BuildId, length: usize, other_end: Hash, order: (u64, u64)) {
+        let now = self.now;
         let own = SelfView { hash: self.hash, reach: self.own_reach() };
-        let target =
-            if other_end == self.hash { Some(own.reach) } else { self.store.get(&other_end).map(|i| Reach::of(i)) };
-        let [low, high] = [0, 8]
-            .map(|at| order_key.get(at..at + 8).and_then(|half| half.try_into().ok()).map_or(0, u64::from_le_bytes));
-        let (links, now) = (&self.links, self.now);
-        // Whoever must reach the reply gateway cannot be that gateway, nor we ourselves.
+        let other = match other_end == self.hash {
+            true => Some(own.reach),
+            false => self.store.get(&other_end).map(|info| Reach::of(info)),
+        };
+        let inbound = direction == Direction::Inbound;
+        // The other end of a tunnel is no hop of it, except in networks that are too small for that.
         let exclude = [other_end];
+        let links = &self.links;
         let terms = Terms {
             now,
             own,
-            inbound: direction == Direction::Inbound,
+            inbound,
             length,
-            order: (low, high),
+            order,
             allow_same_subnet: self.config.small_network,
-            endpoint_dials: target.filter(|reach| reach.is_published()),
+            endpoint_dials: other,
             exclude: if self.config.small_network { &[] } else { &exclude },
             connected: &|hash| links.is_connected(hash),
             unreachable: &|hash| links.is_failed(now, hash),
         };
         let hops = select(&terms, &mut self.store.iter(), &self.profiles, &mut self.rng);
-        let hops = hops.map(|hops| {
-            hops.into_iter().map(|Selection { hash, static_key }| Hop { hash, static_key }).collect::<Vec<_>>()
-        });
-        let _ = pool;
+        let hops = hops.map(|hops| hops.into_iter().map(Hop::from).collect());
         self.tunnels.handle_hops(now, build, hops);
     }
 
