@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// The list that comes with Ramson; it is the hosts.txt of the Java router (public domain data).
+/// The list that comes with Ramson; it is the hosts.txt of the Java router.
 const SHIPPED: &[u8] = include_bytes!("hosts.txt");
 
 /// Where a name's meaning comes from.
