@@ -1,0 +1,150 @@
+//! Flags and commands.
+
+use crate::folder::Folder;
+use crate::settings::NetworkId;
+use crate::{Failure, control, run, show};
+use clap::{Args, Parser, Subcommand};
+use ramson::{Destination, Status};
+use ramson_services::names::{Host, Names};
+use ramson_services::tunnels::{load_keys, load_or_create_keys};
+use std::path::PathBuf;
+
+/// Ramson, an I2P router.
+#[derive(Debug, Parser)]
+#[command(name = "ramson", version, about, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the router (what happens without a command, too)
+    Run(RunArgs),
+    /// Say how the running router is
+    Status(FolderArgs),
+    /// Reseed the running router now, or write a reseed bundle of its netDb
+    Reseed {
+        #[command(flatten)]
+        folder: FolderArgs,
+        /// Bundles (su3, zip) or folders of RouterInfos, instead of the configured sources
+        #[arg(long = "file", value_name = "PATH", conflicts_with = "export")]
+        files: Vec<PathBuf>,
+        /// Write a signed bundle of the netDb
+        #[arg(long, value_name = "FILE")]
+        export: Option<PathBuf>,
+    },
+    /// Show the destination of a private key file, or make a new one
+    Keys {
+        file: PathBuf,
+        /// Make the file with new keys, if it does not exist
+        #[arg(long)]
+        new: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a name, b32 address or base64 destination is
+    Dest {
+        /// A name, a b32 address, or a destination in base64
+        what: String,
+        #[command(flatten)]
+        folder: FolderArgs,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+struct RunArgs {
+    /// The data folder; the config file is in it
+    #[arg(long, value_name = "FOLDER", env = "RAMSON_DATA")]
+    data: Option<PathBuf>,
+    /// Another config file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The network, on first start: "public", or the number of a private one
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<NetworkId>,
+    /// Write what happens as JSON lines; the log goes to standard error all the same
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+struct FolderArgs {
+    /// The data folder of the router
+    #[arg(long, value_name = "FOLDER", env = "RAMSON_DATA")]
+    data: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cli {
+    pub(crate) fn execute(self) -> Result<(), Failure> {
+        match self.command {
+            None => self.run.execute(),
+            Some(Command::Run(args)) => args.execute(),
+            Some(Command::Status(args)) => {
+                let status: Status = control::ask(&args.folder()?, &control::Request::Status)?;
+                show::status(&status, args.json)
+            }
+            Some(Command::Reseed { folder, files, export }) => {
+                let absolute = |p: PathBuf| std::path::absolute(p).map_err(Failure::failed);
+                let request = match export {
+                    Some(file) => control::Request::ExportReseed { file: absolute(file)? },
+                    None => {
+                        control::Request::Reseed { files: files.into_iter().map(absolute).collect::<Result<_, _>>()? }
+                    }
+                };
+                let routers: usize = control::ask(&folder.folder()?, &request)?;
+                show::pairs(folder.json, &[("routers", routers.into())])
+            }
+            Some(Command::Keys { file, new, json }) => {
+                let keys = if new { load_or_create_keys(&file).map(Some) } else { load_keys(&file) };
+                let keys = keys.map_err(Failure::failed)?;
+                let missing = || Failure::failed(format!("{}: no such file (--new makes it)", file.display()));
+                show::destination(keys.ok_or_else(missing)?.destination(), None, json)
+            }
+            Some(Command::Dest { what, folder }) => dest(&what, &folder),
+        }
+    }
+}
+
+impl RunArgs {
+    fn execute(self) -> Result<(), Failure> {
+        let folder = Folder::find(self.data)?;
+        run::run(&folder, self.config, self.network, self.json)
+    }
+}
+
+impl FolderArgs {
+    fn folder(&self) -> Result<Folder, Failure> {
+        Folder::find(self.data.clone())
+    }
+}
+
+fn dest(what: &str, folder: &FolderArgs) -> Result<(), Failure> {
+    if let Ok(destination) = Destination::from_base64(what.trim()) {
+        return show::destination(&destination, None, folder.json);
+    }
+    match Host::parse(what).map_err(Failure::usage_of)? {
+        Host::B32(hash) => {
+            let destination: String = control::ask(&folder.folder()?, &control::Request::Lookup { hash: hash.0 })?;
+            let destination = Destination::from_base64(&destination).map_err(Failure::failed)?;
+            show::destination(&destination, Some("the network"), folder.json)
+        }
+        Host::Name(name) => {
+            let names = Names::open(folder.folder()?.hosts()).map_err(Failure::failed)?;
+            let unknown = || Failure::failed(format!("{name} is in none of the lists"));
+            let (destination, source) = names.resolve(&name).ok_or_else(unknown)?;
+            show::destination(&destination, Some(&source.to_string()), folder.json)
+        }
+    }
+}
+
+impl Failure {
+    fn usage_of(e: impl std::fmt::Display) -> Self {
+        Self::usage(e.to_string())
+    }
+}

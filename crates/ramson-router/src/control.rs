@@ -1,0 +1,146 @@
+//! How commands ask the running router: a Unix socket in the data folder, one JSON line each way.
+
+use crate::Failure;
+use crate::folder::Folder;
+use ramson::{LocalDestination, Ramson};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Bytes of a request.
+const REQUEST_BYTES: u64 = 64 * 1024;
+/// Bytes of an answer.
+const ANSWER_BYTES: u64 = 16 * 1024 * 1024;
+/// Requests at once.
+const REQUESTS: usize = 16;
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Request {
+    Status,
+    Reseed { files: Vec<PathBuf> },
+    ExportReseed { file: PathBuf },
+    Lookup { hash: [u8; 32] },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answer<T> {
+    Ok(T),
+    Error(String),
+}
+
+/// What the running router answers by.
+#[derive(Clone, Debug)]
+pub(crate) struct Doors {
+    pub(crate) ramson: Ramson,
+    /// Whose tunnels look things up; without an own destination there are none.
+    pub(crate) local: Option<LocalDestination>,
+}
+
+impl Doors {
+    async fn answer(&self, line: &[u8]) -> String {
+        let Ok(request) = serde_json::from_slice(line) else {
+            return json(&Answer::<()>::Error(
+                "the request cannot be read; are command and router of one version?".into(),
+            ));
+        };
+        match request {
+            Request::Status => json(&answer(self.ramson.status().await)),
+            Request::Reseed { files } => json(&answer(self.ramson.reseed(files).await)),
+            Request::ExportReseed { file } => json(&answer(self.ramson.export_reseed(file).await)),
+            Request::Lookup { hash } => match &self.local {
+                Some(local) => json(&answer(local.lookup(ramson::Hash(hash)).await.map(|d| d.to_base64()))),
+                None => json(&Answer::<()>::Error("look-ups need the HTTP proxy or a tunnel in the config".into())),
+            },
+        }
+    }
+}
+
+fn answer<T>(result: Result<T, ramson::Error>) -> Answer<T> {
+    result.map_or_else(|e| Answer::Error(e.to_string()), Answer::Ok)
+}
+
+fn json<T: Serialize>(answer: &T) -> String {
+    // Plain data in plain structures: writing it cannot fail; if it did, the asker reads an empty line as an error.
+    serde_json::to_string(answer).unwrap_or_default() + "\n"
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::{ANSWER_BYTES, Answer, Doors, Failure, Folder, REQUEST_BYTES, REQUESTS, Request, json};
+    use serde::de::DeserializeOwned;
+    use std::io::{Read, Write};
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::{UnixListener, UnixStream};
+
+    /// Opens the socket. The folder's lock is held, so a socket that is there is a dead router's.
+    pub(crate) fn listen(folder: &Folder) -> Result<UnixListener, Failure> {
+        let path = folder.control();
+        let cannot = |e: std::io::Error| Failure::failed(format!("{}: {e}", path.display()));
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(cannot(e)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path).map_err(cannot)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
+        Ok(listener)
+    }
+
+    /// Answers until the future is dropped.
+    pub(crate) async fn serve(listener: UnixListener, doors: Doors) {
+        let slots = Arc::new(tokio::sync::Semaphore::new(REQUESTS));
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let doors = doors.clone();
+            tokio::spawn(async move {
+                let _ = tokio::time::timeout(Duration::from_secs(300), one(stream, &doors)).await;
+                drop(slot);
+            });
+        }
+    }
+
+    async fn one(mut stream: UnixStream, doors: &Doors) -> std::io::Result<()> {
+        let mut line = Vec::new();
+        let (from, mut to) = stream.split();
+        BufReader::new(from.take(REQUEST_BYTES)).read_until(b'\n', &mut line).await?;
+        to.write_all(doors.answer(&line).await.as_bytes()).await
+    }
+
+    /// Asks the running router.
+    pub(crate) fn ask<T: DeserializeOwned>(folder: &Folder, request: &Request) -> Result<T, Failure> {
+        let path = folder.control();
+        let no_router = |_| Failure::failed(format!("no router runs in {}", folder.path().display()));
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).map_err(no_router)?;
+        let mut text = Vec::new();
+        let exchange =
+            stream.write_all(json(request).as_bytes()).and_then(|()| stream.take(ANSWER_BYTES).read_to_end(&mut text));
+        exchange.map_err(|e| Failure::failed(format!("the router broke off: {e}")))?;
+        match serde_json::from_slice(&text) {
+            Ok(Answer::Ok(value)) => Ok(value),
+            Ok(Answer::Error(e)) => Err(Failure::failed(e)),
+            Err(_) => {
+                Err(Failure::failed("the router's answer cannot be read; are command and router of one version?"))
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+pub(crate) use unix::{listen, serve};
+
+/// Asks the running router, and reads its answer.
+pub(crate) fn ask<T: DeserializeOwned>(folder: &Folder, request: &Request) -> Result<T, Failure> {
+    #[cfg(unix)]
+    return unix::ask(folder, request);
+    #[cfg(not(unix))]
+    Err(Failure::failed("asking a running router needs Unix sockets, which this platform lacks"))
+}

@@ -1,0 +1,41 @@
+//! The binary `ramson`: the router and its services, and the commands that ask a running one.
+
+mod cli;
+mod control;
+mod folder;
+mod run;
+mod settings;
+mod show;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli.execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            show::error(&e);
+            ExitCode::from(e.status)
+        }
+    }
+}
+
+/// Why a command failed, in words for its user, and the exit status.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) text: String,
+    pub(crate) status: u8,
+}
+
+impl Failure {
+    /// The command was not possible as asked.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self { text: text.into(), status: 2 }
+    }
+
+    /// The command failed.
+    pub(crate) fn failed(text: impl std::fmt::Display) -> Self {
+        Self { text: text.to_string(), status: 1 }
+    }
+}

@@ -1,0 +1,276 @@
+//! Running the router: settings, services, signals.
+
+use crate::control::{self, Doors};
+use crate::folder::Folder;
+use crate::settings::{Kind, Level, NetworkId, Settings};
+use crate::{Failure, show};
+use ramson::config::PUBLIC_NETWORK_ID;
+use ramson::{DestinationOptions, Event, LocalDestination, Ramson, Stage};
+use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
+use ramson_services::names::Names;
+use ramson_services::tunnels::{
+    ClientTunnel, ClientTunnelConfig, ServerKind, ServerTunnel, ServerTunnelConfig, load_or_create_keys,
+};
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+use tracing_subscriber::filter::LevelFilter;
+
+/// How long an orderly stop may take.
+const STOP_TIME: Duration = Duration::from_secs(8);
+
+/// Runs the router until a signal stops it.
+pub(crate) fn run(
+    folder: &Folder,
+    config: Option<PathBuf>,
+    network: Option<NetworkId>,
+    json: bool,
+) -> Result<(), Failure> {
+    let path = config.unwrap_or_else(|| folder.config());
+    let settings = load(folder, &path, network)?;
+    folder.create()?;
+    let lock = folder.lock()?;
+    log_to_stderr(settings.log.level);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
+    let result = runtime.block_on(live(folder, &settings, json));
+    // What a stuck task holds must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(lock);
+    result
+}
+
+/// Reads the config file; writes it first, if there is none and the network is known.
+fn load(folder: &Folder, path: &Path, network: Option<NetworkId>) -> Result<Settings, Failure> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let network = network.ok_or_else(|| ask_for_network(path))?;
+            folder.create()?;
+            let text = Settings::template(network);
+            let written = OpenOptions::new().write(true).create_new(true).open(path);
+            let written = written.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+            written.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+            text
+        }
+        Err(e) => return Err(Failure::failed(format!("{}: {e}", path.display()))),
+    };
+    let settings = Settings::parse(&text).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+    match network {
+        Some(network) if network != settings.network.id => Err(Failure::usage(format!(
+            "{} is for network {}, and its data folder, too: take another --data for network {}",
+            path.display(),
+            settings.network.id.0,
+            network.0
+        ))),
+        _ => Ok(settings),
+    }
+}
+
+fn ask_for_network(path: &Path) -> Failure {
+    Failure::usage(format!(
+        "there is no config file {} yet. Say which network it shall be for:\n\
+         \x20 ramson --network public   the I2P network. This is a pre-release: do not trust your safety to it.\n\
+         \x20 ramson --network 99       a private network, by its number (16 to 254)",
+        path.display()
+    ))
+}
+
+fn log_to_stderr(level: Level) {
+    let filter = match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    // A second subscriber cannot be set; the first one then goes on.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .with_max_level(filter)
+        .with_target(false)
+        .try_init();
+}
+
+async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    info!("Ramson {} starts in network {}", env!("CARGO_PKG_VERSION"), settings.network.id.0);
+    if settings.network.id.0 == PUBLIC_NETWORK_ID {
+        warn!("this is a pre-release on the public network: do not trust your safety to it");
+    }
+    let ramson = tokio::select! {
+        started = Ramson::start(settings.router(folder.path())) => started.map_err(Failure::failed)?,
+        () = signals.next() => return Ok(()),
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(tell(ramson.clone(), json));
+    let opened = tokio::select! {
+        opened = open(folder, settings, &ramson, &mut tasks) => opened,
+        () = signals.next() => Ok(()),
+    };
+    if opened.is_ok() {
+        tokio::select! {
+            () = signals.next() => info!("stopping; a second signal stops at once"),
+            () = ramson.stopped() => {}
+        }
+    }
+    let stop = async {
+        ramson.shutdown().await;
+        tasks.shutdown().await;
+    };
+    tokio::select! {
+        () = stop => info!("stopped"),
+        () = signals.next() => warn!("stopped at once"),
+        () = tokio::time::sleep(STOP_TIME) => warn!("stopped before everything was closed"),
+    }
+    let _ = std::fs::remove_file(folder.control());
+    opened
+}
+
+/// Opens what local programs and other people use.
+async fn open(folder: &Folder, settings: &Settings, ramson: &Ramson, tasks: &mut JoinSet<()>) -> Result<(), Failure> {
+    let names = Arc::new(Names::open(folder.hosts()).map_err(Failure::failed)?);
+    let mut any = None;
+    let proxy = &settings.http_proxy;
+    if proxy.enabled {
+        let local = destination(ramson, "http proxy", proxy.tunnels()).await?;
+        let credentials =
+            proxy.user.clone().zip(proxy.password.clone()).map(|(user, password)| Credentials { user, password });
+        let config = ProxyConfig { listen: proxy.listen, credentials };
+        let server = HttpProxy::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
+        let at = server.local_addr().map_err(Failure::failed)?;
+        info!("the HTTP proxy listens at {at}");
+        tasks.spawn(server.run());
+        any = Some(local);
+    }
+    for client in &settings.client {
+        let local = destination(ramson, &client.name.0, client.tunnels()).await?;
+        let config = ClientTunnelConfig {
+            name: client.name.0.clone(),
+            listen: client.listen,
+            to: client.to.0.clone(),
+            port: client.port,
+        };
+        let tunnel = ClientTunnel::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
+        info!("client tunnel {} listens at {}", client.name.0, client.listen);
+        tasks.spawn(tunnel.run());
+        any.get_or_insert(local);
+    }
+    let mut served: BTreeMap<PathBuf, LocalDestination> = BTreeMap::new();
+    for server in &settings.server {
+        let path = folder.path().join(&server.keys);
+        let local = match served.get(&path) {
+            Some(local) => local.clone(),
+            None => {
+                let keys = load_or_create_keys(&path).map_err(Failure::failed)?;
+                let tunnels = server.tunnels();
+                let options = DestinationOptions {
+                    inbound: tunnels.clone(),
+                    outbound: tunnels,
+                    ..DestinationOptions::server(server.name.0.clone())
+                };
+                ramson.destination(options, Some(keys)).await.map_err(Failure::failed)?
+            }
+        };
+        let kind = match server.kind {
+            Kind::Tcp => ServerKind::Tcp,
+            Kind::Http => ServerKind::Http { host: server.host.clone() },
+        };
+        let config = ServerTunnelConfig {
+            name: server.name.0.clone(),
+            kind,
+            target: server.target,
+            port: server.port,
+            max_streams: server.max_streams,
+            max_streams_per_client: server.max_streams_per_client,
+        };
+        tasks.spawn(ServerTunnel::listen(config, &local).await.map_err(Failure::failed)?.run());
+        info!("server tunnel {} offers {}; `ramson status` says its address", server.name.0, server.target);
+        served.insert(path, local.clone());
+        any.get_or_insert(local);
+    }
+    #[cfg(unix)]
+    {
+        let doors = Doors { ramson: ramson.clone(), local: any };
+        match control::listen(folder) {
+            Ok(listener) => drop(tasks.spawn(control::serve(listener, doors))),
+            Err(e) => warn!("`ramson status` will not work: {}", e.text),
+        }
+    }
+    Ok(())
+}
+
+async fn destination(ramson: &Ramson, name: &str, tunnels: ramson::TunnelOptions) -> Result<LocalDestination, Failure> {
+    let options =
+        DestinationOptions { inbound: tunnels.clone(), outbound: tunnels, ..DestinationOptions::client(name) };
+    ramson.destination(options, None).await.map_err(Failure::failed)
+}
+
+/// Writes what happens into the log, and as JSON lines if that is wanted.
+async fn tell(ramson: Ramson, json: bool) {
+    let mut events = ramson.events();
+    let mut stage = Stage::Starting;
+    loop {
+        let event = match events.recv().await {
+            Ok(event) => event,
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        };
+        if json {
+            let _ = show::pairs(true, &[("event", serde_json::to_value(&event).unwrap_or_default())]);
+        }
+        match event {
+            Event::Progress(progress) if progress.stage != stage => {
+                stage = progress.stage;
+                info!("{progress}");
+            }
+            Event::Reseeded { routers } => info!("reseeded: {routers} new routers"),
+            Event::ReseedFailed { why } => warn!("the reseed failed: {why}"),
+            Event::Reachability(r) if r.reachable => info!("the router can be reached from outside"),
+            Event::Reachability(r) => info!("the router cannot be reached from outside: {}", r.why),
+            Event::Warning(text) => warn!("{text}"),
+            _ => {}
+        }
+    }
+}
+
+/// The signals that stop the router.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+            let interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+            Ok(Self { terminate, interrupt })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// The next one.
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

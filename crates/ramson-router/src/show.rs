@@ -1,0 +1,109 @@
+//! Answers on standard output, for people and for programs.
+
+use crate::Failure;
+use ramson::{Destination, Status};
+use ramson_wire::data::{base32, base64};
+use std::io::Write;
+
+/// An error, on standard error.
+pub(crate) fn error(e: &Failure) {
+    // Nothing is left to do if even that fails.
+    let _ = writeln!(std::io::stderr(), "ramson: {}", e.text);
+}
+
+/// Named values, one per line or as a JSON object.
+pub(crate) fn pairs(json: bool, pairs: &[(&str, serde_json::Value)]) -> Result<(), Failure> {
+    if json {
+        let map: serde_json::Map<_, _> = pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+        return print(&serde_json::Value::Object(map).to_string());
+    }
+    let width = pairs.iter().map(|(k, _)| k.len()).max().unwrap_or(0);
+    let line = |(k, v): &(&str, serde_json::Value)| {
+        let value = v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+        format!("{k:width$}  {value}")
+    };
+    print(&pairs.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+/// A destination in all its forms.
+pub(crate) fn destination(destination: &Destination, source: Option<&str>, json: bool) -> Result<(), Failure> {
+    let hash = destination.hash();
+    let mut values = vec![
+        ("b32", base32::host_name(&hash).into()),
+        ("hash", base64::encode(hash.as_bytes()).into()),
+        ("signature", format!("{:?}", destination.sig_type()).into()),
+        ("destination", destination.to_base64().into()),
+    ];
+    if let Some(source) = source {
+        values.insert(0, ("source", source.into()));
+    }
+    pairs(json, &values)
+}
+
+/// The router's status.
+pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
+    if json {
+        return print(&serde_json::to_string(status).map_err(Failure::failed)?);
+    }
+    let s = status;
+    let hours = s.uptime_seconds / 3600;
+    let reach = if s.reachability.reachable { "reachable" } else { "not reachable" };
+    let mut text = vec![
+        ("state", s.progress.to_string()),
+        ("version", s.version.clone()),
+        ("network", s.network_id.to_string()),
+        ("running for", format!("{hours} h {} min", s.uptime_seconds / 60 % 60)),
+        ("from outside", format!("{reach}: {}", s.reachability.why)),
+        (
+            "published",
+            if s.reachability.published.is_empty() { "nothing".into() } else { s.reachability.published.join(", ") },
+        ),
+        ("clock", format!("{} ms off, by {} peers", s.clock.offset_ms, s.clock.samples)),
+        (
+            "netDb",
+            format!("{} routers, {} floodfills, {} LeaseSets", s.netdb.routers, s.netdb.floodfills, s.netdb.lease_sets),
+        ),
+        ("sessions", format!("{} in, {} out", s.links.inbound, s.links.outbound)),
+        (
+            "traffic",
+            format!(
+                "{} kB in, {} kB out ({} and {} B/s now)",
+                s.links.bytes_in / 1000,
+                s.links.bytes_out / 1000,
+                s.links.bytes_per_second_in,
+                s.links.bytes_per_second_out
+            ),
+        ),
+        ("exploratory", tunnels(&s.exploratory)),
+        (
+            "transit",
+            format!(
+                "{} tunnels, {} accepted, {} declined{}",
+                s.transit.tunnels,
+                s.transit.accepted,
+                s.transit.declined,
+                if s.transit.accepting { "" } else { " (not accepting)" }
+            ),
+        ),
+    ];
+    for d in &s.destinations {
+        text.push(("", String::new()));
+        text.push(("destination", d.name.clone()));
+        text.push(("  address", d.b32.clone()));
+        text.push(("  state", d.progress.to_string()));
+        text.push(("  tunnels", tunnels(&d.tunnels)));
+        text.push(("  streams", format!("{}, {} kB in, {} kB out", d.streams, d.bytes_in / 1000, d.bytes_out / 1000)));
+    }
+    print(&text.iter().map(|(k, v)| format!("{k:13} {v}").trim_end().to_owned()).collect::<Vec<_>>().join("\n"))
+}
+
+fn tunnels(t: &ramson::TunnelStatus) -> String {
+    format!(
+        "{} in, {} out; builds: {} good, {} declined, {} unanswered",
+        t.inbound, t.outbound, t.builds_ok, t.builds_declined, t.builds_timed_out
+    )
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    writeln!(std::io::stdout(), "{text}").map_err(Failure::failed)
+}

@@ -1,0 +1,13 @@
+//! The HTTP proxy, by which browsers and programs read eepsites. It leads into I2P only: nothing on the user's own
+//! machine or network and nothing in the clear is reachable through it.
+
+mod address;
+pub(crate) mod exchange;
+pub(crate) mod head;
+mod helper;
+mod hygiene;
+mod pages;
+mod proxy;
+pub(crate) mod wire;
+
+pub use proxy::{Credentials, HttpProxy, ProxyConfig, ProxyError};

@@ -1,0 +1,417 @@
+//! The proxy itself: its door, and one task per connection of a browser.
+
+use super::address::{Address, Site};
+use super::exchange::{Asked, ExchangeError, Failure, exchange};
+use super::head::{Framing, Request, Response};
+use super::helper::{Helpers, read_target};
+use super::hygiene;
+use super::pages::{self, Page};
+use super::wire::{HeadError, Side, pass_body, write};
+use crate::limits::{
+    CONNECT_TIME, FORM_BYTES, HEAD_TIME, KEEP_ALIVE_TIME, LOCAL_CONNECTIONS, READY_TIME_BROWSER, READY_TIME_PROGRAM,
+    SHOWN_NAMES,
+};
+use crate::names::{BadName, Host, HostName, Names, Source};
+use crate::tunnels::relay;
+use ramson::{Error, ErrorKind, LocalDestination, Progress, Stream, Target};
+use ramson_wire::data::base64;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use subtle::ConstantTimeEq;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How the proxy is reached.
+#[derive(Clone, Debug)]
+pub struct ProxyConfig {
+    pub listen: SocketAddr,
+    /// Asked of every client. Without them the proxy listens on loopback only.
+    pub credentials: Option<Credentials>,
+}
+
+/// A user name and password, for `Proxy-Authorization: Basic`.
+#[derive(Clone)]
+pub struct Credentials {
+    pub user: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+/// Why the proxy could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// Everybody in reach could use it.
+    #[error("the HTTP proxy at {0} is open to others: set a user and password, or listen on loopback")]
+    Unprotected(SocketAddr),
+    #[error("the HTTP proxy cannot listen at {0}: {1}")]
+    Bind(SocketAddr, std::io::Error),
+}
+
+/// An HTTP proxy that is bound to its address.
+#[derive(Debug)]
+pub struct HttpProxy {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    local: LocalDestination,
+    names: Arc<Names>,
+    helpers: Helpers,
+    /// The value of `Proxy-Authorization` that is accepted, behind `Basic `.
+    password: Option<String>,
+    /// Names whose source was told.
+    shown: Mutex<HashSet<HostName>>,
+}
+
+impl HttpProxy {
+    /// Binds the proxy. It sends everything through `local`.
+    pub async fn bind(config: ProxyConfig, local: LocalDestination, names: Arc<Names>) -> Result<Self, ProxyError> {
+        if config.credentials.is_none() && !config.listen.ip().is_loopback() {
+            return Err(ProxyError::Unprotected(config.listen));
+        }
+        let listener = TcpListener::bind(config.listen).await.map_err(|e| ProxyError::Bind(config.listen, e))?;
+        let password = config.credentials.map(|c| standard_base64(format!("{}:{}", c.user, c.password).as_bytes()));
+        let shared = Shared { local, names, helpers: Helpers::default(), password, shown: Mutex::default() };
+        Ok(Self { listener, shared: Arc::new(shared) })
+    }
+
+    /// The address that it listens at.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the future is dropped; its connections end with it.
+    pub async fn run(self) {
+        let slots = Arc::new(Semaphore::new(LOCAL_CONNECTIONS));
+        let mut tasks = JoinSet::new();
+        loop {
+            while tasks.try_join_next().is_some() {}
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let Ok((stream, _)) = self.listener.accept().await else {
+                // Out of file descriptors, most likely: others must end first.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            };
+            let shared = Arc::clone(&self.shared);
+            tasks.spawn(async move {
+                let _ = stream.set_nodelay(true);
+                shared.serve(stream).await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+/// A kept connection to a site.
+struct Upstream {
+    authority: String,
+    side: Side<Stream>,
+}
+
+/// Whether the client's connection goes on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Again,
+    End,
+}
+
+impl Shared {
+    async fn serve(&self, stream: TcpStream) {
+        let mut client = Side::new(stream);
+        let mut upstream = None;
+        let mut first = HEAD_TIME;
+        loop {
+            let page = match client.from.head(first, HEAD_TIME).await {
+                Ok(Some(head)) => match Request::parse(&head) {
+                    Ok(request) => match self.request(&mut client, &mut upstream, request).await {
+                        Next::Again => None,
+                        Next::End => break,
+                    },
+                    Err(e) => Some(pages::bad_request(e.0)),
+                },
+                Ok(None) | Err(HeadError::Io | HeadError::Timeout { began: false }) => break,
+                Err(HeadError::TooLarge) => Some(pages::bad_request("its head is too large")),
+                Err(HeadError::Timeout { began: true }) => {
+                    Some(pages::bad_request("it did not come to its end in time"))
+                }
+            };
+            if let Some(page) = page {
+                let _ = write(&mut client.to, &page.to_bytes(false, true)).await;
+                break;
+            }
+            first = KEEP_ALIVE_TIME;
+        }
+        // The upstream is idle or broken here: an end in order where it is idle.
+        if let Some(Upstream { mut side, .. }) = upstream {
+            let _ = side.to.shutdown().await;
+        }
+        let _ = client.to.shutdown().await;
+    }
+
+    async fn request(&self, client: &mut Side<TcpStream>, upstream: &mut Option<Upstream>, request: Request) -> Next {
+        if !self.is_allowed(&request) {
+            let page = Page::new(
+                407,
+                "Proxy Authentication Required",
+                "A password is needed",
+                "This proxy asks for a user and a password.",
+            )
+            .with_header("proxy-authenticate", "Basic realm=\"I2P\"");
+            return show(client, &page, &request, false).await;
+        }
+        if request.method == "CONNECT" {
+            return self.connect(client, request).await;
+        }
+        let read = Address::of(&request).and_then(|address| Asked::new(request.clone()).map(|asked| (address, asked)));
+        let (address, asked) = match read {
+            Ok(read) => read,
+            Err(e) => return show(client, &pages::bad_request(e.0), &request, false).await,
+        };
+        // Only a request without a body leaves the connection at the start of the next.
+        let alive = asked.keep_alive && asked.framing == Framing::None;
+        match address.site() {
+            Site::Own => self.own(client, &address, &asked).await,
+            Site::I2p(host) => match self.route(host, address, &asked.request) {
+                Ok(route) => self.pass(client, upstream, route, asked).await,
+                Err(page) => show(client, &page, &asked.request, alive).await,
+            },
+            Site::Bad(e) => show(client, &bad_name(&address.host, e), &asked.request, alive).await,
+            Site::Local => show(client, &pages::forbidden(&address.host, true), &asked.request, alive).await,
+            Site::Clear => show(client, &pages::forbidden(&address.host, false), &asked.request, alive).await,
+        }
+    }
+
+    fn is_allowed(&self, request: &Request) -> bool {
+        let Some(password) = &self.password else { return true };
+        let given = request.headers.text("proxy-authorization").and_then(|v| v.split_once(' '));
+        given.is_some_and(|(scheme, value)| {
+            scheme.eq_ignore_ascii_case("basic") && bool::from(value.trim().as_bytes().ct_eq(password.as_bytes()))
+        })
+    }
+
+    /// Finds out where a request goes; or the page to show instead.
+    fn route(&self, host: Host, mut address: Address, request: &Request) -> Result<Route, Box<Page>> {
+        let helper = address.take_helper();
+        let name = match host {
+            Host::B32(hash) => return Ok(Route { address, target: Target::Hash(hash), source: None }),
+            Host::Name(name) => name,
+        };
+        let known = self.names.resolve(&name);
+        if let Some(value) = helper {
+            let target =
+                read_target(&value).ok_or_else(|| pages::bad_request("its address helper holds no destination"))?;
+            let same = known.as_ref().is_some_and(|(d, _)| d.hash() == target.hash());
+            if !same && !request.is_repeatable() {
+                return Err(Box::new(pages::bad_request("an address helper comes with a link, not with a form")));
+            }
+            if !same {
+                return Err(Box::new(self.helpers.ask(name, target, address.url())));
+            }
+        }
+        let Some((destination, source)) = known else { return Err(Box::new(pages::unknown_name(name.as_str()))) };
+        let told = is_navigation(request) && self.is_first_use(&name);
+        Ok(Route { address, target: Target::Destination(destination), source: told.then_some(source) })
+    }
+
+    fn is_first_use(&self, name: &HostName) -> bool {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.len() < SHOWN_NAMES && shown.insert(name.clone())
+    }
+
+    /// Passes a request to its site.
+    async fn pass(
+        &self,
+        client: &mut Side<TcpStream>,
+        upstream: &mut Option<Upstream>,
+        route: Route,
+        mut asked: Asked,
+    ) -> Next {
+        let Route { address, target, source } = route;
+        let patience = if asked.request.headers.text("accept").is_some_and(|a| a.contains("text/html")) {
+            READY_TIME_BROWSER
+        } else {
+            READY_TIME_PROGRAM
+        };
+        asked.request.target.clone_from(&address.path);
+        hygiene::clean_request(&mut asked.request, &address.authority);
+        let alive = asked.keep_alive && asked.framing == Framing::None;
+        let may_repeat = asked.request.is_repeatable() && asked.framing == Framing::None;
+        let clean = |response: &mut Response| {
+            hygiene::clean_response(response, &address.host).map_err(|_| Failure::LocalRedirect)?;
+            if let Some(source) = source {
+                response.headers.push("x-i2p-name-source", source.to_string());
+            }
+            Ok(())
+        };
+        let mut kept = upstream.take().filter(|u| u.authority == address.authority);
+        loop {
+            let reused = kept.is_some();
+            let mut side = match kept.take() {
+                Some(kept) => kept.side,
+                None => match self.open(target.clone(), address.port, patience).await {
+                    Ok(stream) => Side::new(stream),
+                    Err(e) => {
+                        let page = pages::unreachable(&address.host, &e, asked.request.is_repeatable());
+                        return show(client, &page, &asked.request, alive).await;
+                    }
+                },
+            };
+            let failure = match exchange(client, &mut side, &asked, clean).await {
+                Ok(outcome) => {
+                    if outcome.server_alive {
+                        *upstream = Some(Upstream { authority: address.authority.clone(), side });
+                    } else {
+                        let _ = side.to.shutdown().await;
+                    }
+                    return if outcome.client_alive { Next::Again } else { Next::End };
+                }
+                // A connection that was idle may have been closed by the site just now.
+                Err(ExchangeError::Early(Failure::Closed)) if reused && may_repeat => continue,
+                Err(ExchangeError::Early(failure)) => failure,
+                Err(ExchangeError::Late | ExchangeError::Client) => return Next::End,
+            };
+            return show(client, &failed(&address.host, failure), &asked.request, alive).await;
+        }
+    }
+
+    /// Opens a stream; waits for our tunnels first, but not for ever.
+    async fn open(&self, target: Target, port: u16, patience: std::time::Duration) -> Result<Stream, Error> {
+        let mut progress = self.local.progress();
+        let _ = timeout(patience, progress.wait_for(Progress::is_ready)).await;
+        let now = progress.borrow().clone();
+        if !now.is_ready() {
+            return Err(Error::not_ready(now));
+        }
+        match timeout(CONNECT_TIME, self.local.connect(target, port)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(ErrorKind::PeerNotAnswering, "no answer in time")),
+        }
+    }
+
+    /// CONNECT: bytes both ways, to a destination.
+    async fn connect(&self, client: &mut Side<TcpStream>, request: Request) -> Next {
+        let address = match Address::of_connect(&request) {
+            Ok(address) => address,
+            Err(e) => return show(client, &pages::bad_request(e.0), &request, false).await,
+        };
+        let page = match address.site() {
+            Site::I2p(host) => match self.route(host, address.clone(), &request) {
+                Ok(route) => match self.open(route.target, address.port, READY_TIME_PROGRAM).await {
+                    Ok(stream) => return self.tunnel(client, stream).await,
+                    Err(e) => pages::unreachable(&address.host, &e, false),
+                },
+                Err(page) => *page,
+            },
+            Site::Bad(e) => bad_name(&address.host, e),
+            Site::Own | Site::Local => pages::forbidden(&address.host, true),
+            Site::Clear => pages::forbidden(&address.host, false),
+        };
+        show(client, &page, &request, false).await
+    }
+
+    async fn tunnel(&self, client: &mut Side<TcpStream>, stream: Stream) -> Next {
+        let (mut from, mut to) = tokio::io::split(stream);
+        if write(&mut client.to, b"HTTP/1.1 200 Connection established\r\n\r\n").await.is_err() {
+            return Next::End;
+        }
+        let early = client.from.buffered().to_vec();
+        client.from.consume(early.len());
+        if write(&mut to, &early).await.is_ok() {
+            let _ = relay(client.from.inner(), &mut client.to, &mut from, &mut to).await;
+        }
+        Next::End
+    }
+
+    /// The proxy's own pages, at `http://proxy.i2p`.
+    async fn own(&self, client: &mut Side<TcpStream>, address: &Address, asked: &Asked) -> Next {
+        let (path, query) = address.path.split_once('?').unwrap_or((&address.path, ""));
+        let alive = asked.keep_alive && asked.framing == Framing::None;
+        let page = match (asked.request.method.as_str(), path, asked.framing) {
+            ("GET", "/helper", Framing::None) => self.helpers.page(query, &self.names),
+            ("POST", "/helper", Framing::Length(n)) if n <= FORM_BYTES => {
+                let mut form = Vec::new();
+                if pass_body(&mut client.from, &mut form, asked.framing, false).await.is_err() {
+                    return Next::End;
+                }
+                let form = String::from_utf8_lossy(&form).into_owned();
+                let page = self.helpers.answer(&asked.request.headers, &form, &self.names, &self.local).await;
+                return show(client, &page, &asked.request, asked.keep_alive).await;
+            }
+            ("GET" | "HEAD", "/", Framing::None) => self.home(),
+            _ => Page::new(404, "Not Found", "There is no such page", "The proxy has no page at this address."),
+        };
+        show(client, &page, &asked.request, alive).await
+    }
+
+    fn home(&self) -> Page {
+        let progress = self.local.progress().borrow().clone();
+        let text = format!(
+            "Your browser goes through Ramson. Addresses that end in .i2p work now; everything else is refused.\n\
+             Your tunnels: {progress}.\nYour own names are in {}.",
+            self.names.path().display()
+        );
+        Page::new(200, "OK", "The proxy works", &text)
+    }
+}
+
+/// Where a request goes, and who told so, if that is to be told.
+struct Route {
+    address: Address,
+    target: Target,
+    source: Option<Source>,
+}
+
+/// Sends a page in answer to a request.
+async fn show(client: &mut Side<TcpStream>, page: &Page, request: &Request, keep_alive: bool) -> Next {
+    let bytes = page.to_bytes(keep_alive, request.method != "HEAD");
+    match write(&mut client.to, &bytes).await {
+        Ok(()) if keep_alive => Next::Again,
+        _ => Next::End,
+    }
+}
+
+fn bad_name(host: &str, e: BadName) -> Page {
+    Page::new(400, "Bad Name", format!("{host} cannot be an address"), &format!("The name cannot be: {e}."))
+}
+
+fn failed(host: &str, failure: Failure) -> Page {
+    match failure {
+        Failure::Closed => pages::bad_gateway(
+            host,
+            "The site closed the connection before it answered.\nTry again; if it fails for longer, the site is in trouble.",
+        ),
+        Failure::Silent => Page::new(
+            504,
+            "Gateway Timeout",
+            format!("{host} took too long"),
+            "The site accepted the request, but did not answer in time.\nTry again later.",
+        ),
+        Failure::BadResponse(e) => pages::bad_gateway(host, &format!("The site's answer cannot be read: {e}.")),
+        Failure::LocalRedirect => pages::bad_gateway(
+            host,
+            "The site tried to send your browser to your own computer or network. The proxy does not pass that on.",
+        ),
+    }
+}
+
+/// Whether a person looks at the answer. Scripts of a site cannot read the headers of a navigation.
+fn is_navigation(request: &Request) -> bool {
+    request.headers.text("sec-fetch-mode").is_none_or(|mode| mode == "navigate")
+}
+
+/// The common base 64, from that of I2P.
+fn standard_base64(bytes: &[u8]) -> String {
+    base64::encode(bytes).replace('-', "+").replace('~', "/")
+}

@@ -1,0 +1,58 @@
+//! Every limit of the services. A stranger, here a web site, a local program or a file, fills nothing beyond these.
+
+use std::time::Duration;
+
+/// Bytes of a request or response head.
+pub const HEAD_BYTES: usize = 32 * 1024;
+/// Bytes of one line in a head.
+pub const LINE_BYTES: usize = 8 * 1024;
+/// Header fields in a request or response.
+pub const HEADERS: usize = 60;
+/// Bytes of a line between chunks, and of all trailers of a body.
+pub const CHUNK_LINE_BYTES: usize = 1024;
+/// Bytes read at once while a body passes.
+pub const READ_BYTES: usize = 16 * 1024;
+/// Bytes of a form sent to the proxy's own pages.
+pub const FORM_BYTES: u64 = 4 * 1024;
+
+/// From the first byte of a request to the end of its head.
+pub const HEAD_TIME: Duration = Duration::from_secs(30);
+/// An idle connection between two requests.
+pub const KEEP_ALIVE_TIME: Duration = Duration::from_secs(75);
+/// A body in which nothing moves.
+pub const BODY_IDLE_TIME: Duration = Duration::from_secs(300);
+/// From the request to the head of its response.
+pub const RESPONSE_TIME: Duration = Duration::from_secs(180);
+/// How long a request waits for our tunnels, if a page for people can be shown instead, and if not.
+pub const READY_TIME_BROWSER: Duration = Duration::from_secs(4);
+pub const READY_TIME_PROGRAM: Duration = Duration::from_secs(60);
+/// How long a destination may take to answer a new stream.
+pub const CONNECT_TIME: Duration = Duration::from_secs(120);
+/// How long a local server may take to accept a connection.
+pub const LOCAL_CONNECT_TIME: Duration = Duration::from_secs(10);
+/// A tunnel of plain bytes in which nothing moves.
+pub const TUNNEL_IDLE_TIME: Duration = Duration::from_secs(30 * 60);
+
+/// Local connections to one proxy or client tunnel at once.
+pub const LOCAL_CONNECTIONS: usize = 512;
+/// Address helpers that wait for an answer.
+pub const PENDING_HELPERS: usize = 64;
+/// How long an address helper waits for an answer.
+pub const PENDING_HELPER_TIME: Duration = Duration::from_secs(600);
+/// Names that are known for this run only.
+pub const SESSION_NAMES: usize = 1024;
+/// Names whose source was shown.
+pub const SHOWN_NAMES: usize = 4096;
+
+/// Bytes of a hosts.txt.
+pub const HOSTS_BYTES: u64 = 64 * 1024 * 1024;
+/// Names taken from a hosts.txt.
+pub const HOSTS_NAMES: usize = 100_000;
+/// Bytes of one line of a hosts.txt.
+pub const HOSTS_LINE_BYTES: usize = 4096;
+/// Characters of a `.i2p` name.
+pub const NAME_LENGTH: usize = 67;
+/// Bytes of a destination in base64.
+pub const DESTINATION_BASE64: usize = 2048;
+/// Bytes of a private key file.
+pub const KEY_FILE_BYTES: u64 = 16 * 1024;

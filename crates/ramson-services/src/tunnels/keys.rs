@@ -1,0 +1,53 @@
+//! The keys of a served destination, in the private key file format that i2pd and the Java router share.
+
+use crate::files::{self, FileError};
+use crate::limits::KEY_FILE_BYTES;
+use ramson_wire::codec::{Decode, Encode};
+use ramson_wire::data::PrivateKeys;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Reads a private key file; `None` if there is none.
+pub fn load_keys(path: &Path) -> Result<Option<PrivateKeys>, FileError> {
+    let Some(bytes) = files::read(path, KEY_FILE_BYTES)?.map(Zeroizing::new) else { return Ok(None) };
+    PrivateKeys::from_bytes(&bytes).map(Some).map_err(|e| FileError::new(path, format!("no private key file: {e}")))
+}
+
+/// Reads a private key file; makes new keys and writes them, once and whole, if there is none. The keys are on disk
+/// when this returns. A file that cannot be read stays as it is.
+pub fn load_or_create_keys(path: &Path) -> Result<PrivateKeys, FileError> {
+    if let Some(keys) = load_keys(path)? {
+        return Ok(keys);
+    }
+    let keys = PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng));
+    save_keys(path, &keys)?;
+    Ok(keys)
+}
+
+/// Writes keys to a new file; fails if the file exists.
+pub fn save_keys(path: &Path, keys: &PrivateKeys) -> Result<(), FileError> {
+    files::write_atomic(path, &Zeroizing::new(keys.to_bytes()), true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_and_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys/site.dat");
+        let made = load_or_create_keys(&path).unwrap();
+        let read = load_or_create_keys(&path).unwrap();
+        assert_eq!(made.destination(), read.destination());
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        assert!(save_keys(&path, &made).is_err(), "keys are never replaced");
+        std::fs::write(&path, b"broken").unwrap();
+        assert!(load_or_create_keys(&path).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"broken", "what cannot be read stays");
+    }
+}

@@ -1,0 +1,265 @@
+//! A server behind a destination of ours, as plain TCP or as HTTP.
+
+use super::relay;
+use crate::http::exchange::{Asked, ExchangeError, exchange};
+use crate::http::head::{Request, Response};
+use crate::http::wire::{HeadError, Side, write};
+use crate::limits::{HEAD_TIME, KEEP_ALIVE_TIME, LOCAL_CONNECT_TIME};
+use ramson::{Destination, Error, Incoming, Listener, LocalDestination, Stream};
+use ramson_wire::data::{Hash, base32, base64};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How a server tunnel works.
+#[derive(Clone, Debug)]
+pub struct ServerTunnelConfig {
+    pub name: String,
+    pub kind: ServerKind,
+    /// The local server.
+    pub target: SocketAddr,
+    /// The port of the destination; `None` takes all.
+    pub port: Option<u16>,
+    /// Streams of all clients at once.
+    pub max_streams: usize,
+    /// Streams of one client at once.
+    pub max_streams_per_client: usize,
+}
+
+/// What the server speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerKind {
+    /// Bytes as they are.
+    Tcp,
+    /// HTTP: the client's destination is told to the server, and what could pose as such a word is removed.
+    Http {
+        /// What the server reads as `Host`; without it, the b32 address.
+        host: Option<String>,
+    },
+}
+
+/// A server tunnel that listens.
+#[derive(Debug)]
+pub struct ServerTunnel {
+    listener: Listener,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: ServerTunnelConfig,
+    /// What the server reads as `Host`.
+    host: String,
+    open: Mutex<HashMap<Hash, usize>>,
+}
+
+impl ServerTunnel {
+    /// Listens at `local`, which was made with [`ramson::DestinationOptions::server`].
+    pub async fn listen(config: ServerTunnelConfig, local: &LocalDestination) -> Result<Self, Error> {
+        let listener = local.listen(config.port).await?;
+        let host = match &config.kind {
+            ServerKind::Http { host: Some(host) } => host.clone(),
+            _ => local.b32(),
+        };
+        Ok(Self { listener, shared: Arc::new(Shared { config, host, open: Mutex::default() }) })
+    }
+
+    /// Serves until the router stops or the future is dropped; its connections end with it.
+    pub async fn run(mut self) {
+        let mut tasks = JoinSet::new();
+        while let Ok(incoming) = self.listener.accept().await {
+            while tasks.try_join_next().is_some() {}
+            let hash = incoming.from.hash();
+            let Some(slot) = Slot::take(&self.shared, hash) else {
+                // Dropping the stream resets it.
+                tracing::debug!("server tunnel {}: too many streams", self.shared.config.name);
+                continue;
+            };
+            tasks.spawn(async move {
+                slot.shared.serve(incoming).await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+/// A place among the streams of a client.
+struct Slot {
+    shared: Arc<Shared>,
+    client: Hash,
+}
+
+impl Slot {
+    fn take(shared: &Arc<Shared>, client: Hash) -> Option<Self> {
+        let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, own) = (open.values().sum::<usize>(), open.get(&client).copied().unwrap_or(0));
+        if all >= shared.config.max_streams || own >= shared.config.max_streams_per_client {
+            return None;
+        }
+        open.insert(client, own + 1);
+        Some(Self { shared: Arc::clone(shared), client })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n) = open.get_mut(&self.client) {
+            *n -= 1;
+            if *n == 0 {
+                open.remove(&self.client);
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn serve(&self, incoming: Incoming) {
+        match self.config.kind {
+            ServerKind::Tcp => self.serve_bytes(incoming.stream).await,
+            ServerKind::Http { .. } => self.serve_http(incoming).await,
+        }
+    }
+
+    async fn dial(&self) -> Option<TcpStream> {
+        let stream = match timeout(LOCAL_CONNECT_TIME, TcpStream::connect(self.config.target)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(e)) => {
+                tracing::warn!("server tunnel {}: the local server cannot be reached: {e}", self.config.name);
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!("server tunnel {}: the local server does not answer", self.config.name);
+                return None;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        Some(stream)
+    }
+
+    async fn serve_bytes(&self, stream: Stream) {
+        let Some(mut server) = self.dial().await else { return };
+        let (mut from, mut to) = tokio::io::split(stream);
+        let (mut server_from, mut server_to) = server.split();
+        // How a connection ends is between its two ends.
+        let _ = relay(&mut from, &mut to, &mut server_from, &mut server_to).await;
+    }
+
+    async fn serve_http(&self, incoming: Incoming) {
+        let mut client = Side::new(incoming.stream);
+        let mut server: Option<Side<TcpStream>> = None;
+        let mut first = HEAD_TIME;
+        loop {
+            let head = match client.from.head(first, HEAD_TIME).await {
+                Ok(Some(head)) => head,
+                Ok(None) | Err(HeadError::Timeout { began: false } | HeadError::Io) => break,
+                Err(HeadError::TooLarge | HeadError::Timeout { began: true }) => {
+                    say(&mut client, "400 Bad Request").await;
+                    break;
+                }
+            };
+            let Ok(mut asked) = Request::parse(&head).and_then(Asked::new) else {
+                say(&mut client, "400 Bad Request").await;
+                break;
+            };
+            if asked.request.method == "CONNECT" || asked.request.headers.single("host").is_err() {
+                say(&mut client, "400 Bad Request").await;
+                break;
+            }
+            mark(&mut asked.request, &incoming.from, &self.host);
+            let reused = server.is_some();
+            let mut side = match server.take() {
+                Some(side) => side,
+                None => match self.dial().await {
+                    Some(stream) => Side::new(stream),
+                    None => {
+                        say(&mut client, "503 Service Unavailable").await;
+                        break;
+                    }
+                },
+            };
+            let mut result = exchange(&mut client, &mut side, &asked, clean).await;
+            let may_repeat =
+                reused && asked.request.is_repeatable() && asked.framing == crate::http::head::Framing::None;
+            if may_repeat && matches!(result, Err(ExchangeError::Early(crate::http::exchange::Failure::Closed))) {
+                // The server closed the idle connection just now.
+                let Some(stream) = self.dial().await else { break };
+                side = Side::new(stream);
+                result = exchange(&mut client, &mut side, &asked, clean).await;
+            }
+            match result {
+                Ok(outcome) => {
+                    server = outcome.server_alive.then_some(side);
+                    if !outcome.client_alive {
+                        break;
+                    }
+                }
+                Err(ExchangeError::Early(_)) => {
+                    say(&mut client, "502 Bad Gateway").await;
+                    break;
+                }
+                // Dropped without an end in order: the client must see that the answer is not whole.
+                Err(ExchangeError::Late | ExchangeError::Client) => return,
+            }
+            first = KEEP_ALIVE_TIME;
+        }
+        let _ = client.to.shutdown().await;
+    }
+}
+
+/// Tells the server who asks, and removes what could pose as that or as another proxy's word.
+fn mark(request: &mut Request, from: &Destination, host: &str) {
+    let headers = &mut request.headers;
+    headers.strip_hop_by_hop();
+    headers.retain(|name, _| {
+        let posing = [
+            "x-i2p-",
+            "x-forwarded",
+            "x-real-",
+            "x-original-",
+            "x-client-ip",
+            "x-cluster-",
+            "x-remote-",
+            "true-client-ip",
+            "cf-",
+        ];
+        !matches!(name, "forwarded" | "via" | "host" | "client-ip" | "x-host" | "x-http-host-override")
+            && !posing.iter().any(|p| name.starts_with(p))
+            // Servers that turn hyphens into underscores would take `X_Forwarded_For` for the other.
+            && !name.contains('_')
+    });
+    headers.0.insert(0, ("host".to_owned(), host.as_bytes().to_vec()));
+    headers.push("x-i2p-desthash", base64::encode(from.hash().as_bytes()));
+    headers.push("x-i2p-destb64", from.to_base64());
+    headers.push("x-i2p-destb32", base32::host_name(&from.hash()));
+    headers.push("connection", "keep-alive");
+    // A client that sends an absolute address, as to a proxy, would choose the host by it.
+    if let Some(rest) = request.target.split_once("://").map(|(_, rest)| rest) {
+        request.target = rest.find('/').and_then(|i| rest.get(i..)).unwrap_or("/").to_owned();
+    }
+}
+
+/// Removes what tells of the server's software and clock.
+fn clean(response: &mut Response) -> Result<(), crate::http::exchange::Failure> {
+    response.headers.strip_hop_by_hop();
+    response.headers.retain(|name, _| {
+        !matches!(
+            name,
+            "server" | "date" | "via" | "x-powered-by" | "x-aspnet-version" | "x-runtime" | "x-generator" | "alt-svc"
+        )
+    });
+    Ok(())
+}
+
+async fn say(client: &mut Side<Stream>, status: &str) {
+    let text = status.split_once(' ').map_or(status, |(_, text)| text);
+    let response = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+        text.len()
+    );
+    let _ = write(&mut client.to, response.as_bytes()).await;
+}
