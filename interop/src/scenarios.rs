@@ -135,11 +135,18 @@ fn refusals(world: &mut World) -> Result<String, String> {
     Err(format!("{} kinds of refusals:\n{}", bad.len(), bad.join("\n")))
 }
 
-/// What i2pd also logs about another i2pd that closes or restarts.
+/// What i2pd also logs about another i2pd that joins, closes or restarts.
 fn is_ordinary(line: &str) -> bool {
-    ["End of file", "Connection reset by peer", "Connection refused", "Broken pipe", "Operation canceled"]
-        .iter()
-        .any(|ordinary| line.contains(ordinary))
+    [
+        "End of file",
+        "Connection reset by peer",
+        "Connection refused",
+        "Broken pipe",
+        "Operation canceled",
+        "not found, requested",
+    ]
+    .iter()
+    .any(|ordinary| line.contains(ordinary))
 }
 
 fn restart(world: &mut World) -> Result<String, String> {

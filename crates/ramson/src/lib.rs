@@ -13,6 +13,7 @@ mod driver;
 mod error;
 pub mod seam;
 mod status;
+pub mod store;
 mod stream;
 #[doc(hidden)]
 pub mod testing;
