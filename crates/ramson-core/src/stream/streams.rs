@@ -275,6 +275,17 @@ impl Streams {
         self.connections.is_empty()
     }
 
+    /// Bytes that are held for programs and behind holes, and the latter alone.
+    pub const fn held_bytes(&self) -> (usize, usize) {
+        (self.held, self.early)
+    }
+
+    /// Packets of unknown streams, and their bytes.
+    #[cfg(test)]
+    pub(super) fn orphans(&self) -> (usize, usize) {
+        (self.orphans.len(), self.orphan_bytes)
+    }
+
     // Incoming streams.
 
     fn handle_syn(&mut self, now: Now, from: Option<Hash>, ports: Ports, bytes: Vec<u8>) -> Result<(), Error> {
