@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Round trip that is assumed before anything is known.
-const RTT_GUESS: Duration = Duration::from_millis(700);
+const RTT_GUESS: Duration = Duration::from_millis(500);
 /// How long a path's round trip and window are remembered.
 const PATH_LIFE: Duration = Duration::from_secs(300);
 /// How long a closed incoming stream is remembered.
@@ -284,6 +284,12 @@ impl Streams {
     #[cfg(test)]
     pub(super) fn orphans(&self) -> (usize, usize) {
         (self.orphans.len(), self.orphan_bytes)
+    }
+
+    /// Peers whose SYNs are counted.
+    #[cfg(test)]
+    pub(super) fn counted_peers(&self) -> usize {
+        self.peer_syns.len()
     }
 
     // Incoming streams.

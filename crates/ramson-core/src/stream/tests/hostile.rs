@@ -171,6 +171,45 @@ fn t94_packets_of_unknown_streams_are_bounded() {
 }
 
 #[test]
+fn t94_syns_of_many_peers_are_counted_within_bounds() {
+    let mut solo = Solo::new(Config::default());
+    let mut taken = 0;
+    for n in 0..limits::MAX_COUNTED_PEERS as u32 + 500 {
+        // Any key makes a destination; its signature is never right.
+        let key = ramson_wire::crypto::sign::VerifyingKey::ed25519([n.to_be_bytes(); 8].concat().try_into().unwrap());
+        let from = Destination::new(key, &mut crate::rng::Rng::from_seed([7; 32]));
+        let out = Outgoing { recv_id: 5, flags: Flags::SYNCHRONIZE, from: Some(&from), ..Outgoing::default() };
+        let bytes = Outgoing { signature_len: Some(64), ..out }.encode(&[]);
+        taken += u32::from(solo.packet(false, bytes).is_ok());
+    }
+    assert_eq!(taken, limits::SYN_BURST);
+    assert_eq!(solo.streams.counted_peers(), limits::MAX_COUNTED_PEERS);
+    assert_eq!(solo.accepted(), 0);
+}
+
+#[test]
+fn t94_packets_before_the_answer_to_our_syn_are_bounded() {
+    let mut solo = Solo::new(Config::default());
+    let options = ConnectOptions { wait_for_data: Duration::ZERO, ..ConnectOptions::default() };
+    solo.streams.connect(solo.now, solo.peer_hash(), (80, 7), options).unwrap();
+    solo.drain();
+    let send_id = solo.last().recv_id;
+    let early = |sequence| Outgoing { send_id, recv_id: 99, sequence, ..Outgoing::default() }.encode(&[&[0; 1000]]);
+    let taken = (1..1000).filter(|n| solo.packet(true, early(*n)).is_ok()).count();
+    assert_eq!(taken, limits::MAX_HELD);
+}
+
+#[test]
+fn the_oldest_ping_is_forgotten_beyond_the_limit() {
+    let mut solo = Solo::new(Config::default());
+    let nonces: Vec<u32> =
+        (0..=limits::MAX_PINGS).map(|_| solo.streams.ping(solo.peer.destination.hash(), (80, 7), b"")).collect();
+    let pong = |nonce| Outgoing { recv_id: nonce, flags: Flags::ECHO, ..Outgoing::default() }.encode(&[]);
+    assert_eq!(solo.packet(true, pong(nonces[0])), Err(Error::UnknownStream));
+    assert_eq!(solo.packet(true, pong(nonces[1])), Ok(()));
+}
+
+#[test]
 fn t94_a_replayed_syn_opens_no_second_stream() {
     let mut solo = Solo::new(Config::default());
     let (stream, _) = solo.accept(5, b"buy one");
