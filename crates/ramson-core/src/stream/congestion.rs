@@ -10,8 +10,11 @@ use crate::time::{Duration, Instant};
 
 /// The window never shrinks below this.
 pub(super) const MIN_WINDOW: f64 = 2.0;
-/// Share of lost packets in a round that counts as congestion whatever the round trip says.
-const HEAVY_LOSS: f64 = 0.12;
+/// Share of lost packets that counts as congestion whatever the round trip says. A packet is two tunnel messages, so
+/// one in twenty of those lost is one in ten of these.
+const HEAVY_LOSS: f64 = 0.15;
+/// Weight of one packet in the share of lost ones.
+const LOSS_WEIGHT: f64 = 1.0 / 64.0;
 /// Most packets that leave at once when the pacer was idle.
 const BURST: u32 = 10;
 
@@ -23,7 +26,7 @@ pub(super) struct Window {
     ceiling: f64,
     /// Counts of the running round, which ends when a packet sent after its start is acknowledged.
     round: Round,
-    /// Share of lost packets, smoothed over rounds.
+    /// Share of lost packets, smoothed.
     loss: f64,
     /// Window and threshold before the last reduction, to undo it when the loss turns out to be reordering.
     before: Option<(f64, f64)>,
@@ -36,7 +39,6 @@ pub(super) struct Window {
 struct Round {
     end: u64,
     acked: u32,
-    lost: u32,
     min_rtt: Option<Duration>,
     limited: bool,
 }
@@ -69,6 +71,7 @@ impl Window {
     /// `limited` says that the window, and not the program or the peer, held the sender back.
     pub(super) fn acked(&mut self, acked: u32, tx: u64, next: u64, limited: bool, sample: Option<Duration>, rtt: &Rtt) {
         self.round.acked += acked;
+        self.loss *= (1.0 - LOSS_WEIGHT).powf(acked.into());
         self.round.limited |= limited;
         if let Some(sample) = sample {
             self.round.min_rtt = Some(self.round.min_rtt.map_or(sample, |min| min.min(sample)));
@@ -79,7 +82,7 @@ impl Window {
             self.size += if self.size < self.threshold {
                 acked
             } else if queued < (self.size / 8.0).max(3.0) {
-                acked * (self.size / 16.0).max(1.0) / self.size
+                acked * (self.size / 8.0).max(1.0) / self.size
             } else {
                 acked / self.size
             };
@@ -94,8 +97,6 @@ impl Window {
     }
 
     fn end_round(&mut self, next: u64, queued: f64) {
-        let all = f64::from(self.round.acked + self.round.lost).max(1.0);
-        self.loss = 0.5f64.mul_add(self.loss, 0.5 * f64::from(self.round.lost) / all);
         if self.size >= self.threshold && queued > self.size / 2.0 {
             self.size *= 0.85; // the round trip has doubled: drain
         }
@@ -112,17 +113,18 @@ impl Window {
 
     /// A packet sent as transmission `tx` was lost. Shrinks once per window; `next` is the transmission to come.
     pub(super) fn lost(&mut self, tx: u64, next: u64, rtt: &Rtt) {
-        self.round.lost += 1;
+        self.loss += (1.0 - self.loss) * LOSS_WEIGHT;
         if tx < self.recovery {
             return;
         }
         self.recovery = next;
         self.before = Some((self.size, self.threshold));
-        let all = f64::from(self.round.acked + self.round.lost).max(10.0);
-        let loss = self.loss.max(f64::from(self.round.lost) / all);
-        let heavy = loss > HEAVY_LOSS || self.queued(rtt) > self.size / 3.0;
+        let heavy = self.loss > HEAVY_LOSS || self.queued(rtt) > self.size / 3.0;
+        let doubling = self.size < self.threshold;
         self.size = (self.size * if heavy { 0.7 } else { 0.95 }).max(MIN_WINDOW);
-        self.threshold = self.size;
+        if heavy || !doubling {
+            self.threshold = self.size;
+        }
     }
 
     /// The last loss was reordering.
@@ -130,6 +132,7 @@ impl Window {
         if let Some((size, threshold)) = self.before.take() {
             self.size = self.size.max(size).min(self.ceiling);
             self.threshold = self.threshold.max(threshold);
+            self.loss /= 2.0;
         }
     }
 
@@ -174,8 +177,12 @@ impl Window {
         }
         let gain = if self.size < self.threshold { 2.0 } else { 1.25 };
         let interval = rtt.smoothed().div_f64((self.size * gain).max(1.0));
-        // At least 2 ms worth, so that timers need not be finer.
-        let burst = (interval * BURST).max(Duration::from_millis(2)).min(rtt.smoothed());
+        // At least 2 ms worth, so that timers need not be finer. A path that drops may have queues of one packet.
+        let burst = if self.loss > 0.05 {
+            Duration::ZERO
+        } else {
+            (interval * BURST).max(Duration::from_millis(2)).min(rtt.smoothed())
+        };
         self.pace_at = self.pace_at.max(now - burst) + interval;
     }
 }
@@ -221,7 +228,6 @@ mod tests {
     #[test]
     fn random_loss_costs_little_and_heavy_loss_much() {
         let (mut window, rtt) = (Window::new(100, 128), sampled(100));
-        window.round.acked = 100;
         window.lost(5, 10, &rtt);
         assert_eq!(window.packets(), 95);
         window.lost(6, 11, &rtt);

@@ -614,7 +614,8 @@ impl Connection {
     fn delay_for(&mut self, sequence: u32) -> Option<u16> {
         let ends = self.tx.unsent() == 0;
         let full = self.tx.in_flight() + 2 >= self.window.packets();
-        self.rx.delay_option().or_else(|| (ends || full || sequence.is_multiple_of(16)).then_some(0))
+        let every = if full { (self.window.packets() / 8).clamp(1, 8) } else { 16 };
+        self.rx.delay_option().or_else(|| (ends || sequence.is_multiple_of(every)).then_some(0))
     }
 
     /// A packet that only acknowledges.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Round trip that is assumed before anything is known.
-const RTT_GUESS: Duration = Duration::from_millis(700);
+const RTT_GUESS: Duration = Duration::from_millis(500);
 /// How long a path's round trip and window are remembered.
 const PATH_LIFE: Duration = Duration::from_secs(300);
 /// How long a closed incoming stream is remembered.
@@ -273,6 +273,23 @@ impl Streams {
 
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
+    }
+
+    /// Bytes that are held for programs and behind holes, and the latter alone.
+    pub const fn held_bytes(&self) -> (usize, usize) {
+        (self.held, self.early)
+    }
+
+    /// Packets of unknown streams, and their bytes.
+    #[cfg(test)]
+    pub(super) fn orphans(&self) -> (usize, usize) {
+        (self.orphans.len(), self.orphan_bytes)
+    }
+
+    /// Peers whose SYNs are counted.
+    #[cfg(test)]
+    pub(super) fn counted_peers(&self) -> usize {
+        self.peer_syns.len()
     }
 
     // Incoming streams.

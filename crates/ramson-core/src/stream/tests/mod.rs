@@ -3,6 +3,7 @@
 mod hostile;
 mod interop;
 mod pair;
+mod solo;
 mod transfer;
 
 use super::*;

@@ -73,6 +73,14 @@ fn a_narrow_link_is_filled_and_not_flooded() {
 }
 
 #[test]
+fn a_path_with_room_for_one_packet_is_still_used() {
+    let link = Link { rate: 400, queue: Duration::from_millis(2), ..Link::plain(50) };
+    let pair = exchange(21, link, defaults(), 1 << 20, 0);
+    let secs = pair.now.mono.since(at(0).mono).as_secs_f64();
+    assert!(secs < 10.0, "{secs} s for what fits into 1.5 s");
+}
+
+#[test]
 fn random_loss_does_not_starve_a_stream() {
     let link = Link { loss: 0.02, ..Link::plain(150) };
     let pair = exchange(7, link, defaults(), 4 << 20, 0);
