@@ -114,13 +114,14 @@ pub struct RouterInfoPublisher {
     due: Instant,
     last: Option<Instant>,
     round: Option<Round>,
+    published: bool,
     events: VecDeque<Event>,
 }
 
 impl RouterInfoPublisher {
     pub fn new(now: Now, own: Hash, mut rng: Rng) -> Self {
         let due = now.mono + rng.between(RI_FIRST.0, RI_FIRST.1);
-        Self { own, rng, due, last: None, round: None, events: VecDeque::new() }
+        Self { own, rng, due, last: None, round: None, published: false, events: VecDeque::new() }
     }
 
     /// The RouterInfo says something new: it is published as soon as the interval allows.
@@ -129,10 +130,16 @@ impl RouterInfoPublisher {
         self.due = self.due.min(earliest.max(now.mono));
     }
 
+    /// Whether a floodfill has confirmed that it has our RouterInfo, in whatever version.
+    pub const fn is_published(&self) -> bool {
+        self.published
+    }
+
     /// A DeliveryStatus with this id came. Returns whether it confirms a store of ours.
     pub fn handle_confirmation(&mut self, token: u32) -> bool {
         let confirmed = self.round.as_mut().is_some_and(|round| round.confirm(token));
         if confirmed {
+            self.published = true;
             self.round = None;
         }
         confirmed

@@ -50,6 +50,8 @@ pub struct Terms<'a> {
     pub allow_same_subnet: bool,
     /// Outbound: the router that the endpoint must be able to dial.
     pub endpoint_dials: Option<Reach>,
+    /// Outbound: the endpoint delivers to us, for a reply that no tunnel can take yet.
+    pub endpoint_dials_us: bool,
     /// Outbound: routers that must not be the endpoint (it would deliver to itself); both: never hops.
     pub exclude: &'a [Hash],
     /// Peers with a live session.
@@ -98,7 +100,8 @@ fn draw(terms: &Terms<'_>, routers: &[&Arc<RouterInfo>], rng: &mut Rng) -> Optio
         return None;
     }
     // Unpublished, we can only be reached by those who have a session with us: such a one is drawn first.
-    let neighbours: Option<Vec<&Arc<RouterInfo>>> = (terms.inbound && !terms.own.reach.is_published())
+    let dialled_by_last = terms.inbound || terms.endpoint_dials_us;
+    let neighbours: Option<Vec<&Arc<RouterInfo>>> = (dialled_by_last && !terms.own.reach.is_published())
         .then(|| routers.iter().copied().filter(|info| (terms.connected)(&info.hash())).collect());
     for _ in 0..DRAWS {
         let mut hops: Vec<&Arc<RouterInfo>> = Vec::with_capacity(terms.length);
@@ -187,12 +190,14 @@ fn connected_path(terms: &Terms<'_>, hops: &[&Arc<RouterInfo>]) -> bool {
     let (Some(first), Some(last)) = (hops.first().zip(reaches.first()), hops.last().zip(reaches.last())) else {
         return true;
     };
+    let reaches_us = || last.1.can_dial(terms.own.reach) || (terms.connected)(&last.0.hash());
     if terms.inbound {
-        let reaches_us = last.1.can_dial(terms.own.reach) || (terms.connected)(&last.0.hash());
-        return first.1.is_published_v4() && reaches_us;
+        return first.1.is_published_v4() && reaches_us();
     }
     let we_reach = terms.own.reach.can_dial(*first.1) || (terms.connected)(&first.0.hash());
-    we_reach && terms.endpoint_dials.is_none_or(|target| last.1.can_dial(target))
+    we_reach
+        && (!terms.endpoint_dials_us || reaches_us())
+        && terms.endpoint_dials.is_none_or(|target| last.1.can_dial(target))
 }
 
 #[cfg(test)]

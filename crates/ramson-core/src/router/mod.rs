@@ -74,6 +74,8 @@ pub struct Router {
     dirty: BTreeSet<DestinationId>,
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
+    /// Enough routers were known to begin: tunnels are built, and our RouterInfo is published.
+    begun: bool,
     stopping: bool,
 }
 
@@ -82,6 +84,8 @@ pub struct Router {
 enum Timer {
     /// A destination.
     Local(DestinationId),
+    /// Tunnels are begun at the latest.
+    Tunnels,
     /// Our RouterInfo may need to be signed anew.
     OwnInfo,
     /// Old RouterInfos, one-time keys and waiting messages go; the disk is told.
@@ -91,6 +95,13 @@ enum Timer {
 /// Our RouterInfo is signed anew this often, so that it is never old where it is shown.
 const RESIGN: Duration = Duration::from_secs(30 * 60);
 const SWEEP: Duration = Duration::from_secs(5);
+/// Routers that are dialled at the start.
+const FIRST_DIALS: usize = 8;
+/// Sessions with which tunnels are begun, or this long after the first routers were dialled.
+const TUNNELS_WITH: usize = 3;
+const TUNNELS_AFTER: Duration = Duration::from_secs(2);
+/// Known routers with which a router begins at once; with fewer it begins a little later.
+const BEGIN_WITH: usize = 10;
 
 impl Router {
     /// A router with these keys, at `now` by the system's clock. `seed` is the root of all its randomness.
@@ -144,6 +155,7 @@ impl Router {
             dirty: BTreeSet::new(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
+            begun: false,
             stopping: false,
             clock: NetworkClock::new(config.small_network),
             now,
@@ -158,8 +170,32 @@ impl Router {
     fn begin(&mut self) {
         self.sign_own_info();
         self.timers.set(Timer::Sweep, self.now.mono + SWEEP);
-        // The limits of a pool are checked where the configuration is read; a router without exploratory tunnels
-        // goes on and says so in its status.
+    }
+
+    /// Begins to be known, as soon as routers are: the first few are dialled, so that hops next to us have our
+    /// RouterInfo before any floodfill has it. Tunnels follow when the first sessions stand.
+    pub(super) fn begin_with_routers(&mut self, routers: usize) {
+        if self.begun || self.own_info.is_none() || self.store.len() < routers {
+            return;
+        }
+        self.begun = true;
+        let mut seen = BTreeSet::new();
+        let first: Vec<Arc<RouterInfo>> = (0..FIRST_DIALS * 4)
+            .filter_map(|_| self.store.random(&mut self.rng).cloned())
+            .filter(|info| self.links.dial_target(info).is_some() && seen.insert(info.hash()))
+            .take(FIRST_DIALS)
+            .collect();
+        for info in first {
+            self.links.dial(self.now, &info);
+        }
+        self.publisher.handle_changed(self.now);
+        self.timers.set(Timer::Tunnels, self.now.mono + TUNNELS_AFTER);
+    }
+
+    /// Begins to build tunnels.
+    fn begin_tunnels(&mut self) {
+        self.timers.cancel(&Timer::Tunnels);
+        // The limits of a pool are checked where the configuration is read, and a pool that exists stays.
         let _ = self.tunnels.create_pool(self.now, PoolId::EXPLORATORY, self.config.exploratory);
     }
 
@@ -260,6 +296,7 @@ impl Router {
         while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Local(id) => self.handle_local_timeout(id),
+                Timer::Tunnels => self.begin_tunnels(),
                 Timer::OwnInfo => self.sign_own_info(),
                 Timer::Sweep => self.sweep(),
             }

@@ -1,6 +1,6 @@
 //! Links, the network database, our own RouterInfo and the clock.
 
-use super::{Event, Output, RESIGN, Router, SWEEP, Timer};
+use super::{BEGIN_WITH, Event, Output, RESIGN, Router, SWEEP, TUNNELS_WITH, Timer};
 use crate::job::Job;
 use crate::link;
 use crate::netdb::publish;
@@ -33,6 +33,10 @@ impl Router {
                 if let Some(verified) = router_info {
                     // It passed the handshake; what the store does not want of it is the store's affair.
                     let _ = self.store.insert(now, verified, Source::Wanted);
+                }
+                let waiting = self.timers.get(&Timer::Tunnels).is_some();
+                if waiting && self.links.stats().sessions >= TUNNELS_WITH {
+                    self.begin_tunnels();
                 }
                 if inbound && !dialled_before {
                     self.proven_reachable();
@@ -105,6 +109,7 @@ impl Router {
             store::Event::Job(job) => self.job(Job::VerifyRouter(job)),
             store::Event::Stored(hash) => {
                 self.lookups.handle_store(&hash);
+                self.begin_with_routers(BEGIN_WITH);
                 self.release_waiting(&hash);
             }
             store::Event::Refused(..) => {}
@@ -136,7 +141,8 @@ impl Router {
         self.links.set_router_info(info.as_bytes().to_vec());
         let changed = self.own_info.as_ref().is_none_or(|old| old.addresses() != info.addresses() || stale);
         self.own_info = Some(Arc::new(info));
-        if changed {
+        self.begin_with_routers(BEGIN_WITH);
+        if changed && self.begun {
             self.publisher.handle_changed(self.now);
         }
     }
@@ -173,6 +179,7 @@ impl Router {
     pub(super) fn sweep(&mut self) {
         self.timers.set(Timer::Sweep, self.now.mono + SWEEP);
         self.store.expire(self.now);
+        self.begin_with_routers(1);
         let now = self.now.mono;
         self.one_time.retain(|_, key| key.expires > now);
         self.waiting.retain(|_, waiting| now.since(waiting.since) < Duration::from_secs(20));

@@ -83,10 +83,8 @@ impl Router {
     fn choose_hops(&mut self, direction: Direction, build: BuildId, length: usize, other_end: Hash, order: (u64, u64)) {
         let now = self.now;
         let own = SelfView { hash: self.hash, reach: self.own_reach() };
-        let other = match other_end == self.hash {
-            true => Some(own.reach),
-            false => self.store.get(&other_end).map(|info| Reach::of(info)),
-        };
+        let to_us = other_end == self.hash;
+        let other = self.store.get(&other_end).map(|info| Reach::of(info));
         let inbound = direction == Direction::Inbound;
         // The other end of a tunnel is no hop of it, except in networks that are too small for that.
         let exclude = [other_end];
@@ -99,6 +97,7 @@ impl Router {
             order,
             allow_same_subnet: self.config.small_network,
             endpoint_dials: other,
+            endpoint_dials_us: to_us && direction == Direction::Outbound,
             exclude: if self.config.small_network { &[] } else { &exclude },
             connected: &|hash| links.is_connected(hash),
             unreachable: &|hash| links.is_failed(now, hash),
@@ -111,9 +110,9 @@ impl Router {
     fn own_reach(&self) -> Reach {
         let (v4, v6) = (self.config.addresses.ipv4, self.config.addresses.ipv6);
         let dials = (u8::from(v4) * Reach::NTCP2_V4) | (u8::from(v6) * Reach::NTCP2_V6);
-        let published = self
-            .own
-            .published
+        // Until a floodfill has our RouterInfo, only those can dial us who have it from a session.
+        let announced: &[_] = if self.publisher.is_published() { &self.own.published } else { &[] };
+        let published = announced
             .iter()
             .fold(0, |bits, addr| bits | if addr.is_ipv4() { Reach::NTCP2_V4 } else { Reach::NTCP2_V6 });
         Reach::new(published, dials)

@@ -41,6 +41,7 @@ fn terms<'a>(inbound: bool, order: u64, exclude: &'a [Hash], connected: &'a dyn 
         order: (order, 1),
         allow_same_subnet: false,
         endpoint_dials: None,
+        endpoint_dials_us: false,
         exclude,
         connected,
         unreachable: &|_| false,
@@ -157,13 +158,16 @@ fn unpublished_we_are_reached_through_a_session() {
     let mut found = 0;
     for round in 0..100 {
         let hidden = SelfView { hash: Hash([9; 32]), reach: Reach::new(0, Reach::NTCP2_V4) };
-        let terms = Terms { own: hidden, ..terms(true, round, &[], &connected) };
-        if let Some(hops) = select(&terms, &mut routers.iter(), &profiles, &mut rng) {
-            assert_eq!(hops.last().unwrap().hash, friend);
-            found += 1;
+        let inbound = Terms { own: hidden, ..terms(true, round, &[], &connected) };
+        let outbound = Terms { own: hidden, endpoint_dials_us: true, ..terms(false, round, &[], &connected) };
+        for terms in [inbound, outbound] {
+            if let Some(hops) = select(&terms, &mut routers.iter(), &profiles, &mut rng) {
+                assert_eq!(hops.last().unwrap().hash, friend);
+                found += 1;
+            }
         }
     }
-    assert!(found > 90, "{found}");
+    assert!(found > 180, "{found}");
 }
 
 /// A router that cannot dial IPv4 is never before one that has nothing else.
