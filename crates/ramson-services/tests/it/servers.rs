@@ -96,3 +96,18 @@ async fn a_local_port_leads_to_a_destination() {
     let open = ClientTunnelConfig { listen: "0.0.0.0:0".parse().unwrap(), ..config };
     assert!(ClientTunnel::bind(open, client, Arc::clone(&world.names)).await.is_err());
 }
+
+#[tokio::test]
+async fn a_broken_stream_is_a_reset_for_the_local_server() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let local = world.serve(ServerKind::Tcp, listener.local_addr().unwrap(), 8).await;
+    let client = world.ramson.destination(DestinationOptions::client("client"), None).await.unwrap();
+    let mut stream = client.connect(ramson::Target::Hash(local.hash()), 0).await.unwrap();
+    stream.write_all(b"half").await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    let mut buffer = [0; 4];
+    server.read_exact(&mut buffer).await.unwrap();
+    drop(stream);
+    assert_eq!(server.read(&mut buffer).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
