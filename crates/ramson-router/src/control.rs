@@ -144,3 +144,34 @@ pub(crate) fn ask<T: DeserializeOwned>(folder: &Folder, request: &Request) -> Re
     #[cfg(not(unix))]
     Err(Failure::failed("asking a running router needs Unix sockets, which this platform lacks"))
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use ramson::testing::Network;
+    use ramson::{DestinationOptions, Status};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn commands_get_answers_and_errors_get_words() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::find(Some(temporary.path().to_owned())).unwrap();
+        assert!(ask::<Status>(&folder, &Request::Status).unwrap_err().text.contains("no router runs"));
+        std::fs::write(folder.control(), b"left by a dead router").unwrap();
+        let ramson = Network::default().router();
+        let local = ramson.destination(DestinationOptions::server("site"), None).await.unwrap();
+        let doors = Doors { ramson, local: Some(local.clone()) };
+        tokio::spawn(serve(listen(&folder).unwrap(), doors));
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.control()).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        tokio::task::spawn_blocking(move || {
+            let status: Status = ask(&folder, &Request::Status).unwrap();
+            assert_eq!(status.destinations[0].b32, local.b32());
+            let found: String = ask(&folder, &Request::Lookup { hash: local.hash().0 }).unwrap();
+            assert_eq!(found, local.base64());
+            let error = ask::<usize>(&folder, &Request::Reseed { files: Vec::new() }).unwrap_err();
+            assert!(error.text.contains("netDb"), "{}", error.text);
+        })
+        .await
+        .unwrap();
+    }
+}

@@ -461,7 +461,7 @@ mod tests {
             .map(|l| l.strip_prefix('#').filter(|r| !r.starts_with(' ')).unwrap_or(l))
             .map(|l| format!("{l}\n"))
             .collect();
-        let open = open.replacen("socks5://127.0.0.1:9050", "http://u:p@127.0.0.1:1", 1);
+        let open = open.replace("socks5://127.0.0.1:9050", "http://u:p@127.0.0.1:1");
         let settings = Settings::parse(&open).unwrap();
         assert_eq!((settings.server.len(), settings.client.len()), (1, 1));
         assert_eq!(settings.router(Path::new("/d")).proxy.unwrap().user.as_deref(), Some("u"));

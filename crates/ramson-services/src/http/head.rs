@@ -247,6 +247,13 @@ fn is_chunked(headers: &Headers) -> Result<bool, BadHead> {
 
 /// `content-length` as `Content-Length`.
 fn title_case(name: &str) -> String {
+    // Written as the field knows them, for servers that compare names by case.
+    match name {
+        "x-i2p-destb32" => return "X-I2P-DestB32".to_owned(),
+        "x-i2p-destb64" => return "X-I2P-DestB64".to_owned(),
+        "x-i2p-desthash" => return "X-I2P-DestHash".to_owned(),
+        _ => {}
+    }
     let mut start = true;
     name.chars()
         .map(|c| {

@@ -275,6 +275,7 @@ mod tests {
         Source { io: bytes, buffer: Vec::new(), used: 0 }
     }
 
+    #[allow(clippy::type_complexity)]
     #[tokio::test]
     async fn bodies_pass_by_every_framing() {
         let cases: [(&[u8], Framing, &[u8], &[u8]); 4] = [

@@ -92,7 +92,9 @@ async fn serve(
     let _ = stream.set_nodelay(true);
     let (mut from, mut to) = tokio::io::split(remote);
     let (mut local_from, mut local_to) = stream.split();
-    // How a connection ends is between its two ends.
-    let _ = relay(&mut local_from, &mut local_to, &mut from, &mut to).await;
+    if relay(&mut local_from, &mut local_to, &mut from, &mut to).await.is_err() {
+        // A reset, so that the local program does not take a broken transfer for a whole one.
+        let _ = stream.set_zero_linger();
+    }
     Ok(())
 }

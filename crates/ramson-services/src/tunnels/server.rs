@@ -145,8 +145,10 @@ impl Shared {
         let Some(mut server) = self.dial().await else { return };
         let (mut from, mut to) = tokio::io::split(stream);
         let (mut server_from, mut server_to) = server.split();
-        // How a connection ends is between its two ends.
-        let _ = relay(&mut from, &mut to, &mut server_from, &mut server_to).await;
+        if relay(&mut from, &mut to, &mut server_from, &mut server_to).await.is_err() {
+            // A reset, so that the server does not take a broken transfer for a whole one.
+            let _ = server.set_zero_linger();
+        }
     }
 
     async fn serve_http(&self, incoming: Incoming) {

@@ -1,0 +1,6 @@
+//! The services over a network in memory, with real sockets on loopback.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod proxy;
+mod servers;
+mod world;
