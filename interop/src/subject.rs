@@ -142,7 +142,12 @@ impl Subject {
     fn program(&self) -> (&Path, Vec<String>) {
         let dir = self.dir.display();
         match &self.kind {
-            Kind::Ramson { program } => (program, vec!["--config".to_owned(), format!("{dir}/ramson.toml")]),
+            Kind::Ramson { program } => (
+                program,
+                ["--data", &format!("{dir}/data"), "--config", &format!("{dir}/ramson.toml")]
+                    .map(str::to_owned)
+                    .to_vec(),
+            ),
             Kind::I2pd { program } => {
                 let file = |key: &str, name: &str| format!("--{key}={dir}/{name}");
                 (program, vec![file("datadir", "data"), file("conf", "i2pd.conf"), file("tunconf", "tunnels.conf")])
@@ -158,7 +163,7 @@ impl Subject {
         };
         write("data/hosts.txt", &hosts)?;
         match self.kind {
-            Kind::Ramson { .. } => write("ramson.toml", &ramson_toml(&self.dir, &self.ip, &net.run)),
+            Kind::Ramson { .. } => write("ramson.toml", &ramson_toml(&self.ip, &net.run)),
             Kind::I2pd { .. } => {
                 write("i2pd.conf", &i2pd_conf(&self.dir, &self.ip, &net.run))?;
                 write("tunnels.conf", I2PD_SITE)
@@ -184,26 +189,23 @@ fn hosts(net: &Net) -> Result<String, String> {
     Ok(format!("{SITE_NAME}={}\n", base64(&identity_of(&server.dir.join("data/site.dat"))?)))
 }
 
-/// Ramson's configuration: a private network, three hops, one web site, names from hosts.txt.
-fn ramson_toml(dir: &Path, ip: &str, run: &Path) -> String {
-    let (dir, run) = (dir.display(), run.display());
+/// Ramson's configuration: a private network, three hops, one web site, names from hosts.txt in the data folder.
+fn ramson_toml(ip: &str, run: &Path) -> String {
+    let run = run.display();
     format!(
-        r#"data_dir = "{dir}/data"
-
-[network]
+        r#"[network]
 id = 99
 allow_reserved_addresses = true
 allow_same_subnet = true
 
 [ntcp2]
-bind = ["{ip}:23456"]
+listen = ["{ip}:23456"]
 publish = ["{ip}:23456"]
 
 [reseed]
 servers = "off"
 files = ["{run}/seeds.su3"]
 certificates = ["{run}/reseed-cert.crt"]
-minimum_routers = 8
 
 [http_proxy]
 listen = "127.0.0.1:4444"
@@ -212,7 +214,7 @@ listen = "127.0.0.1:4444"
 name = "site"
 kind = "http"
 target = "127.0.0.1:8080"
-keys = "{dir}/data/site.dat"
+keys = "site.dat"
 "#
     )
 }

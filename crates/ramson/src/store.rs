@@ -4,7 +4,7 @@
 //! - `router.info`: the last RouterInfo of our own, for tools and other programs.
 //! - `netDb/rX/routerInfo-<base 64>.dat`: one file per RouterInfo, as i2pd and Java keep them.
 //! - `state/NAME`: small values that the core asks to keep.
-//! - `lock`: held while a router lives here.
+//! - `router.lock`: held while a router lives here.
 //!
 //! Every write is atomic: to a new file beside the old one, synced, then renamed, then the folder synced. A crash at
 //! any moment leaves the old content or the new. Files of keys and state are readable by their owner only.
@@ -28,7 +28,8 @@ const KEYS: &str = "router.keys";
 const OWN_ROUTER_INFO: &str = "router.info";
 const NET_DB: &str = "netDb";
 const STATE: &str = "state";
-const LOCK: &str = "lock";
+/// Not the name of a lock that a program may hold on its own folder, which may be this one.
+const LOCK: &str = "router.lock";
 /// Behind the name of a file that is being written.
 const UNFINISHED: &str = ".new";
 
