@@ -1,0 +1,3 @@
+//! Routers end to end, in virtual time.
+
+mod session;
