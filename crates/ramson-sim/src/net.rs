@@ -216,6 +216,12 @@ impl Net {
         }
     }
 
+    /// Gives `to` the RouterInfo of `known`.
+    pub fn introduce(&mut self, known: NodeId, to: NodeId) {
+        let info = Arc::clone(&self.nodes[known.0].info);
+        self.give(to, &info);
+    }
+
     fn give(&mut self, id: NodeId, info: &RouterInfo) {
         self.note(What::RouterInfo, id, [0, 0], info.hash().as_bytes());
         self.feed(id, Input::RouterInfo(Box::new(info.clone())));
