@@ -18,8 +18,8 @@ pub mod link {
     pub const INBOUND_HANDSHAKES: usize = 400;
     /// Inbound connections of one IPv4 address or IPv6 /64; one beyond is closed at once.
     pub const INBOUND_PER_ADDRESS: usize = 16;
-    /// Bytes of a handshake that are buffered while a job is out; more are not read.
-    pub const HANDSHAKE_BUFFER: usize = 8 << 10;
+    /// Bytes that are buffered while a job of a handshake is out, those behind message 3 included; more end it.
+    pub const HANDSHAKE_BUFFER: usize = 64 << 10;
     /// Keys of message 1 in one generation of the replay cache.
     pub const REPLAY_KEYS: usize = 50_000;
     /// A key of message 1 is remembered at least this long (twice the allowed skew is needed).

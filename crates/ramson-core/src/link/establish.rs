@@ -125,6 +125,20 @@ impl Links {
             Ok(Outcome::ConfirmedOpened { established, peer }) => self.confirmed_opened(now, id, established, peer),
         }
         self.advance(now, id);
+        self.open_early(now, id);
+    }
+
+    /// What the peer has sent behind message 3 while its job was out belongs to the session.
+    fn open_early(&mut self, now: Now, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let early = std::mem::take(&mut conn.received);
+        match &mut conn.state {
+            State::Up(session) if !early.is_empty() => {
+                session.opener.push(&early);
+                self.open_frames(now, id);
+            }
+            _ => conn.received = early,
+        }
     }
 
     fn request_made(&mut self, now: Now, id: ConnId, message: Vec<u8>, next: Box<AwaitCreated>) {

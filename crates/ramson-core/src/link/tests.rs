@@ -56,12 +56,22 @@ struct Pair {
     /// Bytes and closings under way, in order.
     flying: VecDeque<(usize, ConnId, Option<Vec<u8>>)>,
     accepted: u64,
+    /// Jobs end only when all that was sent has arrived.
+    slow_jobs: Option<VecDeque<(usize, LinkJob)>>,
 }
 
 impl Pair {
     fn new(skew_ms: i64) -> Self {
         let machines = [machine(1, 0), machine(2, skew_ms)];
-        Self { machines, now: Instant::ZERO, chunk: 1460, wires: Vec::new(), flying: VecDeque::new(), accepted: 0 }
+        Self {
+            machines,
+            now: Instant::ZERO,
+            chunk: 1460,
+            wires: Vec::new(),
+            flying: VecDeque::new(),
+            accepted: 0,
+            slow_jobs: None,
+        }
     }
 
     fn now(&self, m: usize) -> Now {
@@ -95,6 +105,11 @@ impl Pair {
                     None => links.handle_closed(now, id),
                 }
             }
+            if let Some((m, job)) = self.slow_jobs.as_mut().filter(|_| idle).and_then(VecDeque::pop_front) {
+                idle = false;
+                let (now, done) = (self.now(m), job.run(&mut self.machines[m].rng));
+                self.machines[m].links.handle_job(now, done);
+            }
             if idle {
                 return;
             }
@@ -124,6 +139,9 @@ impl Pair {
                 if let Some((to, id)) = self.other(m, conn) {
                     self.flying.push_back((to, id, None));
                 }
+            }
+            Event::Job(job) if self.slow_jobs.is_some() => {
+                self.slow_jobs.get_or_insert_default().push_back((m, job));
             }
             Event::Job(job) => {
                 let done = job.run(&mut self.machines[m].rng);
@@ -190,6 +208,16 @@ fn messages_arrive_in_both_directions_whatever_the_chunks() {
         assert_eq!(pair.machines[0].log, ["up inbound=false"]);
         assert_eq!(pair.machines[1].log, ["up inbound=true"]);
     }
+}
+
+#[test]
+fn what_comes_while_message_3_is_opened_is_not_lost() {
+    let mut pair = Pair::new(0);
+    pair.slow_jobs = Some(VecDeque::new());
+    let sizes = [1000; 40];
+    sizes.iter().for_each(|size| assert!(pair.send(0, *size)));
+    pair.run();
+    assert_eq!(pair.lengths(1), sizes, "{:?}", pair.machines[1].log);
 }
 
 /// Threats T47: both dial at once; messages of both arrive, and one session is left.

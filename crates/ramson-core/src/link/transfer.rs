@@ -44,7 +44,7 @@ impl Links {
         }
     }
 
-    fn open_frames(&mut self, now: Now, id: ConnId) {
+    pub(super) fn open_frames(&mut self, now: Now, id: ConnId) {
         loop {
             let Some(conn) = self.conns.get_mut(&id) else { return };
             let State::Up(session) = &mut conn.state else { return };

@@ -1,0 +1,408 @@
+//! A floodfill for the simulated network: a stand-in until the core can be one.
+//!
+//! It is made of the core's links and tunnels, so that it speaks NTCP2 and serves as a hop as a router does, and of
+//! the simplest netDb that keeps the protocol: it stores RouterInfos and LeaseSets whose signatures verify, confirms
+//! where the store asks for it, floods to all other floodfills that it knows, and answers look-ups under the key that
+//! they bring. It bounds nothing, expires little and trusts its clock, and so it never leaves this crate.
+//!
+//! It has the door of [`ramson_core::router::Router`]: inputs in, then `poll_output` down to the time-out.
+
+use ramson_core::job::{Job, JobDone};
+use ramson_core::keys::RouterKeys;
+use ramson_core::link::ntcp2::padding::PaddingStrategy;
+use ramson_core::link::{self, AddressRules, LinkConfig, Links};
+use ramson_core::netdb::routing_key::Day;
+use ramson_core::own_info::API_VERSION;
+use ramson_core::rng::Rng;
+use ramson_core::router::{Input, Output};
+use ramson_core::time::{Instant, Now};
+use ramson_core::tunnel::{self, StaticKey, TransitRules, TunnelConfig, Tunnels};
+use ramson_wire::codec::{Decode, DecodeError, Encode};
+use ramson_wire::data::router_info::Unsigned;
+use ramson_wire::data::{AnyLeaseSet, Hash, Mapping, RouterAddress, RouterInfo, base64};
+use ramson_wire::garlic::block::{Block, Clove, Delivery};
+use ramson_wire::garlic::one_time;
+use ramson_wire::i2np::database_lookup::{DatabaseLookup, LookupKind};
+use ramson_wire::i2np::database_search_reply::DatabaseSearchReply;
+use ramson_wire::i2np::database_store::{DatabaseStore, Entry, StoreReply};
+use ramson_wire::i2np::delivery_status::DeliveryStatus;
+use ramson_wire::i2np::tunnel_gateway::TunnelGateway;
+use ramson_wire::i2np::{Kind, Message};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Routers that an answer names.
+const NAMED: usize = 3;
+/// Life of what it sends.
+const LIFETIME_MS: u64 = 30_000;
+
+pub(crate) struct FloodfillConfig {
+    pub(crate) network_id: u8,
+    pub(crate) addr: SocketAddr,
+    pub(crate) seed: [u8; 32],
+}
+
+/// What a floodfill has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FloodfillStats {
+    /// Stores that asked for a confirmation, and got it.
+    pub confirmed: u64,
+    /// Stores without one, as other floodfills send them.
+    pub flooded: u64,
+    /// Stores whose signature is bad, or which are older than what is known.
+    pub refused: u64,
+    /// Look-ups answered with what was looked for.
+    pub found: u64,
+    /// Look-ups answered with the names of others.
+    pub not_found: u64,
+    /// Messages of which the sender or the receiver is not known.
+    pub undeliverable: u64,
+}
+
+/// A floodfill router.
+pub struct Floodfill {
+    network_id: u8,
+    addr: SocketAddr,
+    hash: Hash,
+    keys: RouterKeys,
+    rng: Rng,
+    now: Now,
+    links: Links,
+    tunnels: Tunnels,
+    infos: BTreeMap<Hash, Arc<RouterInfo>>,
+    sets: BTreeMap<Hash, Arc<AnyLeaseSet>>,
+    stores: BTreeMap<Hash, u64>,
+    outputs: VecDeque<Output>,
+    stats: FloodfillStats,
+}
+
+/// The RouterInfo of a floodfill at this address: caps XfR.
+pub(crate) fn sign_info(
+    keys: &RouterKeys,
+    network_id: u8,
+    addr: SocketAddr,
+    unix_ms: u64,
+) -> Result<RouterInfo, DecodeError> {
+    let (s, i) = (base64::encode(&keys.ntcp2_key.public_key().0), base64::encode(&keys.ntcp2_iv));
+    let (host, port, id) = (addr.ip().to_string(), addr.port().to_string(), network_id.to_string());
+    let options = Mapping::from_pairs([("host", &*host), ("i", &*i), ("port", &*port), ("s", &*s), ("v", "2")])?;
+    let unsigned = Unsigned {
+        identity: keys.identity.clone(),
+        published: unix_ms,
+        addresses: vec![RouterAddress::new(3, "NTCP2", options)?],
+        options: Mapping::from_pairs([("caps", "XfR"), ("netId", &*id), ("router.version", API_VERSION)])?,
+    };
+    unsigned.sign(&keys.signing)
+}
+
+impl Floodfill {
+    pub(crate) fn new(config: FloodfillConfig, keys: RouterKeys, info: Arc<RouterInfo>, now: Now) -> Self {
+        let mut rng = Rng::from_seed(config.seed);
+        let hash = keys.identity.hash();
+        let link_config = LinkConfig {
+            network_id: config.network_id,
+            static_key: keys.ntcp2_key.clone(),
+            router: hash,
+            iv: keys.ntcp2_iv,
+            padding: PaddingStrategy::Random,
+            addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: false },
+        };
+        let transit = TransitRules { accept: true, max_tunnels: 1_000, private_network: true };
+        let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
+        let mut links = Links::new(link_config, rng.child("links"));
+        links.set_router_info(info.as_bytes().to_vec());
+        Self {
+            network_id: config.network_id,
+            addr: config.addr,
+            hash,
+            links,
+            tunnels: Tunnels::new(now, TunnelConfig { own: hash, key, transit }, &mut rng),
+            infos: BTreeMap::from([(hash, info)]),
+            sets: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            stats: FloodfillStats::default(),
+            keys,
+            rng,
+            now,
+        }
+    }
+
+    pub const fn stats(&self) -> FloodfillStats {
+        self.stats
+    }
+
+    /// The RouterInfo that it holds of a router.
+    pub fn router_info(&self, hash: &Hash) -> Option<&Arc<RouterInfo>> {
+        self.infos.get(hash)
+    }
+
+    /// The LeaseSet that it holds of a destination.
+    pub fn lease_set(&self, hash: &Hash) -> Option<&Arc<AnyLeaseSet>> {
+        self.sets.get(hash)
+    }
+
+    /// How often a store of this key came that asked for a confirmation.
+    pub fn stores_of(&self, key: &Hash) -> u64 {
+        self.stores.get(key).copied().unwrap_or(0)
+    }
+
+    /// Tunnels of others that go through it.
+    pub fn transit_tunnels(&self) -> usize {
+        self.tunnels.stats().transit_tunnels
+    }
+
+    pub(crate) fn handle_input(&mut self, now: Now, input: Input<'_>) {
+        self.now = now;
+        match input {
+            Input::TcpOpened { conn, room } => self.links.handle_opened(now, conn, room),
+            Input::TcpAccepted { conn, addr, room } => self.links.handle_accepted(now, conn, addr, room),
+            Input::TcpData { conn, bytes } => self.links.handle_data(now, conn, bytes),
+            Input::TcpWritable { conn, bytes } => self.links.handle_writable(conn, bytes),
+            Input::TcpClosed { conn } => self.links.handle_closed(now, conn),
+            Input::JobDone(JobDone::Link(done)) => self.links.handle_job(now, done),
+            Input::JobDone(JobDone::Tunnel(done)) => self.tunnels.handle_job(now, done),
+            Input::JobDone(JobDone::OpenAtRouter { payload, .. }) => self.opened(payload),
+            Input::RouterInfo(info) => {
+                self.store(&Entry::RouterInfo(Arc::from(info)));
+            }
+            _ => {}
+        }
+        if self.links.next_timeout().is_some_and(|at| at <= now.mono) {
+            self.links.handle_timeout(now);
+        }
+        if self.tunnels.next_timeout().is_some_and(|at| at <= now.mono) {
+            self.tunnels.handle_timeout(now);
+        }
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Output {
+        while self.outputs.is_empty() {
+            if let Some(event) = self.links.poll_event(self.now) {
+                self.handle_link(event);
+            } else if let Some(event) = self.tunnels.poll_event() {
+                self.handle_tunnels(event);
+            } else {
+                let timeouts = [self.links.next_timeout(), self.tunnels.next_timeout()];
+                return Output::Timeout(timeouts.into_iter().flatten().min().unwrap_or(Instant::FAR));
+            }
+        }
+        self.outputs.pop_front().unwrap_or(Output::Timeout(Instant::FAR))
+    }
+
+    fn handle_link(&mut self, event: link::Event) {
+        match event {
+            link::Event::Open { conn, addr } => self.outputs.push_back(Output::TcpOpen { conn, addr }),
+            link::Event::Write { conn, bytes } => self.outputs.push_back(Output::TcpWrite { conn, bytes }),
+            link::Event::Close { conn, how } => self.outputs.push_back(Output::TcpClose { conn, how }),
+            link::Event::Job(job) => self.outputs.push_back(Output::Job(Job::Link(job))),
+            link::Event::Received { from, message } => self.handle_message(Some(from), message),
+            link::Event::Up { router_info: Some(verified), .. } => self.keep(verified.info()),
+            link::Event::Unreachable { peer, .. } => self.tunnels.handle_unreachable(self.now, peer),
+            link::Event::RouterInfo { bytes, .. } => {
+                if let Ok(info) = RouterInfo::from_bytes(&bytes) {
+                    self.store(&Entry::RouterInfo(Arc::new(info)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_tunnels(&mut self, event: tunnel::Event) {
+        match event {
+            tunnel::Event::Send { to, message } => self.send(to, message),
+            tunnel::Event::Job(job) => self.outputs.push_back(Output::Job(Job::Tunnel(job))),
+            tunnel::Event::Local { message, .. } => self.handle_message(None, message),
+            // It has no pools.
+            _ => {}
+        }
+    }
+
+    fn handle_message(&mut self, from: Option<Hash>, message: Message) {
+        match message.kind {
+            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
+                let _ = self.tunnels.handle_message(self.now, from.unwrap_or(self.hash), message);
+            }
+            Kind::GARLIC => {
+                let key = self.keys.static_key.clone();
+                self.outputs.push_back(Output::Job(Job::OpenAtRouter { from, key, body: message.body }));
+            }
+            Kind::DATABASE_STORE => {
+                if let Ok(store) = DatabaseStore::from_bytes(&message.body) {
+                    self.handle_store(&store);
+                }
+            }
+            Kind::DATABASE_LOOKUP => {
+                if let Ok(lookup) = DatabaseLookup::from_bytes(&message.body) {
+                    self.handle_lookup(&lookup);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Cloves that were sealed to its static key.
+    fn opened(&mut self, payload: Result<Vec<u8>, DecodeError>) {
+        let Ok(blocks) = payload.and_then(|payload| Block::decode_all(&payload)) else { return };
+        for block in blocks {
+            if let Block::Clove(Clove { delivery: Delivery::Local, message }) = block {
+                self.handle_message(None, message);
+            }
+        }
+    }
+
+    // ---- stores ----
+
+    fn handle_store(&mut self, store: &DatabaseStore) {
+        let new = self.store(&store.entry);
+        let Some(reply) = store.reply else {
+            self.stats.flooded += 1;
+            return;
+        };
+        *self.stores.entry(store.key).or_default() += 1;
+        // What is known already is confirmed too; what is bad is not.
+        let Some(new) = new else { return };
+        self.stats.confirmed += 1;
+        self.confirm(reply);
+        if new {
+            self.flood(&store.entry);
+        }
+    }
+
+    /// Keeps what verifies and is of use. `Some(true)` when it is new, `None` when it is bad.
+    fn store(&mut self, entry: &Entry) -> Option<bool> {
+        let now = self.now.unix_ms;
+        let fit = match entry {
+            Entry::RouterInfo(info) => info.net_id() == Some(self.network_id) && info.hash() != self.hash,
+            Entry::LeaseSet(set) => set.end() > now && !set.is_unpublished(),
+        };
+        if !fit || entry.verify().is_err() {
+            self.stats.refused += 1;
+            return None;
+        }
+        match entry {
+            Entry::RouterInfo(info) => {
+                let old = self.infos.get(&info.hash()).is_some_and(|old| old.published() >= info.published());
+                self.keep(info);
+                Some(!old)
+            }
+            Entry::LeaseSet(set) => {
+                let old = self.sets.get(&set.key()).is_some_and(|old| old.version() >= set.version());
+                if !old {
+                    self.sets.insert(set.key(), Arc::clone(set));
+                }
+                Some(!old)
+            }
+        }
+    }
+
+    fn keep(&mut self, info: &Arc<RouterInfo>) {
+        let old = self.infos.get(&info.hash());
+        if old.is_none_or(|old| old.published() < info.published()) {
+            self.infos.insert(info.hash(), Arc::clone(info));
+        }
+    }
+
+    fn confirm(&mut self, reply: StoreReply) {
+        let status = DeliveryStatus { message_id: reply.token, timestamp: self.now.unix_ms };
+        let message = self.message(Kind::DELIVERY_STATUS, status.to_bytes());
+        self.send_back(reply.gateway, Some(reply.tunnel).filter(|tunnel| *tunnel != 0), message);
+    }
+
+    fn flood(&mut self, entry: &Entry) {
+        let others: Vec<_> =
+            self.infos.values().filter(|i| i.is_floodfill()).map(|i| i.hash()).filter(|h| *h != self.hash).collect();
+        let body = DatabaseStore::new(entry.clone(), None).to_bytes();
+        for other in others.into_iter().filter(|other| *other != entry.key()) {
+            let message = self.message(Kind::DATABASE_STORE, body.clone());
+            self.send(other, message);
+        }
+    }
+
+    // ---- look-ups ----
+
+    fn handle_lookup(&mut self, lookup: &DatabaseLookup) {
+        let key = &lookup.key;
+        let now = self.now.unix_ms;
+        let info = || self.infos.get(key).cloned().map(Entry::RouterInfo);
+        let set = || self.sets.get(key).filter(|set| set.end() > now).cloned().map(Entry::LeaseSet);
+        let found = match lookup.kind {
+            LookupKind::RouterInfo => info(),
+            LookupKind::LeaseSet => set(),
+            LookupKind::Any => info().or_else(set),
+            LookupKind::Exploration => None,
+        };
+        let (kind, body) = match found {
+            Some(entry) => {
+                self.stats.found += 1;
+                (Kind::DATABASE_STORE, DatabaseStore::new(entry, None).to_bytes())
+            }
+            None => {
+                self.stats.not_found += 1;
+                let peers = self.closest(lookup);
+                let reply = DatabaseSearchReply { key: *key, peers, from: self.hash };
+                (Kind::DATABASE_SEARCH_REPLY, reply.to_bytes())
+            }
+        };
+        let mut message = self.message(kind, body);
+        if let Some(encryption) = &lookup.encryption {
+            let clove = Block::Clove(Clove { delivery: Delivery::Local, message });
+            let payload = Block::encode_all(&[Block::DateTime(self.now.unix_secs()), clove]);
+            message = self.message(Kind::GARLIC, one_time::seal(&encryption.key, &encryption.tag, &payload));
+        }
+        self.send_back(lookup.from, lookup.reply_tunnel, message);
+    }
+
+    /// The routers closest to the key that the question does not exclude: floodfills, or for an exploration the
+    /// others.
+    fn closest(&self, lookup: &DatabaseLookup) -> Vec<Hash> {
+        let floodfills = lookup.kind != LookupKind::Exploration;
+        let target = Day::of(self.now.unix_ms).routing_key(&lookup.key);
+        let usable = |info: &&Arc<RouterInfo>| {
+            let hash = info.hash();
+            info.is_floodfill() == floodfills && hash != self.hash && !lookup.excluded.contains(&hash)
+        };
+        let mut peers: Vec<Hash> = self.infos.values().filter(usable).map(|info| info.hash()).collect();
+        peers.sort_by_key(|hash| hash.distance(&target));
+        peers.truncate(NAMED);
+        peers
+    }
+
+    // ---- sending ----
+
+    fn message(&mut self, kind: Kind, body: Vec<u8>) -> Message {
+        Message { kind, id: self.rng.nonzero_u32(), expiration: self.now.unix_ms + LIFETIME_MS, body }
+    }
+
+    /// Sends an answer to a router, or down a tunnel whose gateway the router is.
+    fn send_back(&mut self, to: Hash, tunnel: Option<u32>, message: Message) {
+        let message = match tunnel {
+            None => message,
+            Some(tunnel) => {
+                let body = TunnelGateway { tunnel, message }.to_bytes();
+                self.message(Kind::TUNNEL_GATEWAY, body)
+            }
+        };
+        self.send(to, message);
+    }
+
+    fn send(&mut self, to: Hash, message: Message) {
+        if to == self.hash {
+            return self.handle_message(None, message);
+        }
+        let info = self.infos.get(&to);
+        if !self.links.send(self.now, &to, message, info) {
+            self.stats.undeliverable += 1;
+            if !self.links.is_connected(&to) {
+                self.tunnels.handle_unreachable(self.now, to);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Floodfill {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Floodfill at {} with {} routers, {} LeaseSets", self.addr, self.infos.len(), self.sets.len())
+    }
+}

@@ -1,0 +1,39 @@
+//! A whole I2P network in one thread and virtual time, out of the production core.
+//!
+//! [`Net`] holds routers, a simulated TCP between them, and one queue of events ordered by time and sequence. One
+//! seed decides everything that is left to chance; [`Net::trace`] is a hash over all that happened, so that two runs
+//! can be compared. [`Pair`] is the smallest net: two routers and one clock. [`Transfer`] plays the programs at both
+//! ends of a stream and checks every byte.
+//!
+//! It stands beside the shell `ramson`: both carry out the outputs of a [`ramson_core::router::Router`] and feed it
+//! inputs, and [`Net`] asserts on every turn that the law of that door is kept.
+//!
+//! Not in this crate: sockets, files, clocks, a runtime; and no protocol of its own, but for [`Floodfill`], which
+//! stands in until the core can be one.
+//!
+//! ```
+//! use ramson_core::time::Duration;
+//! use ramson_sim::{Net, Settings};
+//!
+//! let mut net = Net::new(Settings { seed: 7, ..Settings::default() });
+//! let (a, _b, _floodfill) = (net.add_router(), net.add_router(), net.add_floodfill());
+//! net.reseed();
+//! net.run_for(Duration::from_secs(60));
+//! assert_eq!(net.snapshot(a).routers, 2);
+//! ```
+
+mod floodfill;
+mod link;
+mod net;
+mod node;
+mod pair;
+mod trace;
+mod transfer;
+
+pub use floodfill::{Floodfill, FloodfillStats};
+pub use link::Link;
+pub use net::{Net, Settings};
+pub use node::{NETWORK_ID, NodeId, router_config};
+pub use pair::Pair;
+pub use trace::Trace;
+pub use transfer::{End, Progress, Transfer};

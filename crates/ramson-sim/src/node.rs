@@ -1,0 +1,104 @@
+//! One node of the net: a router or a floodfill with its address, its clock and its connections.
+
+use crate::floodfill::Floodfill;
+use crate::link::WireId;
+use ramson_core::keys::RouterKeys;
+use ramson_core::link::ntcp2::padding::PaddingStrategy;
+use ramson_core::link::{AddressRules, ConnId};
+use ramson_core::rng::Rng;
+use ramson_core::router::{Config, Event, Input, Output, Router};
+use ramson_core::time::{Instant, Now};
+use ramson_core::tunnel::{PoolConfig, Wanted};
+use ramson_wire::data::{Hash, RouterInfo};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// The network that all nodes are of.
+pub const NETWORK_ID: u8 = 99;
+
+/// A node of a [`crate::Net`], by the order in which they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+impl NodeId {
+    /// 10.x.y.1:9000, each node a /24 of its own.
+    pub(crate) fn address(self) -> SocketAddr {
+        let (x, y) = (self.0 / 250 + 1, self.0 % 250 + 1);
+        let byte = |n: usize| u8::try_from(n).unwrap_or(255);
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, byte(x), byte(y), 1)), 9000)
+    }
+}
+
+/// The settings of a router at this address, for a small private network: two exploratory tunnels of two hops each
+/// way.
+pub fn router_config(addr: SocketAddr) -> Config {
+    let wanted = Wanted { length: 2, quantity: 2 };
+    Config {
+        network_id: NETWORK_ID,
+        addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: false },
+        listen: vec![addr],
+        publishable: true,
+        padding: PaddingStrategy::Random,
+        small_network: true,
+        exploratory: PoolConfig { inbound: wanted, outbound: wanted },
+        transit_tunnels: 1_000,
+        bandwidth: 'P',
+    }
+}
+
+/// What runs at a node. Both kinds have the door of the router.
+pub(crate) enum Machine {
+    Router(Box<Router>),
+    Floodfill(Box<Floodfill>),
+    /// Killed.
+    Down,
+}
+
+impl Machine {
+    pub(crate) fn handle_input(&mut self, system: Now, input: Input<'_>) {
+        match self {
+            Self::Router(router) => router.handle_input(system, input),
+            Self::Floodfill(floodfill) => floodfill.handle_input(system, input),
+            Self::Down => {}
+        }
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Output {
+        match self {
+            Self::Router(router) => router.poll_output(),
+            Self::Floodfill(floodfill) => floodfill.poll_output(),
+            Self::Down => Output::Timeout(Instant::FAR),
+        }
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) machine: Machine,
+    pub(crate) keys: RouterKeys,
+    /// `None` for a floodfill.
+    pub(crate) config: Option<Config>,
+    pub(crate) info: Arc<RouterInfo>,
+    pub(crate) addr: SocketAddr,
+    /// How far the node's system clock is ahead, milliseconds.
+    pub(crate) skew_ms: i64,
+    /// What jobs and restarts draw from.
+    pub(crate) rng: Rng,
+    /// Counts starts: what was meant for an earlier life is dropped.
+    pub(crate) life: u32,
+    /// The place of the node's next wake-up in the queue.
+    pub(crate) wake: Option<(Instant, u64)>,
+    /// Wake-ups in a row that did not move the clock.
+    pub(crate) idle_wakes: u32,
+    pub(crate) conns: BTreeMap<ConnId, (WireId, usize)>,
+    pub(crate) next_inbound: u64,
+    pub(crate) events: VecDeque<(Instant, Event)>,
+    /// What the router has asked to keep on disk.
+    pub(crate) saved: BTreeMap<Hash, Arc<RouterInfo>>,
+}
+
+impl Node {
+    pub(crate) fn is_up(&self) -> bool {
+        !matches!(self.machine, Machine::Down)
+    }
+}

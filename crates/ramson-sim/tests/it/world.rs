@@ -1,0 +1,62 @@
+//! The small network that most tests run in: eight routers and three floodfills, and destinations on them.
+
+use ramson_core::router::{Command, DestinationId, LocalOptions, LocalStatus};
+use ramson_core::rng::Rng;
+use ramson_core::time::Duration;
+use ramson_core::tunnel::{PoolConfig, Wanted};
+use ramson_sim::{End, Net, NodeId, Settings};
+use ramson_wire::data::{Hash, PrivateKeys};
+
+pub(crate) struct World {
+    pub(crate) net: Net,
+    pub(crate) routers: Vec<NodeId>,
+    pub(crate) floodfills: Vec<NodeId>,
+    destinations: u64,
+}
+
+impl World {
+    /// Everybody knows everybody, and nothing has happened yet.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self::with(Settings { seed, ..Settings::default() })
+    }
+
+    pub(crate) fn with(settings: Settings) -> Self {
+        let mut net = Net::new(settings);
+        let routers = (0..8).map(|_| net.add_router()).collect();
+        let floodfills = (0..3).map(|_| net.add_floodfill()).collect();
+        net.reseed();
+        Self { net, routers, floodfills, destinations: 0 }
+    }
+
+    /// A published destination at a router, with two tunnels of three hops each way. Returns where it is, and its
+    /// hash.
+    pub(crate) fn destination(&mut self, node: NodeId) -> (End, Hash) {
+        self.destinations += 1;
+        let id = DestinationId(self.destinations);
+        let keys = PrivateKeys::random(&mut Rng::from_seed([u8::try_from(self.destinations).unwrap(); 32]));
+        let hash = keys.destination().hash();
+        let wanted = Wanted { length: 3, quantity: 2 };
+        let tunnels = PoolConfig { inbound: wanted, outbound: wanted };
+        let options = Box::new(LocalOptions { keys, publish: true, tunnels });
+        self.net.command(node, Command::CreateDestination { id, options });
+        self.net.command(node, Command::Listen { destination: id, port: None });
+        (End { node, destination: id }, hash)
+    }
+
+    /// Runs until these destinations have all their tunnels and their LeaseSets are published.
+    pub(crate) fn wait_for(&mut self, ends: &[End]) {
+        let ready = self.net.run_until(Duration::from_secs(300), |net| {
+            ends.iter().all(|end| {
+                let status = local(net, *end);
+                let pool = status.pool;
+                status.published && pool.inbound >= pool.inbound_wanted && pool.outbound >= pool.outbound_wanted
+            })
+        });
+        let states: Vec<_> = ends.iter().map(|end| local(&self.net, *end)).collect();
+        assert!(ready, "destinations are not ready with seed {}: {states:?}", self.net.seed());
+    }
+}
+
+pub(crate) fn local(net: &Net, end: End) -> LocalStatus {
+    net.snapshot(end.node).locals.into_iter().find(|local| local.id == end.destination).unwrap()
+}
