@@ -11,6 +11,7 @@ mod client;
 pub mod config;
 mod driver;
 mod error;
+mod net;
 pub mod reseed;
 pub mod seam;
 mod status;

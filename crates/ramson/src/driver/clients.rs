@@ -1,0 +1,303 @@
+//! What local programs have open: destinations, listeners, streams, and requests that wait for an answer. Translates
+//! between the seam and the core.
+
+use crate::client::{DestinationOptions, Incoming, Target};
+use crate::error::{Error, ErrorKind};
+use crate::seam::{Command, Created, DestinationId, DriverEnd, Reply, StreamHandle, StreamId};
+use crate::status::{Progress, Stage};
+use crate::stream::Stream;
+use ramson_core::router::{self, ConnectError, StreamError, StreamKey};
+use ramson_wire::data::{Destination, PrivateKeys};
+use std::collections::BTreeMap;
+use tokio::sync::{mpsc, watch};
+
+/// All that programs hold.
+pub(crate) struct Clients {
+    destinations: BTreeMap<DestinationId, Local>,
+    streams: BTreeMap<StreamId, (StreamKey, StreamHandle)>,
+    by_key: BTreeMap<StreamKey, StreamId>,
+    connects: BTreeMap<u64, (DestinationId, Reply<Stream>)>,
+    lookups: BTreeMap<u64, (DestinationId, Reply<Destination>)>,
+    next: u64,
+}
+
+struct Local {
+    name: String,
+    destination: Destination,
+    progress: watch::Sender<Progress>,
+    listeners: BTreeMap<Option<u16>, mpsc::Sender<Incoming>>,
+}
+
+/// What the driver does after a command.
+pub(crate) enum Outcome {
+    Core(router::Command),
+    Nothing,
+}
+
+impl Clients {
+    pub(crate) fn new() -> Self {
+        Self {
+            destinations: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            connects: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            next: 1,
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Makes a destination known; the core is told by the returned command.
+    pub(crate) fn create(&mut self, options: &DestinationOptions, keys: PrivateKeys, reply: Reply<Created>) -> Outcome {
+        let destination = keys.destination().clone();
+        if self.destinations.values().any(|local| local.destination == destination) {
+            let _ = reply.send(Err(Error::new(ErrorKind::Misuse, "these keys are in use")));
+            return Outcome::Nothing;
+        }
+        let id = DestinationId(self.number());
+        let (progress, seen) = watch::channel(Progress { stage: Stage::BuildingTunnels, ..Progress::default() });
+        let created = Created { id, destination: destination.clone(), progress: seen };
+        let local = Local { name: options.name.clone(), destination, progress, listeners: BTreeMap::new() };
+        self.destinations.insert(id, local);
+        let _ = reply.send(Ok(created));
+        Outcome::Core(super::translate::create(id, options, keys))
+    }
+
+    /// Handles a command of a destination or stream; others do not come here.
+    pub(crate) fn handle(&mut self, command: Command) -> Outcome {
+        let core = match command {
+            Command::CloseDestination(id) => return self.close(id),
+            Command::Listen { destination, port, incoming, reply } => {
+                let listening = self.listen(destination, port, incoming);
+                let failed = listening.is_err();
+                let _ = reply.send(listening);
+                if failed {
+                    return Outcome::Nothing;
+                }
+                router::Command::Listen { destination: router::DestinationId(destination.0), port }
+            }
+            Command::Connect { destination, to, port, reply } => return self.connect(destination, &to, port, reply),
+            Command::Lookup { destination, hash, reply } => {
+                if !self.destinations.contains_key(&destination) {
+                    let _ = reply.send(Err(no_destination()));
+                    return Outcome::Nothing;
+                }
+                let token = self.number();
+                self.lookups.insert(token, (destination, reply));
+                let destination = router::DestinationId(destination.0);
+                router::Command::Lookup { destination, token, hash }
+            }
+            Command::StreamData { stream, data } => match self.key(stream) {
+                Some(stream) => router::Command::StreamSend { stream, data },
+                None => return Outcome::Nothing,
+            },
+            Command::StreamShutdown(stream) => match self.key(stream) {
+                Some(stream) => router::Command::StreamShutdown(stream),
+                None => return Outcome::Nothing,
+            },
+            Command::StreamCredit { stream, bytes } => match self.key(stream) {
+                Some(stream) => router::Command::StreamCredit { stream, bytes },
+                None => return Outcome::Nothing,
+            },
+            Command::StreamReset(stream) => match self.forget(stream) {
+                Some(key) => router::Command::StreamReset(key),
+                None => return Outcome::Nothing,
+            },
+            Command::StreamRelease(stream) => match self.forget(stream) {
+                Some(key) => router::Command::StreamRelease(key),
+                None => return Outcome::Nothing,
+            },
+            _ => return Outcome::Nothing,
+        };
+        Outcome::Core(core)
+    }
+
+    fn key(&self, stream: StreamId) -> Option<StreamKey> {
+        self.streams.get(&stream).map(|(key, _)| *key)
+    }
+
+    fn forget(&mut self, stream: StreamId) -> Option<StreamKey> {
+        let (key, _) = self.streams.remove(&stream)?;
+        self.by_key.remove(&key);
+        Some(key)
+    }
+
+    fn close(&mut self, id: DestinationId) -> Outcome {
+        if self.destinations.remove(&id).is_none() {
+            return Outcome::Nothing;
+        }
+        let core_id = router::DestinationId(id.0);
+        let streams: Vec<StreamId> =
+            self.by_key.iter().filter(|(key, _)| key.destination == core_id).map(|(_, id)| *id).collect();
+        for stream in streams {
+            if let Some((key, handle)) = self.streams.remove(&stream) {
+                self.by_key.remove(&key);
+                handle.failed(Error::new(ErrorKind::Closed, "the destination was closed"));
+            }
+        }
+        for (_, (_, reply)) in self.connects.extract_if(.., |_, (of, _)| *of == id) {
+            let _ = reply.send(Err(no_destination()));
+        }
+        for (_, (_, reply)) in self.lookups.extract_if(.., |_, (of, _)| *of == id) {
+            let _ = reply.send(Err(no_destination()));
+        }
+        Outcome::Core(router::Command::CloseDestination(core_id))
+    }
+
+    fn listen(&mut self, id: DestinationId, port: Option<u16>, incoming: mpsc::Sender<Incoming>) -> Result<(), Error> {
+        let local = self.destinations.get_mut(&id).ok_or_else(no_destination)?;
+        local.listeners.retain(|_, sender| !sender.is_closed());
+        if local.listeners.contains_key(&port) {
+            return Err(Error::new(ErrorKind::Misuse, "the port has a listener already"));
+        }
+        local.listeners.insert(port, incoming);
+        Ok(())
+    }
+
+    fn connect(&mut self, id: DestinationId, to: &Target, port: u16, reply: Reply<Stream>) -> Outcome {
+        if !self.destinations.contains_key(&id) {
+            let _ = reply.send(Err(no_destination()));
+            return Outcome::Nothing;
+        }
+        let token = self.number();
+        self.connects.insert(token, (id, reply));
+        let destination = router::DestinationId(id.0);
+        Outcome::Core(router::Command::Connect { destination, token, to: to.hash(), port })
+    }
+
+    /// Carries an event of the core up. The command, if any, goes down again.
+    pub(crate) fn handle_event(&mut self, end: &DriverEnd, event: router::Event) -> Option<router::Command> {
+        match event {
+            router::Event::StreamOpened { token, stream, remote, credit } => {
+                let (_, reply) = self.connects.remove(&token)?;
+                match self.make(end, stream, remote, credit) {
+                    Some(made) => drop(reply.send(Ok(made))),
+                    None => return Some(router::Command::StreamReset(stream)),
+                }
+            }
+            router::Event::ConnectFailed { token, why } => {
+                let (id, reply) = self.connects.remove(&token)?;
+                let progress = self.destinations.get(&id).map(|d| d.progress.borrow().clone());
+                let _ = reply.send(Err(connect_error(why, progress)));
+            }
+            router::Event::StreamAccepted { stream, from, port, credit } => {
+                return self.accepted(end, stream, from, port, credit);
+            }
+            router::Event::StreamData { stream, data } => self.with(stream, |handle| handle.data(data)),
+            router::Event::StreamWritable { stream, bytes } => self.with(stream, |handle| handle.writable(bytes)),
+            router::Event::StreamFinished(stream) => self.with(stream, StreamHandle::finished),
+            router::Event::StreamFailed { stream, why } => {
+                let id = self.by_key.remove(&stream)?;
+                let (_, handle) = self.streams.remove(&id)?;
+                handle.failed(stream_error(why));
+            }
+            router::Event::LookedUp { token, destination } => {
+                let (_, reply) = self.lookups.remove(&token)?;
+                let not_found = || Error::new(ErrorKind::NotFound, "no floodfill knows a LeaseSet of this destination");
+                let _ = reply.send(destination.ok_or_else(not_found));
+            }
+            // The program's end is told by `StreamFinished` and by its own shutdown; the others are not of programs.
+            router::Event::StreamClosed(_)
+            | router::Event::Reachable { .. }
+            | router::Event::ClockCorrected { .. }
+            | router::Event::NeedRouters
+            | router::Event::Stopped => {}
+        }
+        None
+    }
+
+    fn with(&self, key: StreamKey, act: impl FnOnce(&StreamHandle)) {
+        if let Some((_, handle)) = self.by_key.get(&key).and_then(|id| self.streams.get(id)) {
+            act(handle);
+        }
+    }
+
+    fn make(&mut self, end: &DriverEnd, key: StreamKey, remote: Destination, credit: usize) -> Option<Stream> {
+        let id = StreamId(self.number());
+        let (handle, stream) = end.stream(id, remote, credit)?;
+        self.streams.insert(id, (key, handle));
+        self.by_key.insert(key, id);
+        Some(stream)
+    }
+
+    fn accepted(
+        &mut self,
+        end: &DriverEnd,
+        key: StreamKey,
+        from: Destination,
+        port: u16,
+        credit: usize,
+    ) -> Option<router::Command> {
+        let local = self.destinations.get(&DestinationId(key.destination.0))?;
+        let listener = local.listeners.get(&Some(port)).or_else(|| local.listeners.get(&None)).cloned();
+        let Some(listener) = listener else { return Some(router::Command::StreamReset(key)) };
+        let Ok(permit) = listener.try_reserve() else { return Some(router::Command::StreamReset(key)) };
+        match self.make(end, key, from.clone(), credit) {
+            Some(stream) => permit.send(Incoming { stream, from, port }),
+            None => return Some(router::Command::StreamReset(key)),
+        }
+        None
+    }
+
+    /// Tells every destination how far it is. `state` gives the core's view of one.
+    pub(crate) fn update_progress(&self, state: impl Fn(router::DestinationId) -> Option<Progress>) {
+        for (id, local) in &self.destinations {
+            if let Some(progress) = state(router::DestinationId(id.0)) {
+                local.progress.send_if_modified(|old| {
+                    let changed = *old != progress;
+                    *old = progress;
+                    changed
+                });
+            }
+        }
+    }
+
+    /// The destinations: id, name, public part.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = (router::DestinationId, &str, &Destination, Progress)> {
+        self.destinations.iter().map(|(id, local)| {
+            (router::DestinationId(id.0), local.name.as_str(), &local.destination, local.progress.borrow().clone())
+        })
+    }
+
+    /// Fails everything that is open: the router stops.
+    pub(crate) fn fail_all(&mut self) {
+        for (_, (_, reply)) in std::mem::take(&mut self.connects) {
+            let _ = reply.send(Err(Error::shutting_down()));
+        }
+        for (_, (_, reply)) in std::mem::take(&mut self.lookups) {
+            let _ = reply.send(Err(Error::shutting_down()));
+        }
+        self.streams.clear();
+        self.by_key.clear();
+        self.destinations.clear();
+    }
+}
+
+fn no_destination() -> Error {
+    Error::new(ErrorKind::Closed, "the destination was closed")
+}
+
+fn connect_error(why: ConnectError, progress: Option<Progress>) -> Error {
+    match why {
+        ConnectError::TunnelsNotReady => Error::not_ready(progress.unwrap_or_default()),
+        ConnectError::LeaseSetNotFound => {
+            Error::new(ErrorKind::NotFound, "no floodfill knows a LeaseSet of this destination")
+        }
+        ConnectError::NoAnswer => Error::new(ErrorKind::PeerNotAnswering, "the peer did not answer"),
+        ConnectError::Refused => Error::new(ErrorKind::Refused, "the peer refused the connection"),
+        ConnectError::Limit => Error::new(ErrorKind::Overloaded, "too many streams are open"),
+        _ => no_destination(),
+    }
+}
+
+fn stream_error(why: StreamError) -> Error {
+    match why {
+        StreamError::Reset => Error::new(ErrorKind::Reset, "the peer has reset the stream"),
+        StreamError::TimedOut => Error::new(ErrorKind::Reset, "the peer does not answer any more"),
+        _ => Error::new(ErrorKind::Closed, "the stream was closed"),
+    }
+}

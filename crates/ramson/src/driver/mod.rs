@@ -1,0 +1,414 @@
+//! The driver: joins the core's [`Router`] to sockets, disk, clock and programs.
+//!
+//! One task owns everything. It waits for the first of: a socket that is ready, a connection that came in, a finished
+//! job, a command of a program, a finished reseed, and the one timer. Whatever it was becomes inputs of the core, and
+//! after each of them the core's outputs are drained. `start` makes it, `clients` knows what programs hold, `jobs` is
+//! the pool for public-key work, `disk` the thread that writes the netDb, `reseeding` where routers come from,
+//! `progress` and `translate` put the core's view into the words of the API.
+//!
+//! A panic in the core is a bug. It ends this task, with an error in the log: every stream, every waiting call and
+//! every later one then fails with "shutting down", and [`crate::Ramson::stopped`] returns. The process goes on.
+
+mod clients;
+mod clock;
+mod disk;
+mod jobs;
+mod progress;
+mod reseeding;
+mod start;
+mod translate;
+
+pub(crate) use start::start;
+
+use crate::error::{Error, ErrorKind};
+use crate::net::connections::{Connections, Read, Ready, Turn, WRITE_AHEAD};
+use crate::net::listen::Listeners;
+use crate::seam::{Command, DriverEnd, Reply};
+use crate::status::{Event, Stage};
+use clients::{Clients, Outcome};
+use clock::Clock;
+use disk::Disk;
+use jobs::Pool;
+use progress::Reporter;
+use ramson_core::job::{Job, JobDone};
+use ramson_core::link::ConnId;
+use ramson_core::router::{self, ENTROPY_INTERVAL, Input, Output, Router, Snapshot};
+use ramson_core::time::{Duration, Instant};
+use ramson_wire::data::PrivateKeys;
+use reseeding::{Finished, Reseeding};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use tokio::net::TcpStream;
+
+/// Bytes read from one socket in one turn.
+const READ_BUDGET: usize = 256 << 10;
+const READ_BUFFER: usize = 64 << 10;
+/// Jobs and commands that one turn takes.
+const BATCH: usize = 64;
+/// Progress is looked at this often.
+const TICK: Duration = Duration::from_secs(1);
+/// How long sessions may take to end when the router stops.
+const STOP_TIME: Duration = Duration::from_secs(3);
+
+/// The one task.
+struct Driver {
+    router: Router,
+    clock: Clock,
+    listeners: Listeners,
+    conns: Connections,
+    pool: Pool,
+    disk: Disk,
+    clients: Clients,
+    end: DriverEnd,
+    reseeding: Reseeding,
+    reporter: Reporter,
+    /// When the core wants to be woken.
+    due: Instant,
+    next_tick: Instant,
+    next_entropy: Instant,
+    /// What outputs of the core led to; it goes in when the core is drained.
+    inputs: VecDeque<Follow>,
+    buffer: Vec<u8>,
+    stopping: Option<Stopping>,
+}
+
+/// An input that follows from an output.
+enum Follow {
+    Writable { conn: ConnId, bytes: usize },
+    Closed(ConnId),
+    Done(Box<JobDone>),
+    Command(router::Command),
+}
+
+struct Stopping {
+    deadline: Instant,
+    replies: Vec<Reply<()>>,
+    /// No handle of the router is left.
+    commands_closed: bool,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        self.input(Input::Timeout);
+        let mut timer = Box::pin(tokio::time::sleep(Duration::ZERO));
+        let mut armed = Instant::ZERO;
+        while !self.is_over() {
+            let at = self.due.min(self.next_tick);
+            if armed != at {
+                timer.as_mut().reset(self.clock.tokio(at));
+                armed = at;
+            }
+            let stopping = self.stopping.is_some();
+            let commands_closed = self.stopping.as_ref().is_some_and(|stopping| stopping.commands_closed);
+            tokio::select! {
+                () = &mut timer => {
+                    armed = Instant::ZERO;
+                    self.handle_time();
+                }
+                done = self.pool.next() => self.handle_jobs(done),
+                ready = self.conns.next() => self.handle_ready(ready),
+                command = self.end.commands.recv(), if !commands_closed => self.handle_commands(command),
+                (stream, addr) = self.listeners.accept(), if !stopping => self.handle_accepted(stream, addr),
+                finished = self.reseeding.next() => self.handle_reseed(finished),
+            }
+            self.feed_routers();
+        }
+        self.finish().await;
+    }
+
+    // ---- the door of the core ----
+
+    /// Feeds one input and what follows from it; the core is drained after each.
+    fn input(&mut self, input: Input<'_>) {
+        self.turn(input);
+        self.follow();
+    }
+
+    fn follow(&mut self) {
+        while let Some(follow) = self.inputs.pop_front() {
+            self.turn(match follow {
+                Follow::Writable { conn, bytes } => Input::TcpWritable { conn, bytes },
+                Follow::Closed(conn) => Input::TcpClosed { conn },
+                Follow::Done(done) => Input::JobDone(*done),
+                Follow::Command(command) => Input::Command(command),
+            });
+        }
+    }
+
+    fn turn(&mut self, input: Input<'_>) {
+        if let Input::JobDone(done) = &input {
+            self.reseeding.note_done(done);
+        }
+        self.router.handle_input(self.clock.now(), input);
+        loop {
+            match self.router.poll_output() {
+                Output::TcpOpen { conn, addr } => self.conns.open(conn, addr),
+                Output::TcpWrite { conn, bytes } => {
+                    let turn = self.conns.write(conn, bytes);
+                    self.note_turn(conn, &turn);
+                }
+                Output::TcpClose { conn, how } => self.conns.close(conn, how),
+                Output::Job(job) => self.submit(job),
+                Output::SaveRouterInfo(info) => self.disk.save(info),
+                Output::DropRouterInfo(hash) => self.disk.remove(hash),
+                Output::Event(event) => self.handle_event(event),
+                Output::Timeout(at) => {
+                    self.due = at;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, job: Job) {
+        self.reseeding.note_job(&job);
+        if let Some(done) = self.pool.submit(job) {
+            self.inputs.push_back(Follow::Done(Box::new(done)));
+        }
+    }
+
+    fn note_turn(&mut self, conn: ConnId, turn: &Turn) {
+        if turn.written > 0 {
+            match self.inputs.back_mut() {
+                Some(Follow::Writable { conn: last, bytes }) if *last == conn => *bytes += turn.written,
+                _ => self.inputs.push_back(Follow::Writable { conn, bytes: turn.written }),
+            }
+        }
+        if turn.closed {
+            self.inputs.push_back(Follow::Closed(conn));
+        }
+    }
+
+    fn handle_event(&mut self, event: router::Event) {
+        match &event {
+            router::Event::Reachable { published, why } => {
+                tracing::info!(published, why, "reachability");
+                let _ = self.end.events.send(Event::Reachability(translate::reachability(&self.router.snapshot())));
+            }
+            router::Event::ClockCorrected { offset_ms } => {
+                tracing::info!(offset_ms, "the clock is corrected to the network's");
+            }
+            router::Event::NeedRouters => self.reseeding.want(),
+            _ => {}
+        }
+        if let Some(command) = self.clients.handle_event(&self.end, event) {
+            self.inputs.push_back(Follow::Command(command));
+        }
+    }
+
+    // ---- sockets ----
+
+    fn handle_ready(&mut self, ready: Ready) {
+        match ready {
+            Ready::Connected(conn, Ok(stream)) => {
+                self.conns.insert(conn, stream);
+                self.input(Input::TcpOpened { conn, room: WRITE_AHEAD });
+            }
+            Ready::Connected(conn, Err(why)) => {
+                tracing::debug!(conn = conn.0, %why, "no connection");
+                self.conns.forget(conn);
+                self.input(Input::TcpClosed { conn });
+            }
+            Ready::Readable(conn) => self.handle_readable(conn),
+            Ready::Writable(conn) => {
+                let turn = self.conns.writable(conn);
+                self.note_turn(conn, &turn);
+                self.follow();
+            }
+            Ready::FlushOver(conn) => self.conns.forget(conn),
+        }
+    }
+
+    fn handle_readable(&mut self, conn: ConnId) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut budget = READ_BUDGET;
+        while budget > 0 {
+            match self.conns.read(conn, &mut buffer) {
+                Read::Data(n) => {
+                    budget = budget.saturating_sub(n);
+                    self.input(Input::TcpData { conn, bytes: buffer.get(..n).unwrap_or_default() });
+                }
+                Read::Blocked => break,
+                Read::Closed => {
+                    self.input(Input::TcpClosed { conn });
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+        self.conns.await_readable(conn);
+    }
+
+    fn handle_accepted(&mut self, stream: TcpStream, addr: SocketAddr) {
+        let conn = self.conns.insert_accepted(stream);
+        self.input(Input::TcpAccepted { conn, addr, room: WRITE_AHEAD });
+    }
+
+    // ---- jobs, time and routers ----
+
+    fn handle_jobs(&mut self, first: JobDone) {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(done) = next else { return };
+            self.input(Input::JobDone(done));
+            next = self.pool.try_next();
+        }
+        if let Some(done) = next {
+            self.input(Input::JobDone(done));
+        }
+    }
+
+    fn handle_time(&mut self) {
+        let now = self.clock.now().mono;
+        if now >= self.next_entropy {
+            self.next_entropy = now + ENTROPY_INTERVAL;
+            let mut entropy = [0; 32];
+            // Where the system has none to give, the tree goes on from what it has.
+            if getrandom::fill(&mut entropy).is_ok() {
+                self.input(Input::Entropy(entropy));
+            }
+        }
+        self.input(Input::Timeout);
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.tick(now);
+        }
+    }
+
+    /// Looks at how far everything is.
+    fn tick(&mut self, now: Instant) {
+        let snapshot = self.router.snapshot();
+        self.reseeding.tick(now, snapshot.routers, &self.end);
+        self.report(now, &snapshot);
+        if let Some(warning) = self.disk.warning() {
+            tracing::warn!("{warning}");
+            let _ = self.end.events.send(Event::Warning(warning));
+        }
+    }
+
+    fn report(&mut self, now: Instant, snapshot: &Snapshot) {
+        let stopping = self.stopping.is_some();
+        let progress = self.reporter.router(now, snapshot, &self.reseeding, stopping);
+        self.reporter.note_bytes(now, snapshot);
+        self.clients.update_progress(|id| {
+            snapshot.locals.iter().find(|local| local.id == id).map(|local| progress::destination(&progress, local))
+        });
+        self.reporter.announce(&self.end, &progress, snapshot);
+    }
+
+    /// Gives the core as many RouterInfos as it has room to verify.
+    fn feed_routers(&mut self) {
+        while let Some(info) = self.reseeding.next_router() {
+            self.input(Input::RouterInfo(Box::new(info)));
+        }
+    }
+
+    fn handle_reseed(&mut self, finished: Finished) {
+        let (now, routers) = (self.clock.now().mono, self.router.snapshot().routers);
+        if let Some(floor) = self.reseeding.handle_finished(now, finished, routers, &self.end) {
+            self.input(Input::TimeFloor(floor));
+        }
+    }
+
+    // ---- commands of programs ----
+
+    fn handle_commands(&mut self, first: Option<Command>) {
+        let Some(first) = first else {
+            return self.stop(None);
+        };
+        self.handle_command(first);
+        for _ in 1..BATCH {
+            let Ok(command) = self.end.commands.try_recv() else { return };
+            self.handle_command(command);
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        if self.stopping.is_some() && !matches!(command, Command::Shutdown { .. }) {
+            // A reply that is dropped says that the router is shutting down.
+            return;
+        }
+        let outcome = match command {
+            Command::CreateDestination { options, keys, reply } => {
+                let keys = keys.map_or_else(new_keys, |keys| Ok(*keys));
+                match keys {
+                    Ok(keys) => self.clients.create(&options, keys, reply),
+                    Err(why) => {
+                        let _ = reply.send(Err(why));
+                        Outcome::Nothing
+                    }
+                }
+            }
+            Command::Status { reply } => {
+                let now = self.clock.now().mono;
+                let snapshot = self.router.snapshot();
+                self.report(now, &snapshot);
+                let status = translate::status(&snapshot, &self.reporter, &self.clients, now);
+                let _ = reply.send(Ok(Box::new(status)));
+                Outcome::Nothing
+            }
+            Command::Reseed { files, reply } => {
+                self.reseeding.start(files, Some(reply));
+                Outcome::Nothing
+            }
+            Command::ExportReseed { file, reply } => {
+                reseeding::export(self.disk.store(), file, reply);
+                Outcome::Nothing
+            }
+            Command::Shutdown { reply } => {
+                self.stop(Some(reply));
+                Outcome::Nothing
+            }
+            command => self.clients.handle(command),
+        };
+        if let Outcome::Core(command) = outcome {
+            self.input(Input::Command(command));
+        }
+    }
+
+    // ---- the end ----
+
+    /// Begins to stop; without a reply because no handle of the router is left.
+    fn stop(&mut self, reply: Option<Reply<()>>) {
+        let commands_closed = reply.is_none();
+        if let Some(stopping) = &mut self.stopping {
+            stopping.replies.extend(reply);
+            stopping.commands_closed |= commands_closed;
+            return;
+        }
+        tracing::info!("shutting down");
+        let deadline = self.clock.now().mono + STOP_TIME;
+        self.stopping = Some(Stopping { deadline, replies: reply.into_iter().collect(), commands_closed });
+        self.end.progress.send_modify(|progress| progress.stage = Stage::ShuttingDown);
+        self.clients.fail_all();
+        self.input(Input::Command(router::Command::Shutdown));
+    }
+
+    /// All sessions have ended, or the time for it has.
+    fn is_over(&self) -> bool {
+        let over = |stopping: &Stopping| self.conns.is_empty() || self.clock.now().mono >= stopping.deadline;
+        self.stopping.as_ref().is_some_and(over)
+    }
+
+    async fn finish(self) {
+        let Self { disk, clients, mut end, stopping, reseeding, .. } = self;
+        drop(reseeding);
+        disk.finish().await;
+        drop(clients);
+        tracing::info!("stopped");
+        let _ = end.events.send(Event::Stopped);
+        for reply in stopping.map(|stopping| stopping.replies).unwrap_or_default() {
+            let _ = reply.send(Ok(()));
+        }
+        end.commands.close();
+    }
+}
+
+fn new_keys() -> Result<PrivateKeys, Error> {
+    Ok(PrivateKeys::random(&mut start::rng()?))
+}
+
+/// An error that the operator must act upon.
+fn setup(what: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Setup, format!("{what}: {why}"))
+}

@@ -1,0 +1,360 @@
+//! Starting: the data folder, the keys, the port, the sockets, and the task.
+
+use super::clients::Clients;
+use super::clock::Clock;
+use super::disk::Disk;
+use super::jobs::Pool;
+use super::progress::Reporter;
+use super::reseeding::Reseeding;
+use super::{Driver, READ_BUFFER, TICK, setup, translate};
+use crate::client::Ramson;
+use crate::config::{Config, Ntcp2Config};
+use crate::error::{Error, ErrorKind};
+use crate::net::connections::Connections;
+use crate::net::listen::Listeners;
+use crate::seam;
+use crate::store::Store;
+use ramson_core::keys::RouterKeys;
+use ramson_core::rng::Rng;
+use ramson_core::router::{ENTROPY_INTERVAL, Router};
+use ramson_core::time::Instant;
+use ramson_wire::data::router_address::is_public;
+use ramson_wire::data::{RouterInfo, base64};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use tracing::Instrument as _;
+
+/// The name of the kept port in the data folder.
+const PORT: &str = "ntcp2-port";
+/// Where the random port is drawn from, as other routers do.
+const PORTS: std::ops::Range<u16> = 9_000..31_000;
+/// Ports in that range that belong to well-known services, and would look odd or be in use.
+const WELL_KNOWN: [u16; 20] = [
+    9001, 9030, 9040, 9042, 9050, 9051, 9090, 9091, 9092, 9100, 9150, 9200, 9300, 9418, 9999, 10000, 11211, 19132,
+    25565, 27017,
+];
+/// Random ports that are tried on the first start.
+const PORT_TRIES: usize = 20;
+
+/// Starts a router, see [`Ramson::start`].
+pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
+    check(&config)?;
+    let folder = config.data_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || open(&folder)).await;
+    let Opened { store, keys, port, stored, mut rng } =
+        opened.map_err(|why| setup("cannot open the data folder", &why))??;
+    let listeners = listen(&config.ntcp2, port, &store, &mut rng)?;
+    let listening = listeners.addresses();
+    let publish = published(&config, &listening)?;
+    let (ipv4, ipv6) = families(&config, &publish);
+    let source = translate::source(&config, &publish, is_ours);
+
+    let hash = keys.identity.hash();
+    let clock = Clock::new();
+    let now = clock.now();
+    let router = Router::new(translate::config(&config, publish, ipv4, ipv6), keys, rng.bytes(), now);
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1)).max(1);
+    let no_threads = |why: io::Error| setup("cannot start a thread", &why);
+    let pool = Pool::new(threads, rng.child("jobs")).map_err(no_threads)?;
+    let disk = Disk::new(store).map_err(no_threads)?;
+    let seeds = disk.store();
+
+    let identity: String = base64::encode(hash.as_bytes()).chars().take(8).collect();
+    let ports: Vec<u16> = listening.iter().map(SocketAddr::port).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        identity,
+        network = config.network.id,
+        ?ports,
+        known = stored.len(),
+        ipv4,
+        ipv6,
+        "the router starts"
+    );
+    let (ramson, end) = seam::open();
+    let driver = Driver {
+        router,
+        clock,
+        listeners,
+        conns: Connections::new(source),
+        pool,
+        disk,
+        clients: Clients::new(),
+        end,
+        reseeding: Reseeding::new(config.reseed.clone(), config.network.id, seeds, stored),
+        reporter: Reporter::new(&config, now.mono),
+        due: Instant::ZERO,
+        next_tick: now.mono + TICK,
+        next_entropy: now.mono + ENTROPY_INTERVAL,
+        inputs: VecDeque::new(),
+        buffer: vec![0; READ_BUFFER],
+        stopping: None,
+    };
+    tokio::spawn(watch(driver).in_current_span());
+    Ok(ramson)
+}
+
+/// A generator seeded by the operating system.
+pub(super) fn rng() -> Result<Rng, Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|why| setup("the operating system gives no randomness", &why))?;
+    Ok(Rng::from_seed(seed))
+}
+
+/// Runs the driver, and says when it has ended by a panic: what it held is dropped by then, and all waiting calls fail.
+async fn watch(driver: Driver) {
+    let events = driver.end.events.clone();
+    if let Err(why) = tokio::spawn(driver.run().in_current_span()).await
+        && why.is_panic()
+    {
+        tracing::error!("the router has stopped by a panic; this is a bug of Ramson, please report it");
+        let _ = events.send(crate::status::Event::Stopped);
+    }
+}
+
+/// Whether the settings contradict each other.
+fn check(config: &Config) -> Result<(), Error> {
+    let misuse = |why: &str| Err(Error::new(ErrorKind::Misuse, why));
+    let (network, ntcp2, tunnels) = (&config.network, &config.ntcp2, &config.tunnels);
+    if network.is_public() && (network.allow_reserved_addresses || network.allow_same_subnet) {
+        return misuse("reserved addresses and shared subnets are for private networks only");
+    }
+    if !network.is_public() && network.id < 16 {
+        return misuse("the number of a private network is 16 to 254");
+    }
+    if network.id == 255 {
+        return misuse("255 is no network");
+    }
+    if ntcp2.outbound_only && !(ntcp2.bind.is_empty() && ntcp2.publish.is_empty()) {
+        return misuse("a router that does not listen has no address to listen on or to publish");
+    }
+    if network.is_public() && ntcp2.publish.iter().any(|addr| !is_public(addr.ip())) {
+        return misuse("only public addresses can be published on the public network");
+    }
+    if ntcp2.publish.iter().any(|addr| addr.ip().is_unspecified()) {
+        return misuse("an unspecified address cannot be published");
+    }
+    if tunnels.exploratory_hops > 7 || !(1..=16).contains(&tunnels.exploratory_quantity) {
+        return misuse("exploratory tunnels have 0 to 7 hops, and there are 1 to 16 of them");
+    }
+    Ok(())
+}
+
+/// What the data folder holds.
+struct Opened {
+    store: Store,
+    keys: RouterKeys,
+    port: Option<u16>,
+    stored: Vec<RouterInfo>,
+    rng: Rng,
+}
+
+fn open(folder: &std::path::Path) -> Result<Opened, Error> {
+    let failed = |why| setup("cannot use the data folder", &why);
+    let mut rng = rng()?;
+    let store = Store::open(folder).map_err(failed)?;
+    let keys = match store.router_keys().map_err(failed)? {
+        Some(file) => RouterKeys::from_file(&file).map_err(|why| {
+            setup("cannot use the router's keys; restore them from a copy, or move them away for a new identity", &why)
+        })?,
+        None => {
+            let keys = RouterKeys::generate(&mut rng.child("identity"));
+            store.create_router_keys(&keys.to_file()).map_err(failed)?;
+            keys
+        }
+    };
+    let port = store.load(PORT).map_err(failed)?;
+    // A damaged port is drawn anew: nothing is lost with it.
+    let port = port.and_then(|text| String::from_utf8(text).ok()).and_then(|text| text.trim().parse().ok());
+    let net_db = store.load_net_db().map_err(failed)?;
+    if net_db.discarded > 0 {
+        tracing::warn!(discarded = net_db.discarded, "damaged files of the netDb are removed");
+    }
+    Ok(Opened { store, keys, port, stored: net_db.routers, rng })
+}
+
+/// Listens where the settings say. A random port is drawn once, and kept when it could be bound.
+fn listen(config: &Ntcp2Config, kept: Option<u16>, store: &Store, rng: &mut Rng) -> Result<Listeners, Error> {
+    if config.outbound_only {
+        return Ok(Listeners::default());
+    }
+    let failed = |why: io::Error| setup("cannot listen", &why);
+    let random = config.bind.is_empty() || config.bind.iter().any(|addr| addr.port() == 0);
+    if !random || kept.is_some() {
+        return bind(&config.bind, kept.unwrap_or(0)).map_err(failed);
+    }
+    let mut tries = 0;
+    let (listeners, port) = loop {
+        let port = draw_port(rng);
+        tries += 1;
+        match bind(&config.bind, port) {
+            Err(why) if why.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => {}
+            bound => break (bound.map_err(failed)?, port),
+        }
+    };
+    let saved = store.save(PORT, port.to_string().as_bytes());
+    saved.map_err(|why| setup("cannot keep the port", &why))?;
+    Ok(listeners)
+}
+
+/// Binds all addresses, with `port` where they name none. No addresses are all of both families; a family that the
+/// machine has not is left out.
+fn bind(addresses: &[SocketAddr], port: u16) -> io::Result<Listeners> {
+    let mut listeners = Listeners::default();
+    if !addresses.is_empty() {
+        for addr in addresses {
+            let port = if addr.port() == 0 { port } else { addr.port() };
+            listeners.add(SocketAddr::new(addr.ip(), port))?;
+        }
+        return Ok(listeners);
+    }
+    let v4 = listeners.add(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
+    let v6 = listeners.add(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+    match (v4, v6) {
+        (Err(why), _) | (_, Err(why)) if why.kind() == io::ErrorKind::AddrInUse => Err(why),
+        (Err(why), Err(_)) => Err(why),
+        _ => Ok(listeners),
+    }
+}
+
+fn draw_port(rng: &mut Rng) -> u16 {
+    loop {
+        let offset = u16::try_from(rng.below(PORTS.len())).unwrap_or(0);
+        let port = PORTS.start + offset;
+        if !WELL_KNOWN.contains(&port) {
+            return port;
+        }
+    }
+}
+
+/// The operator's addresses, with the port of the listener of their family where they name none.
+fn published(config: &Config, listening: &[SocketAddr]) -> Result<Vec<SocketAddr>, Error> {
+    let with_port = |addr: &SocketAddr| {
+        let listener = listening.iter().find(|listener| listener.is_ipv4() == addr.is_ipv4());
+        match (addr.port(), listener) {
+            (0, Some(listener)) => Ok(SocketAddr::new(addr.ip(), listener.port())),
+            (0, None) => {
+                Err(Error::new(ErrorKind::Misuse, "an address is to be published whose family has no listener"))
+            }
+            _ => Ok(*addr),
+        }
+    };
+    config.ntcp2.publish.iter().map(with_port).collect()
+}
+
+/// By which families peers can be dialled. Nothing is sent to find that out.
+fn families(config: &Config, publish: &[SocketAddr]) -> (bool, bool) {
+    if config.proxy.is_some() {
+        return (true, false);
+    }
+    let named = |v4: bool| publish.iter().chain(&config.ntcp2.bind).any(|addr| addr.is_ipv4() == v4);
+    let private = !config.network.is_public();
+    let ipv6 = named(false) || has_route(Ipv6Addr::new(0x2001, 0x500, 0x2f, 0, 0, 0, 0, 0xf).into());
+    let ipv4 = private || named(true) || has_route(Ipv4Addr::new(192, 5, 5, 241).into()) || !ipv6;
+    (ipv4, ipv6)
+}
+
+/// Whether the system would send to this address. Connecting a UDP socket only looks at its routes.
+fn has_route(to: IpAddr) -> bool {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((to, 9))?;
+        socket.local_addr()
+    });
+    // A private IPv4 address is translated; an IPv6 address that is not public leads nowhere.
+    from.is_ok_and(|from| from.is_ipv4() || is_public(from.ip()))
+}
+
+/// Whether this machine has the address.
+fn is_ours(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradictions_are_misuse() {
+        let misuse = |change: &dyn Fn(&mut Config)| {
+            let mut config = Config::private("/nowhere", 99);
+            change(&mut config);
+            check(&config).is_err_and(|e| e.kind() == ErrorKind::Misuse)
+        };
+        assert!(!misuse(&|_| {}));
+        assert!(misuse(&|c| c.network.id = 2));
+        assert!(misuse(&|c| c.network.id = 3));
+        assert!(misuse(&|c| c.network.id = 255));
+        assert!(misuse(&|c| c.tunnels.exploratory_hops = 8));
+        assert!(misuse(&|c| c.tunnels.exploratory_quantity = 0));
+        assert!(misuse(&|c| c.ntcp2.publish = vec!["0.0.0.0:1".parse().unwrap()]));
+        assert!(misuse(&|c| {
+            c.ntcp2.outbound_only = true;
+            c.ntcp2.bind = vec!["127.0.0.1:0".parse().unwrap()];
+        }));
+        let mut public = Config::new("/nowhere");
+        assert!(check(&public).is_ok());
+        public.ntcp2.publish = vec!["192.168.1.1:9000".parse().unwrap()];
+        assert!(check(&public).is_err());
+    }
+
+    #[test]
+    fn random_ports_are_in_the_range_and_of_no_known_service() {
+        let mut rng = Rng::from_seed([1; 32]);
+        for _ in 0..50_000 {
+            let port = draw_port(&mut rng);
+            assert!(PORTS.contains(&port) && !WELL_KNOWN.contains(&port));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_router_starts_keeps_its_identity_and_port_and_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = || {
+            let mut config = Config::private(dir.path().join("data"), 99);
+            config.ntcp2.bind = vec!["127.0.0.1:0".parse().unwrap()];
+            config.ntcp2.publish = vec!["127.0.0.1:0".parse().unwrap()];
+            config
+        };
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let ramson = start(config()).await.unwrap();
+            let used = start(config()).await.unwrap_err();
+            assert_eq!(used.kind(), ErrorKind::Setup, "the folder is in use");
+            let local = ramson.destination(crate::DestinationOptions::client("test"), None).await.unwrap();
+            let target = crate::Target::Hash(ramson_wire::data::Hash([1; 32]));
+            assert_eq!(local.connect(target, 80).await.unwrap_err().kind(), ErrorKind::NotReady);
+            let status = ramson.status().await.unwrap();
+            assert_eq!((status.network_id, status.destinations.len()), (99, 1));
+            seen.push((status.router, status.reachability.published));
+            assert_eq!(ramson.reseed(Vec::new()).await.unwrap_err().kind(), ErrorKind::Misuse);
+            ramson.shutdown().await;
+            ramson.stopped().await;
+            assert_eq!(ramson.status().await.unwrap_err().kind(), ErrorKind::ShuttingDown);
+        }
+        assert_eq!(seen[0], seen[1]);
+        assert_eq!(seen[0].1.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_router_stops_when_its_last_handle_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::private(dir.path(), 99);
+        config.ntcp2.outbound_only = true;
+        drop(start(config.clone()).await.unwrap());
+        while start(config.clone()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn damaged_keys_are_neither_used_nor_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("router.keys"), b"damaged").unwrap();
+        let mut config = Config::private(dir.path(), 99);
+        config.ntcp2.outbound_only = true;
+        assert_eq!(start(config).await.unwrap_err().kind(), ErrorKind::Setup);
+        assert_eq!(std::fs::read(dir.path().join("router.keys")).unwrap(), b"damaged");
+    }
+}

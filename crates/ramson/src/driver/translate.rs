@@ -1,0 +1,210 @@
+//! From the words of the API to those of the core, and back.
+
+use super::clients::Clients;
+use super::progress::Reporter;
+use crate::client::{DestinationOptions, TunnelOptions};
+use crate::config::{Config, TransitConfig};
+use crate::net::connections::Source;
+use crate::seam::DestinationId;
+use crate::status::{
+    ClockStatus, DestinationStatus, LinkStatus, NetDbStatus, Reachability, Status, TransitStatus, TunnelStatus,
+};
+use ramson_core::link::AddressRules;
+use ramson_core::link::ntcp2::padding::PaddingStrategy;
+use ramson_core::router::{self, LocalOptions, PoolState, Snapshot};
+use ramson_core::time::Instant;
+use ramson_core::tunnel::{PoolConfig, Wanted};
+use ramson_wire::data::{PrivateKeys, base32, base64};
+use std::net::{IpAddr, SocketAddr};
+
+/// The core's settings. `publish` are the operator's addresses, with their ports; `ipv4` and `ipv6` say by which
+/// families peers can be dialled.
+pub(crate) fn config(config: &Config, publish: Vec<SocketAddr>, ipv4: bool, ipv6: bool) -> router::Config {
+    let exploratory = Wanted {
+        length: usize::from(config.tunnels.exploratory_hops),
+        quantity: usize::from(config.tunnels.exploratory_quantity),
+    };
+    let listen = if config.proxy.is_some() { Vec::new() } else { publish };
+    router::Config {
+        network_id: config.network.id,
+        addresses: AddressRules { allow_reserved: config.network.allow_reserved_addresses, ipv4, ipv6 },
+        publishable: !listen.is_empty(),
+        listen,
+        padding: if config.ntcp2.printable_padding { PaddingStrategy::Printable } else { PaddingStrategy::Random },
+        small_network: config.network.allow_same_subnet,
+        exploratory: PoolConfig { inbound: exploratory, outbound: exploratory },
+        transit_tunnels: if config.transit.enabled { config.transit.max_tunnels } else { 0 },
+        bandwidth: bandwidth_letter(&config.transit),
+    }
+}
+
+/// The letter of the bandwidth that is offered to others, by the classes of the netDb page of the specification.
+fn bandwidth_letter(transit: &TransitConfig) -> char {
+    let kilobytes = if transit.enabled { transit.bytes_per_second / 1000 } else { 0 };
+    match kilobytes {
+        0..12 => 'K',
+        12..48 => 'L',
+        48..64 => 'M',
+        64..128 => 'N',
+        128..256 => 'O',
+        256..=2000 => 'P',
+        _ => 'X',
+    }
+}
+
+/// Where outgoing connections come from: from the published address of their family, so that peers see the address
+/// that they can dial, when this machine has it. Behind an address translation it has not, and the system chooses.
+pub(crate) fn source(config: &Config, publish: &[SocketAddr], is_ours: impl Fn(IpAddr) -> bool) -> Source {
+    if let Some(proxy) = &config.proxy {
+        return Source { proxy: Some(proxy.clone()), ..Source::default() };
+    }
+    let of = |v4: bool| publish.iter().map(SocketAddr::ip).find(|ip| ip.is_ipv4() == v4 && is_ours(*ip));
+    Source { v4: of(true), v6: of(false), proxy: None }
+}
+
+/// The command that makes a destination.
+pub(crate) fn create(id: DestinationId, options: &DestinationOptions, keys: PrivateKeys) -> router::Command {
+    let wanted =
+        |tunnels: &TunnelOptions| Wanted { length: usize::from(tunnels.hops), quantity: usize::from(tunnels.quantity) };
+    let tunnels = PoolConfig { inbound: wanted(&options.inbound), outbound: wanted(&options.outbound) };
+    let options = LocalOptions { keys, publish: options.publish, tunnels };
+    router::Command::CreateDestination { id: router::DestinationId(id.0), options: Box::new(options) }
+}
+
+/// The whole status.
+pub(crate) fn status(snapshot: &Snapshot, reporter: &Reporter, clients: &Clients, now: Instant) -> Status {
+    let (bytes_per_second_in, bytes_per_second_out) = reporter.rates();
+    let (links, tunnels) = (&snapshot.links, &snapshot.tunnels);
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        router: base64::encode(snapshot.hash.as_bytes()),
+        network_id: reporter.network_id,
+        uptime_seconds: now.since(reporter.started).as_secs(),
+        progress: reporter.last().clone(),
+        reachability: reachability(snapshot),
+        clock: ClockStatus { offset_ms: snapshot.clock_offset_ms, samples: snapshot.clock_samples },
+        netdb: NetDbStatus { routers: snapshot.routers, floodfills: snapshot.floodfills, lease_sets: 0 },
+        links: LinkStatus {
+            inbound: 0,
+            outbound: links.sessions,
+            bytes_in: links.received_bytes,
+            bytes_out: links.sent_bytes,
+            bytes_per_second_in,
+            bytes_per_second_out,
+        },
+        exploratory: TunnelStatus {
+            builds_ok: tunnels.built,
+            builds_declined: tunnels.declined,
+            builds_timed_out: tunnels.timed_out,
+            ..pool(snapshot.exploratory)
+        },
+        transit: TransitStatus {
+            accepting: snapshot.accepts_transit,
+            tunnels: tunnels.transit_tunnels,
+            accepted: tunnels.transit.accepted,
+            declined: tunnels.transit.declined,
+            messages: tunnels.transit.messages,
+        },
+        destinations: destinations(snapshot, clients),
+    }
+}
+
+fn destinations(snapshot: &Snapshot, clients: &Clients) -> Vec<DestinationStatus> {
+    clients
+        .destinations()
+        .map(|(id, name, destination, progress)| {
+            let local = snapshot.locals.iter().find(|local| local.id == id);
+            DestinationStatus {
+                name: name.into(),
+                b32: base32::host_name(&destination.hash()),
+                progress,
+                tunnels: local.map(|local| pool(local.pool)).unwrap_or_default(),
+                streams: local.map_or(0, |local| local.streams),
+                bytes_in: local.map_or(0, |local| local.bytes_in),
+                bytes_out: local.map_or(0, |local| local.bytes_out),
+            }
+        })
+        .collect()
+}
+
+/// Whether others can reach us.
+pub(crate) fn reachability(snapshot: &Snapshot) -> Reachability {
+    Reachability {
+        reachable: snapshot.reachable,
+        why: snapshot.why.into(),
+        published: snapshot.published.iter().map(|addr| format!("NTCP2 {addr}")).collect(),
+    }
+}
+
+fn pool(state: PoolState) -> TunnelStatus {
+    TunnelStatus { inbound: state.inbound, outbound: state.outbound, ..TunnelStatus::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Proxy, ProxyKind};
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn proxied() -> Config {
+        let proxy =
+            Proxy { kind: ProxyKind::Socks5, address: "127.0.0.1:1".parse().unwrap(), user: None, password: None };
+        Config { proxy: Some(proxy), ..Config::new("/nowhere") }
+    }
+
+    #[test]
+    fn settings_of_the_public_and_of_a_private_network() {
+        let public = config(&Config::new("/nowhere"), Vec::new(), true, false);
+        assert!(!public.publishable && !public.addresses.allow_reserved && !public.small_network);
+        assert_eq!((public.network_id, public.bandwidth, public.transit_tunnels), (2, 'P', 2_500));
+        assert_eq!((public.addresses.ipv4, public.addresses.ipv6), (true, false));
+        assert_eq!(public.exploratory.inbound, Wanted { length: 2, quantity: 3 });
+        let published = addresses(&["10.0.0.1:9000"]);
+        let private = config(&Config::private("/nowhere", 99), published.clone(), true, true);
+        assert!(private.publishable && private.addresses.allow_reserved && private.small_network);
+        assert_eq!((private.network_id, private.listen), (99, published));
+    }
+
+    #[test]
+    fn behind_a_proxy_nothing_is_published_and_no_address_is_bound() {
+        let published = addresses(&["192.0.2.1:9000"]);
+        let core = config(&proxied(), published.clone(), true, false);
+        assert!(core.listen.is_empty() && !core.publishable);
+        let source = source(&proxied(), &published, |_| true);
+        assert!(source.proxy.is_some() && source.v4.is_none() && source.v6.is_none());
+    }
+
+    #[test]
+    fn connections_come_from_published_addresses_that_are_ours() {
+        let published = addresses(&["192.0.2.1:9000", "[2001:db8::1]:9000"]);
+        let ours = source(&Config::new("/nowhere"), &published, |ip| ip.is_ipv6());
+        assert_eq!((ours.v4, ours.v6), (None, Some(published[1].ip())));
+    }
+
+    #[test]
+    fn bandwidth_letters() {
+        let letter =
+            |bytes_per_second| bandwidth_letter(&TransitConfig { bytes_per_second, ..TransitConfig::default() });
+        let rates = [0, 11_999, 12_000, 48_000, 64_000, 128_000, 256_000, 2_000_000, 2_001_000];
+        assert_eq!(rates.map(letter), ['K', 'K', 'L', 'M', 'N', 'O', 'P', 'P', 'X']);
+        assert_eq!(bandwidth_letter(&TransitConfig { enabled: false, ..TransitConfig::default() }), 'K');
+    }
+
+    #[test]
+    fn a_destination_keeps_its_options() {
+        let keys = PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng));
+        let destination = keys.destination().clone();
+        let inbound = TunnelOptions { hops: 1, quantity: 4 };
+        let options = DestinationOptions { inbound, ..DestinationOptions::server("x") };
+        let router::Command::CreateDestination { id, options } = create(DestinationId(7), &options, keys) else {
+            panic!("another command");
+        };
+        assert_eq!((id, options.publish), (router::DestinationId(7), true));
+        assert_eq!(options.tunnels.inbound, Wanted { length: 1, quantity: 4 });
+        assert_eq!(options.tunnels.outbound, Wanted { length: 3, quantity: 3 });
+        assert_eq!(options.keys.destination(), &destination);
+    }
+}
