@@ -56,7 +56,7 @@ fn one(target: &str, seconds: u32) -> Result<(), String> {
         "-rss_limit_mb=1024",
         "-max_len=66000",
         "-verbosity=0",
-        "-print_final_stats=1",
+        "-print_funcs=0",
     ]);
     println!("fuzz {target} for {seconds} s");
     run(&mut cargo_fuzz(&args))
