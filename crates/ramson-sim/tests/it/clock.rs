@@ -22,7 +22,8 @@ fn a_clock_three_hours_off_converges_from_peers() {
         world.net.run_for(Duration::from_mins(10));
         let snapshot = world.net.snapshot(late);
         assert!((snapshot.clock_offset_ms + skew).abs() <= 2_000, "skew {skew}: it stays");
-        assert_eq!((snapshot.exploratory.inbound, snapshot.exploratory.outbound), (2, 2), "skew {skew}: it takes part");
+        let pool = snapshot.exploratory;
+        assert!(pool.inbound >= 2 && pool.outbound >= 2, "skew {skew}: it takes part: {snapshot:?}");
         for router in &world.routers {
             assert!(world.net.snapshot(*router).clock_offset_ms.abs() <= 2_000, "nobody follows one wrong clock");
         }
