@@ -6,7 +6,7 @@
 //! signing time of the reseed bundle).
 
 use crate::limits::clock as limits;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
@@ -27,8 +27,8 @@ pub struct NetworkClock {
     samples: VecDeque<(Group, i64)>,
     /// All addresses count by themselves: for private networks, whose routers share a prefix.
     ungrouped: bool,
-    /// A moment that has passed, milliseconds since 1970.
-    floor_ms: u64,
+    /// A moment that has passed, milliseconds since 1970, and when we learnt of it.
+    floor: (u64, Instant),
     settled: bool,
 }
 
@@ -41,12 +41,12 @@ enum Group {
 
 impl NetworkClock {
     pub const fn new(ungrouped: bool) -> Self {
-        Self { offset_ms: 0, samples: VecDeque::new(), ungrouped, floor_ms: 0, settled: false }
+        Self { offset_ms: 0, samples: VecDeque::new(), ungrouped, floor: (0, Instant::ZERO), settled: false }
     }
 
     /// The network's time at the system's `now`.
     pub fn correct(&self, now: Now) -> Now {
-        let unix_ms = now.unix_ms.saturating_add_signed(self.offset_ms).max(self.floor_ms);
+        let unix_ms = now.unix_ms.saturating_add_signed(self.offset_ms).max(self.floor_at(now.mono));
         Now { unix_ms, ..now }
     }
 
@@ -61,14 +61,25 @@ impl NetworkClock {
     }
 
     /// Something signed at `unix_ms` exists, so that moment has passed.
-    pub fn set_floor(&mut self, unix_ms: u64) {
-        self.floor_ms = self.floor_ms.max(unix_ms);
+    pub fn set_floor(&mut self, now: Instant, unix_ms: u64) {
+        if unix_ms > self.floor_at(now) {
+            self.floor = (unix_ms, now);
+        }
     }
 
-    /// A peer's clock is ahead of the *corrected* clock by `ahead_ms`. True when the offset has changed.
-    pub fn handle_sample(&mut self, peer: IpAddr, ahead_ms: i64) -> bool {
+    /// The earliest time that it can be: the floor and what has passed since.
+    fn floor_at(&self, now: Instant) -> u64 {
+        let since = now.since(self.floor.1).as_millis();
+        self.floor.0.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+
+    /// A peer's clock is ahead of the *corrected* clock by `ahead_ms`, at the system's `now`. True when the offset has
+    /// changed; then `now` is to be corrected anew.
+    pub fn handle_sample(&mut self, now: Now, peer: IpAddr, ahead_ms: i64) -> bool {
         let group = self.group(peer);
-        let sample = self.offset_ms.saturating_add(ahead_ms);
+        // The corrected clock may stand at the floor, which the offset knows nothing of.
+        let corrected = self.correct(now).unix_ms;
+        let sample = ahead_ms.saturating_add_unsigned(corrected).saturating_sub_unsigned(now.unix_ms);
         self.samples.retain(|(g, _)| *g != group);
         self.samples.push_back((group, sample));
         if self.samples.len() > limits::SAMPLES {
@@ -123,7 +134,9 @@ impl NetworkClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Instant;
+    use crate::time::Duration;
+
+    const NOW: Now = Now { mono: Instant::ZERO, unix_ms: 1_790_000_000_000 };
 
     fn ip(n: u8) -> IpAddr {
         format!("{n}.1.0.1").parse().unwrap()
@@ -132,11 +145,11 @@ mod tests {
     #[test]
     fn no_step_before_three_agree() {
         let mut clock = NetworkClock::new(false);
-        assert!(!clock.handle_sample(ip(1), 3_600_000));
-        assert!(!clock.handle_sample(ip(2), 3_600_400));
-        assert!(!clock.handle_sample("1.1.9.9".parse().unwrap(), 3_600_000), "the same /16 is one voice");
+        assert!(!clock.handle_sample(NOW, ip(1), 3_600_000));
+        assert!(!clock.handle_sample(NOW, ip(2), 3_600_400));
+        assert!(!clock.handle_sample(NOW, "1.1.9.9".parse().unwrap(), 3_600_000), "the same /16 is one voice");
         assert_eq!(clock.offset_ms(), 0);
-        assert!(clock.handle_sample(ip(3), 3_599_000));
+        assert!(clock.handle_sample(NOW, ip(3), 3_599_000));
         assert!((clock.offset_ms() - 3_600_000).abs() <= 1_000);
         let now = clock.correct(Now::new(Instant::ZERO, 1_000));
         assert!((now.unix_ms as i64 - 3_601_000).abs() <= 1_000);
@@ -150,7 +163,7 @@ mod tests {
                 let mut clock = NetworkClock::new(false);
                 for i in 0..5 {
                     let offset = if i == place { lie } else { 0 };
-                    clock.handle_sample(ip(i), offset - clock.offset_ms());
+                    clock.handle_sample(NOW, ip(i), offset - clock.offset_ms());
                 }
                 assert!(clock.offset_ms().abs() <= 2_000, "{lie} at {place}: {}", clock.offset_ms());
             }
@@ -164,7 +177,7 @@ mod tests {
             let mut clock = NetworkClock::new(false);
             for i in 0..10 {
                 let offset = if i % 5 < 2 { lie } else { 100 * i64::from(i) };
-                clock.handle_sample(ip(i), offset - clock.offset_ms());
+                clock.handle_sample(NOW, ip(i), offset - clock.offset_ms());
             }
             assert!(clock.offset_ms().abs() <= 30_000, "{lie}: {}", clock.offset_ms());
         }
@@ -173,10 +186,24 @@ mod tests {
     #[test]
     fn never_below_the_floor() {
         let mut clock = NetworkClock::new(true);
-        clock.set_floor(5_000);
-        assert_eq!(clock.correct(Now::new(Instant::ZERO, 1_000)).unix_ms, 5_000);
-        (1..4).for_each(|i| assert_eq!(clock.handle_sample(ip(i), -100_000), i == 3));
-        assert_eq!(clock.correct(Now::new(Instant::ZERO, 50_000)).unix_ms, 5_000);
-        assert_eq!(clock.correct(Now::new(Instant::ZERO, 150_000)).unix_ms, 50_000);
+        let floor = NOW.unix_ms + 5_000;
+        clock.set_floor(NOW.mono, floor);
+        assert_eq!(clock.correct(NOW).unix_ms, floor);
+        let later = Now { mono: NOW.mono + Duration::from_secs(1), ..NOW };
+        assert_eq!(clock.correct(later).unix_ms, floor + 1_000, "it does not stand still");
+        clock.set_floor(later.mono, floor + 500);
+        assert_eq!(clock.correct(later).unix_ms, floor + 1_000, "an earlier floor changes nothing");
+        (1..4).for_each(|i| assert_eq!(clock.handle_sample(NOW, ip(i), -105_000), i == 3));
+        assert_eq!(clock.correct(NOW).unix_ms, floor);
+        assert_eq!(clock.offset_ms(), -100_000);
+    }
+
+    /// A system clock far behind the floor: what peers say is measured from the floor, and the offset from the system.
+    #[test]
+    fn a_clock_behind_the_floor_is_corrected() {
+        let mut clock = NetworkClock::new(true);
+        clock.set_floor(NOW.mono, NOW.unix_ms + 3_600_000);
+        (1..4).for_each(|i| assert_eq!(clock.handle_sample(NOW, ip(i), 20_000), i == 3));
+        assert_eq!(clock.offset_ms(), 3_620_000);
     }
 }

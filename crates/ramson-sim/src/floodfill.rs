@@ -15,7 +15,7 @@ use ramson_core::netdb::routing_key::Day;
 use ramson_core::own_info::API_VERSION;
 use ramson_core::rng::Rng;
 use ramson_core::router::{Input, Output};
-use ramson_core::time::{Instant, Now};
+use ramson_core::time::{Duration, Instant, Now};
 use ramson_core::tunnel::{self, StaticKey, TransitRules, TunnelConfig, Tunnels};
 use ramson_wire::codec::{Decode, DecodeError, Encode};
 use ramson_wire::data::router_info::Unsigned;
@@ -36,6 +36,8 @@ use std::sync::Arc;
 const NAMED: usize = 3;
 /// Life of what it sends.
 const LIFETIME_MS: u64 = 30_000;
+/// How often it signs its RouterInfo.
+const RESIGN: Duration = Duration::from_secs(30 * 60);
 
 pub(crate) struct FloodfillConfig {
     pub(crate) network_id: u8,
@@ -70,6 +72,7 @@ pub struct Floodfill {
     now: Now,
     links: Links,
     tunnels: Tunnels,
+    resign: Instant,
     infos: BTreeMap<Hash, Arc<RouterInfo>>,
     sets: BTreeMap<Hash, Arc<AnyLeaseSet>>,
     stores: BTreeMap<Hash, u64>,
@@ -97,7 +100,7 @@ pub(crate) fn sign_info(
 }
 
 impl Floodfill {
-    pub(crate) fn new(config: FloodfillConfig, keys: RouterKeys, info: Arc<RouterInfo>, now: Now) -> Self {
+    pub(crate) fn new(config: FloodfillConfig, keys: RouterKeys, now: Now) -> Self {
         let mut rng = Rng::from_seed(config.seed);
         let hash = keys.identity.hash();
         let link_config = LinkConfig {
@@ -110,15 +113,15 @@ impl Floodfill {
         };
         let transit = TransitRules { accept: true, max_tunnels: 1_000, private_network: true };
         let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
-        let mut links = Links::new(link_config, rng.child("links"));
-        links.set_router_info(info.as_bytes().to_vec());
-        Self {
+        let links = Links::new(link_config, rng.child("links"));
+        let mut floodfill = Self {
             network_id: config.network_id,
             addr: config.addr,
             hash,
             links,
             tunnels: Tunnels::new(now, TunnelConfig { own: hash, key, transit }, &mut rng),
-            infos: BTreeMap::from([(hash, info)]),
+            infos: BTreeMap::new(),
+            resign: now.mono,
             sets: BTreeMap::new(),
             stores: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -126,6 +129,19 @@ impl Floodfill {
             keys,
             rng,
             now,
+        };
+        floodfill.sign();
+        floodfill
+    }
+
+    /// Signs its RouterInfo anew: peers take none in a handshake that is older than 90 minutes.
+    fn sign(&mut self) {
+        self.resign = self.now.mono + RESIGN;
+        if let Ok(info) = sign_info(&self.keys, self.network_id, self.addr, self.now.unix_ms) {
+            self.links.set_router_info(info.as_bytes().to_vec());
+            let info = Arc::new(info);
+            self.infos.insert(self.hash, Arc::clone(&info));
+            self.flood(&Entry::RouterInfo(info));
         }
     }
 
@@ -169,6 +185,9 @@ impl Floodfill {
             }
             _ => {}
         }
+        if self.resign <= now.mono {
+            self.sign();
+        }
         if self.links.next_timeout().is_some_and(|at| at <= now.mono) {
             self.links.handle_timeout(now);
         }
@@ -184,7 +203,7 @@ impl Floodfill {
             } else if let Some(event) = self.tunnels.poll_event() {
                 self.handle_tunnels(event);
             } else {
-                let timeouts = [self.links.next_timeout(), self.tunnels.next_timeout()];
+                let timeouts = [self.links.next_timeout(), self.tunnels.next_timeout(), Some(self.resign)];
                 return Output::Timeout(timeouts.into_iter().flatten().min().unwrap_or(Instant::FAR));
             }
         }

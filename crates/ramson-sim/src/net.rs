@@ -19,10 +19,12 @@ use std::sync::Arc;
 /// Bytes that a socket takes ahead of the network.
 const ROOM: usize = 128 << 10;
 /// A frame begun within the room may go this far beyond it.
-const OVERDRAFT: usize = 2 * 65_537;
+const OVERDRAFT: usize = 65_537;
 /// Outputs of one turn, and wake-ups at one instant: more is a loop.
 const MAX_OUTPUTS: usize = 1_000_000;
 const MAX_IDLE_WAKES: u32 = 1_000;
+/// Age of the RouterInfos that a reseed brings.
+const INFO_AGE_MS: u64 = 30 * 60_000;
 /// How long a dial into a partition hangs.
 const DIAL_HANGS: Duration = Duration::from_secs(60);
 
@@ -144,7 +146,7 @@ impl Net {
 
     /// The RouterInfo of a node as the others know it from a reseed.
     fn sign_info(&self, keys: &RouterKeys, config: Option<&Config>, addr: SocketAddr) -> Arc<RouterInfo> {
-        let unix_ms = self.unix_ms();
+        let unix_ms = self.unix_ms() - INFO_AGE_MS;
         let signed = match config {
             None => crate::floodfill::sign_info(keys, NETWORK_ID, addr, unix_ms),
             Some(config) => OwnInfo {
@@ -173,7 +175,7 @@ impl Net {
             Some(config) => Machine::Router(Box::new(Router::new(config.clone(), keys, seed, now))),
             None => {
                 let config = FloodfillConfig { network_id: NETWORK_ID, addr: node.addr, seed };
-                Machine::Floodfill(Box::new(Floodfill::new(config, keys, Arc::clone(&node.info), now)))
+                Machine::Floodfill(Box::new(Floodfill::new(config, keys, now)))
             }
         };
         let saved: Vec<_> = node.saved.values().cloned().collect();

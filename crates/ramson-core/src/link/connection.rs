@@ -16,8 +16,9 @@ pub(super) struct Connection {
     pub(super) state: State,
     /// Bytes of the handshake that no step has taken.
     pub(super) received: Vec<u8>,
-    /// Bytes that the shell takes without waiting for the socket.
+    /// Bytes that the shell takes ahead of the socket, and how many it holds.
     pub(super) room: usize,
+    pub(super) ahead: usize,
     pub(super) opened: Instant,
     pub(super) last_activity: Instant,
     /// The peer's clock less ours, milliseconds, as the handshake has shown it.
@@ -67,6 +68,7 @@ impl Connection {
             state,
             received: Vec::new(),
             room: 0,
+            ahead: 0,
             opened: now,
             last_activity: now,
             offset_ms: None,

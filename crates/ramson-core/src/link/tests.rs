@@ -58,6 +58,8 @@ struct Pair {
     accepted: u64,
     /// Jobs end only when all that was sent has arrived.
     slow_jobs: Option<VecDeque<(usize, LinkJob)>>,
+    /// Sockets do not say when they have taken what was written.
+    slow_sockets: bool,
 }
 
 impl Pair {
@@ -71,6 +73,7 @@ impl Pair {
             flying: VecDeque::new(),
             accepted: 0,
             slow_jobs: None,
+            slow_sockets: false,
         }
     }
 
@@ -129,7 +132,9 @@ impl Pair {
                 self.machines[m].links.handle_opened(now, conn, 1 << 20);
             }
             Event::Write { conn, bytes } => {
-                self.machines[m].links.handle_writable(conn, bytes.len());
+                if !self.slow_sockets {
+                    self.machines[m].links.handle_writable(conn, bytes.len());
+                }
                 if let Some((to, id)) = self.other(m, conn) {
                     self.flying.push_back((to, id, Some(bytes)));
                 }
@@ -367,11 +372,30 @@ fn messages_wait_unsealed_while_the_socket_is_full() {
     pair.send(0, 10);
     pair.run();
     let [(_, id), _] = pair.wires[0];
-    pair.machines[0].links.conns.get_mut(&id).unwrap().room = 0;
+    let conn = pair.machines[0].links.conns.get_mut(&id).unwrap();
+    conn.ahead = conn.room;
     (0..100).for_each(|_| assert!(pair.send(0, 1000)));
     pair.run();
     assert_eq!(pair.lengths(1), [10], "nothing is sealed ahead of the socket");
     pair.machines[0].links.handle_writable(id, 1);
     pair.run();
     assert_eq!(pair.lengths(1).len(), 101, "each write gives its room back");
+}
+
+/// The last frame may go beyond the room, but that does not widen it.
+#[test]
+fn the_room_of_a_slow_socket_does_not_grow() {
+    let mut pair = Pair::new(0);
+    pair.send(0, 10);
+    pair.run();
+    let [(_, id), _] = pair.wires[0];
+    pair.machines[0].links.conns.get_mut(&id).unwrap().room = 20_000;
+    pair.slow_sockets = true;
+    for _ in 0..50 {
+        (0..60).for_each(|_| _ = pair.send(0, 1000));
+        pair.run();
+        let ahead = pair.machines[0].links.conns[&id].ahead;
+        assert!((20_000..20_000 + limits::FRAME_PAYLOAD + 100).contains(&ahead), "{ahead} bytes");
+        pair.machines[0].links.handle_writable(id, ahead);
+    }
 }

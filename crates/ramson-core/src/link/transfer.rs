@@ -39,7 +39,7 @@ impl Links {
     /// The socket has taken `n` more bytes of what was written.
     pub fn handle_writable(&mut self, id: ConnId, n: usize) {
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.room = conn.room.saturating_add(n);
+            conn.ahead = conn.ahead.saturating_sub(n);
             self.dirty.insert(id);
         }
     }
@@ -74,7 +74,7 @@ impl Links {
             return;
         }
         let mut out = Vec::new();
-        while out.len() < conn.room {
+        while conn.ahead + out.len() < conn.room {
             let State::Up(session) = &mut conn.state else { return };
             if peer.outbox.is_empty() && !session.date_time_due {
                 break;
@@ -112,7 +112,7 @@ impl Links {
 
     pub(super) fn write(&mut self, id: ConnId, bytes: Vec<u8>) {
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.room = conn.room.saturating_sub(bytes.len());
+            conn.ahead += bytes.len();
             self.stats.sent_bytes += bytes.len() as u64;
             self.events.push_back(Event::Write { conn: id, bytes });
         }

@@ -45,7 +45,8 @@ pub struct Router {
     hash: Hash,
     rng: Rng,
     clock: NetworkClock,
-    /// The network's time of the latest input.
+    /// The system's and the network's time of the latest input.
+    system: Now,
     now: Now,
     links: Links,
     store: RouterStore,
@@ -158,6 +159,7 @@ impl Router {
             begun: false,
             stopping: false,
             clock: NetworkClock::new(config.small_network),
+            system: now,
             now,
             rng,
             keys,
@@ -206,6 +208,7 @@ impl Router {
 
     /// Takes one input; `system` is the system's clock. Then drain [`Router::poll_output`].
     pub fn handle_input(&mut self, system: Now, input: Input<'_>) {
+        self.system = system;
         self.now = self.clock.correct(system);
         let now = self.now;
         match input {
@@ -219,7 +222,7 @@ impl Router {
                 // What a file or a reseed holds and breaks the rules is dropped one by one.
                 let _ = self.store.offer(now, Arc::from(info), Source::Local);
             }
-            Input::TimeFloor(unix_ms) => self.clock.set_floor(unix_ms),
+            Input::TimeFloor(unix_ms) => self.clock.set_floor(now.mono, unix_ms),
             Input::Entropy(entropy) => self.rng.feed(&entropy),
             Input::Command(command) => self.handle_command(command),
             Input::Timeout => {}

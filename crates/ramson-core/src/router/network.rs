@@ -55,7 +55,8 @@ impl Router {
                 }
             }
             link::Event::Clock { peer, offset_ms } => {
-                if self.clock.handle_sample(peer, offset_ms) {
+                if self.clock.handle_sample(self.system, peer, offset_ms) {
+                    self.now = self.clock.correct(self.system);
                     let offset_ms = self.clock.offset_ms();
                     self.event(Event::ClockCorrected { offset_ms });
                     self.sign_own_info();

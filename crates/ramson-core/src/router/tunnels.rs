@@ -146,9 +146,9 @@ impl Router {
 
     /// Garlic for us as a router: under a one-time key that we gave away, or sealed to our static key.
     pub(super) fn open_garlic(&mut self, from: Option<Hash>, body: Vec<u8>) {
-        let tag = garlic::unframe(&body).ok().and_then(garlic::one_time::tag);
+        let tag = garlic::one_time::tag(&body);
         if let Some(key) = tag.and_then(|tag| self.one_time.remove(&tag)) {
-            let opened = garlic::unframe(&body).and_then(|inner| garlic::one_time::open(&key.key, inner));
+            let opened = garlic::one_time::open(&key.key, &body);
             if let Ok(blocks) = opened.and_then(|payload| Block::decode_all(&payload)) {
                 self.handle_answers(blocks);
             }

@@ -15,14 +15,15 @@ fn a_clock_three_hours_off_converges_from_peers() {
         let signed = world.net.unix_ms();
         world.net.set_time_floor(late, signed);
         world.net.reseed_one(late);
-        let converged = world.net.run_until(Duration::from_mins(5), |net| {
-            (net.snapshot(late).clock_offset_ms + skew).abs() <= 2_000
-        });
+        let converged = world
+            .net
+            .run_until(Duration::from_mins(5), |net| (net.snapshot(late).clock_offset_ms + skew).abs() <= 2_000);
         assert!(converged, "skew {skew}: offset {}", world.net.snapshot(late).clock_offset_ms);
         world.net.run_for(Duration::from_mins(10));
         let snapshot = world.net.snapshot(late);
         assert!((snapshot.clock_offset_ms + skew).abs() <= 2_000, "skew {skew}: it stays");
-        assert_eq!((snapshot.exploratory.inbound, snapshot.exploratory.outbound), (2, 2), "skew {skew}: it takes part");
+        let pool = snapshot.exploratory;
+        assert!(pool.inbound >= 2 && pool.outbound >= 2, "skew {skew}: it takes part: {snapshot:?}");
         for router in &world.routers {
             assert!(world.net.snapshot(*router).clock_offset_ms.abs() <= 2_000, "nobody follows one wrong clock");
         }

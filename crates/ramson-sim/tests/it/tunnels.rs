@@ -12,7 +12,7 @@ fn exploratory_tunnels_are_built() {
         for id in &world.routers {
             let snapshot = world.net.snapshot(*id);
             let (pool, stats) = (snapshot.exploratory, snapshot.tunnels);
-            assert_eq!((pool.inbound, pool.outbound), (2, 2), "seed {seed}: {stats:?}");
+            assert!(pool.inbound >= 2 && pool.outbound >= 2, "seed {seed}: {stats:?}");
             assert!(stats.tests_passed > 0, "seed {seed}: {stats:?}");
             built += stats.built;
             ended += stats.built + stats.declined + stats.timed_out + stats.tampered;

@@ -1,7 +1,7 @@
 //! The small network that most tests run in: eight routers and three floodfills, and destinations on them.
 
-use ramson_core::router::{Command, DestinationId, LocalOptions, LocalStatus};
 use ramson_core::rng::Rng;
+use ramson_core::router::{Command, DestinationId, LocalOptions, LocalStatus};
 use ramson_core::time::Duration;
 use ramson_core::tunnel::{PoolConfig, Wanted};
 use ramson_sim::{End, Net, NodeId, Settings};
