@@ -159,7 +159,7 @@ pub(crate) fn guard(args: &[String]) -> Result<(), String> {
         // Only what still is a program of this run: process ids are used again.
         let said = std::fs::read(Path::new("/proc").join(line).join("cmdline")).unwrap_or_default();
         if String::from_utf8_lossy(&said).contains(&*run.to_string_lossy()) {
-            let _ = Command::new("kill").args(["-KILL", line]).status();
+            let _ = Command::new("sh").args(["-c", &format!("kill -KILL {}", line.trim())]).status();
         }
     }
     if run.join("state.json").exists() { testnet(run, &["down"]).map(|_| ()) } else { Ok(()) }

@@ -196,7 +196,10 @@ fn hop(world: &mut World) -> Result<String, String> {
     let (theirs, site) = (world.theirs()?, world.their_site()?);
     let start = Instant::now();
     loop {
-        // Traffic of i2pd's own, which may run through the subject.
+        // Traffic of i2pd's own. Its client starts with new tunnels each time, until some of them lead through the
+        // subject: a stream keeps the tunnels that it began with.
+        world.forget_leases()?;
+        until_page(&theirs, &site, COLD)?;
         let url = format!("http://{site}/file/5/4000000");
         let moved = begin(&theirs, &url, STALL, STALL * 2, &["down", "5", "4000000"])?.end();
         let (mut sessions, mut tunnels, mut most) = (0, 0, 0.0f64);
@@ -211,7 +214,7 @@ fn hop(world: &mut World) -> Result<String, String> {
                 }
             }
         }
-        if sessions > 0 && tunnels > 0 && most > 100.0 {
+        if sessions > 0 && tunnels > 0 && most > 500.0 {
             let after = seconds(start.elapsed());
             return Ok(format!(
                 "peer of {sessions} routers, hop of {tunnels} tunnels, one with {most:.0} KiB, after {after}"

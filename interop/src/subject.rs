@@ -65,7 +65,8 @@ impl Subject {
     pub(crate) fn stop(&mut self, signal: &str) -> Result<Duration, String> {
         let Some(mut router) = self.router.take() else { return Ok(Duration::ZERO) };
         let start = Instant::now();
-        let _ = Command::new("kill").args([&format!("-{signal}"), &router.id().to_string()]).status();
+        // The shell's own `kill`: a bare machine has no program of that name.
+        let _ = Command::new("sh").args(["-c", &format!("kill -{signal} {}", router.id())]).status();
         while start.elapsed() < Duration::from_secs(20) {
             if let Ok(Some(_)) = router.try_wait() {
                 return Ok(start.elapsed());

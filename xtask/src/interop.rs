@@ -12,10 +12,9 @@ const NAMESPACE: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && ip 
 /// # Errors
 /// When something cannot be built or had, or a scenario failed.
 pub(crate) fn interop(args: &[String]) -> Result<(), String> {
-    run(&mut command(
-        "cargo",
-        &["build", "--release", "--locked", "--manifest-path", "interop/Cargo.toml", "--quiet"],
-    ))?;
+    run(&mut command(&root().join(".ci/packages").to_string_lossy(), &[]))?;
+    let build = ["build", "--release", "--locked", "--manifest-path", "interop/Cargo.toml", "--quiet"];
+    run(&mut command("cargo", &build))?;
     let suite = root().join("interop/target/release/ramson-interop");
     let mut suite = suite.to_string_lossy().into_owned();
     if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
@@ -37,10 +36,12 @@ pub(crate) fn interop(args: &[String]) -> Result<(), String> {
     let scenarios: Vec<&str> = if args.is_empty() { vec!["short"] } else { args.iter().map(String::as_str).collect() };
     // The peers come from the machine's own package mirror, so before any namespace closes the way out.
     run(command(&suite, &["fetch"]).args(&scenarios))?;
+    // `ip` is where only root's path leads.
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let mut suite_run = if is_root() {
         command(&suite, &[])
     } else {
         command("unshare", &["-Urnm", "sh", "-c", NAMESPACE, "sh", &suite])
     };
-    run(suite_run.args(&scenarios))
+    run(suite_run.args(&scenarios).env("PATH", path))
 }
