@@ -23,6 +23,7 @@ pub(crate) struct Disk {
 enum Write {
     Save(Arc<RouterInfo>),
     Remove(Hash),
+    Own(RouterInfo),
 }
 
 impl Disk {
@@ -46,6 +47,11 @@ impl Disk {
 
     pub(crate) fn remove(&self, router: Hash) {
         self.write(Write::Remove(router));
+    }
+
+    /// Keeps our own RouterInfo where other programs look for it.
+    pub(crate) fn save_own(&self, info: RouterInfo) {
+        self.write(Write::Own(info));
     }
 
     /// The folder, for what is read beside the thread.
@@ -82,6 +88,7 @@ fn work(queue: &Receiver<Write>, store: &Store, failed: &AtomicU64) {
         let result = match write {
             Write::Save(info) => store.save_router_info(&info),
             Write::Remove(hash) => store.remove_router_info(&hash),
+            Write::Own(info) => store.write_own_router_info(&info),
         };
         if let Err(why) = result {
             tracing::debug!(%why, "not written");

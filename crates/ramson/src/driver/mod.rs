@@ -138,6 +138,9 @@ impl Driver {
     fn turn(&mut self, input: Input<'_>) {
         if let Input::JobDone(done) = &input {
             self.reseeding.note_done(done);
+            if let JobDone::SignInfo(Ok(info)) = done {
+                self.disk.save_own(info.clone());
+            }
         }
         self.router.handle_input(self.clock.now(), input);
         loop {

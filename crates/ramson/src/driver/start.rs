@@ -6,7 +6,7 @@ use super::disk::Disk;
 use super::jobs::Pool;
 use super::progress::Reporter;
 use super::reseeding::Reseeding;
-use super::{Driver, READ_BUFFER, TICK, setup, translate};
+use super::{Driver, READ_BUFFER, setup, translate};
 use crate::client::Ramson;
 use crate::config::{Config, Ntcp2Config};
 use crate::error::{Error, ErrorKind};
@@ -85,7 +85,7 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         reseeding: Reseeding::new(config.reseed.clone(), config.network.id, seeds, stored),
         reporter: Reporter::new(&config, now.mono),
         due: Instant::ZERO,
-        next_tick: now.mono + TICK,
+        next_tick: now.mono,
         next_entropy: now.mono + ENTROPY_INTERVAL,
         inputs: VecDeque::new(),
         buffer: vec![0; READ_BUFFER],
@@ -356,5 +356,33 @@ mod tests {
         config.ntcp2.outbound_only = true;
         assert_eq!(start(config).await.unwrap_err().kind(), ErrorKind::Setup);
         assert_eq!(std::fs::read(dir.path().join("router.keys")).unwrap(), b"damaged");
+    }
+
+    #[tokio::test]
+    async fn two_routers_meet_when_one_is_seeded_with_the_other() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let config = |at: usize| {
+            let mut config = Config::private(dirs[at].path(), 99);
+            config.ntcp2.bind = vec!["127.0.0.1:0".parse().unwrap()];
+            config.ntcp2.publish = config.ntcp2.bind.clone();
+            config
+        };
+        let first = start(config(0)).await.unwrap();
+        let file = dirs[0].path().join("router.info");
+        while !file.exists() {
+            tokio::task::yield_now().await;
+        }
+        let mut second = config(1);
+        second.reseed.files = vec![file];
+        second.reseed.dangerously_accept_unsigned_files = true;
+        let second = start(second).await.unwrap();
+        for router in [&first, &second] {
+            router.progress().wait_for(|progress| progress.sessions > 0).await.unwrap();
+        }
+        let status = second.status().await.unwrap();
+        assert!(status.links.bytes_in > 0 && status.links.bytes_out > 0, "{:?}", status.links);
+        second.shutdown().await;
+        first.progress().wait_for(|progress| progress.sessions == 0).await.unwrap();
+        first.shutdown().await;
     }
 }
