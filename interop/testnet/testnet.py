@@ -238,8 +238,10 @@ class Net:
             if sh("openssl", "req", "-x509", "-newkey", "rsa:4096", "-sha512", "-nodes", "-days", "3650", "-keyout", k, "-out", c, "-subj", "/CN=" + signer.decode(), check=False).returncode: return
         ver = str(int(time.time())).encode().ljust(16, b"\0")
         hd = b"I2Psu3\0\0" + struct.pack(">HHBBBBQBBBB", 6, 512, 0, len(ver), 0, len(signer), len(z), 0, 0, 0, 3) + b"\0" * 12
-        body = hd + ver + signer + z; open(s.run + "/su3.tmp", "wb").write(body)
-        sh("openssl", "dgst", "-sha512", "-sign", k, "-out", s.run + "/su3.sig", s.run + "/su3.tmp")
+        body = hd + ver + signer + z
+        # PKCS#1 padding around the bare hash, without DigestInfo: so are the bundles of the live network signed
+        open(s.run + "/su3.tmp", "wb").write(hashlib.sha512(body).digest())
+        sh("openssl", "pkeyutl", "-sign", "-inkey", k, "-in", s.run + "/su3.tmp", "-pkeyopt", "rsa_padding_mode:pkcs1", "-out", s.run + "/su3.sig")
         open(s.run + "/seeds.su3", "wb").write(body + open(s.run + "/su3.sig", "rb").read()); os.remove(s.run + "/su3.tmp"); os.remove(s.run + "/su3.sig")
     def put_netdb(s, r, files):
         for n, d in files:
