@@ -176,13 +176,18 @@ pub(crate) fn until_page(route: &Route, host: &str, limit: Duration) -> Result<D
     }
 }
 
-/// The same with curl, as people do it. One try.
+/// The same with curl, as people do it: up to three times, since any stream may be lost. A failed try is shown.
 pub(crate) fn curl(route: &Route, url: &str) -> Result<String, String> {
-    let mut curl = within(&route.namespace, "curl");
-    curl.args(["-sS", "--fail", "--max-time", "30", "-x", &format!("http://{PROXY}"), url]);
-    let out = curl.output().map_err(|why| format!("curl: {why}"))?;
-    if out.status.success() {
-        return Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    let mut last = String::new();
+    for _ in 0..3 {
+        let mut curl = within(&route.namespace, "curl");
+        curl.args(["-sS", "--fail", "--max-time", "30", "-x", &format!("http://{PROXY}"), url]);
+        let out = curl.output().map_err(|why| format!("curl: {why}"))?;
+        if out.status.success() {
+            return Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned());
+        }
+        last = format!("curl -x {PROXY} {url} at {}: {}", route.what, String::from_utf8_lossy(&out.stderr).trim());
+        println!("     {last}");
     }
-    Err(format!("curl -x {PROXY} {url} at {}: {}", route.what, String::from_utf8_lossy(&out.stderr).trim()))
+    Err(last)
 }
