@@ -45,11 +45,10 @@ fn request(proxy: &str, url: &str, stall: Duration, what: &Move) -> Result<Strin
     let close = format!("Host: {host}\r\nUser-Agent: interop\r\nConnection: close\r\n");
     match *what {
         Move::Up { seed, bytes } => {
-            write!(stream, "POST {url} HTTP/1.1\r\n{close}Content-Length: {bytes}\r\n\r\n")
-                .map_err(|why| format!("request: {why}"))?;
+            send(&mut stream, &format!("POST {url} HTTP/1.1\r\n{close}Content-Length: {bytes}\r\n\r\n"))?;
             upload(&mut stream, seed, bytes)?;
         }
-        _ => write!(stream, "GET {url} HTTP/1.1\r\n{close}\r\n").map_err(|why| format!("request: {why}"))?,
+        _ => send(&mut stream, &format!("GET {url} HTTP/1.1\r\n{close}\r\n"))?,
     }
     let (status, length, body) = head(&mut stream)?;
     let first = start.elapsed().as_millis();
@@ -64,6 +63,11 @@ fn request(proxy: &str, url: &str, stall: Duration, what: &Move) -> Result<Strin
         }
     }
     Ok(format!("{status} {count} {first} {} {}", start.elapsed().as_millis(), one_line(&text)))
+}
+
+/// Writes a head at once, as browsers do.
+fn send(stream: &mut TcpStream, head: &str) -> Result<(), String> {
+    stream.write_all(head.as_bytes()).map_err(|why| format!("request: {why}"))
 }
 
 fn upload(stream: &mut TcpStream, seed: u64, bytes: u64) -> Result<(), String> {

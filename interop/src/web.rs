@@ -72,13 +72,21 @@ fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<
     }
 }
 
+/// Writes a head at once. i2pd's HTTP proxy garbles one that comes in pieces.
+fn send(stream: &mut TcpStream, head: &str) -> std::io::Result<()> {
+    stream.write_all(head.as_bytes())
+}
+
 fn answer(stream: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {
     let length = body.len();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{body}")
+    send(stream, &format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{body}"))
 }
 
 fn file(stream: &mut TcpStream, seed: u64, bytes: u64, rate: Option<u64>) -> std::io::Result<()> {
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {bytes}\r\n\r\n")?;
+    send(
+        stream,
+        &format!("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {bytes}\r\n\r\n"),
+    )?;
     let mut content = Content::new(seed);
     let mut buffer = vec![0; rate.map_or(1 << 16, |_| 1 << 13)];
     let (start, mut sent) = (Instant::now(), 0);
