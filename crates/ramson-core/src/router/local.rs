@@ -530,6 +530,7 @@ impl Router {
             stream::Event::PathSuspect { to, .. } => {
                 local.destination.handle_path_failed(&to);
                 local.streams.path_changed(now, to);
+                self.tunnels.suspect(now, local.pool);
                 return;
             }
             _ => return,

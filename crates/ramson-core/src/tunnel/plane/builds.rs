@@ -299,12 +299,14 @@ impl Tunnels {
 
     fn start_test(&mut self, now: Now, outbound: TunnelId, inbound: TunnelId) {
         let Some((gateway, tunnel)) = self.tunnels.get(&inbound).map(|own| own.entry) else { return };
+        let mut patience = Duration::ZERO;
         for id in [outbound, inbound] {
             if let Some(own) = self.tunnels.get_mut(&id) {
                 own.health.tested(now.mono, &mut self.rng);
+                patience = patience.max(own.health.patience());
             }
         }
-        let message: Message = self.tester.start(now, outbound, inbound, &mut self.rng);
+        let message: Message = self.tester.start(now, outbound, inbound, patience, &mut self.rng);
         // A message this small always fits.
         let _ = self.send_through(now, outbound, Target::Tunnel { gateway, tunnel }, message);
     }
