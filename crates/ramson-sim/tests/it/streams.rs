@@ -41,7 +41,7 @@ fn a_slow_transfer_outlives_its_tunnels() {
 /// Routers that serve as hops die one after the other; the transfer goes on.
 #[test]
 fn a_transfer_outlives_its_hops() {
-    for seed in 0..2 {
+    for seed in 0..4 {
         let mut world = World::new(seed);
         let (client, _) = world.destination(world.routers[0]);
         let (server, to) = world.destination(world.routers[1]);
