@@ -7,5 +7,6 @@ mod netdb;
 mod replay;
 mod session;
 mod streams;
+mod swarm;
 mod tunnels;
 mod world;
