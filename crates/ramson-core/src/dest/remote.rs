@@ -2,7 +2,7 @@
 
 use crate::limits::dest::REMOTE_LEASE_SETS;
 use crate::rng::Rng;
-use crate::time::{Instant, Now};
+use crate::time::{Duration, Instant, Now};
 use ramson_wire::crypto::x25519::PublicKey;
 use ramson_wire::data::{Hash, Lease2, LeaseSet2};
 use std::collections::BTreeMap;
@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 const LEASE_MARGIN: u32 = 10;
 /// When no lease lives longer (seconds), the LeaseSet is looked up anew while the old one is in use.
 const REFRESH_MARGIN: u32 = 45;
+/// A LeaseSet whose leases all fail is looked up no more often than this.
+const REFRESH_PAUSE: Duration = Duration::from_secs(15);
 
 pub(super) struct RemoteLeaseSet {
     pub(super) key: PublicKey,
@@ -20,6 +22,8 @@ pub(super) struct RemoteLeaseSet {
     path: u64,
     failed: Vec<(Hash, u32)>,
     used: Instant,
+    /// When it was last looked up because all leases failed.
+    refreshed: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -43,7 +47,7 @@ impl RemoteLeaseSets {
             let oldest = self.sets.iter().min_by_key(|(_, set)| set.used).map(|(hash, _)| *hash);
             oldest.and_then(|hash| self.sets.remove(&hash));
         }
-        let fresh = RemoteLeaseSet { key, set, sticky: None, path: 0, failed: vec![], used: now.mono };
+        let fresh = RemoteLeaseSet { key, set, sticky: None, path: 0, failed: vec![], used: now.mono, refreshed: None };
         self.sets.insert(hash, fresh);
         Ok(())
     }
@@ -90,13 +94,21 @@ impl RemoteLeaseSets {
         Some((lease, known.path))
     }
 
-    /// The path in use does not deliver: the next lease is another one, if there is one.
-    pub(super) fn path_failed(&mut self, hash: &Hash) {
-        if let Some(known) = self.sets.get_mut(hash)
-            && let Some(lease) = known.sticky.take()
-        {
-            known.failed.push((lease.gateway, lease.tunnel_id));
+    /// The path in use does not deliver: the next lease is another one, if there is one. True when no lease is left that
+    /// did not fail, and the LeaseSet was not looked up for that reason of late.
+    pub(super) fn path_failed(&mut self, now: Now, hash: &Hash) -> bool {
+        let Some(known) = self.sets.get_mut(hash) else { return false };
+        let Some(lease) = known.sticky.take() else { return false };
+        known.failed.push((lease.gateway, lease.tunnel_id));
+        let good = |lease: &Lease2| {
+            usable(now, lease, LEASE_MARGIN) && !known.failed.contains(&(lease.gateway, lease.tunnel_id))
+        };
+        let all_failed = !known.set.leases().iter().any(good);
+        let due = known.refreshed.is_none_or(|at| now.mono.since(at) >= REFRESH_PAUSE);
+        if all_failed && due {
+            known.refreshed = Some(now.mono);
         }
+        all_failed && due
     }
 }
 

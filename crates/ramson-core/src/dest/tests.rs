@@ -244,7 +244,8 @@ fn a_failed_path_leads_to_another_lease() {
         pair.drive();
         let (lease, path) = *pair.sides[0].paths.last().unwrap();
         used.insert((lease.gateway, path));
-        pair.sides[0].destination.handle_path_failed(&to);
+        let now = pair.now;
+        pair.sides[0].destination.handle_path_failed(now, &to);
     }
     assert_eq!(used.len(), 3, "each of the three leases once");
 }

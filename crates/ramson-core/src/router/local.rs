@@ -528,8 +528,9 @@ impl Router {
                 Event::StreamClosed(local.key(stream))
             }
             stream::Event::PathSuspect { to, .. } => {
-                local.destination.handle_path_failed(&to);
+                local.destination.handle_path_failed(now, &to);
                 local.streams.path_changed(now, to);
+                self.tunnels.suspect(now, local.pool);
                 return;
             }
             _ => return,

@@ -22,6 +22,10 @@ const REPLACE: (Duration, Duration) = (Duration::from_secs(90), Duration::from_s
 const TEST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(60));
 /// After a failure it is tested again sooner.
 const RETEST: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(8));
+/// A suspicion causes no test within this time of the last one.
+const SUSPECT_PAUSE: Duration = Duration::from_secs(10);
+/// The least time for a test.
+const MIN_PATIENCE: Duration = Duration::from_secs(4);
 
 /// An own tunnel.
 pub(super) struct Own {
@@ -51,6 +55,7 @@ pub(super) struct Health {
     /// When another shall be built in its place.
     pub(super) replace_at: Instant,
     pub(super) test_at: Instant,
+    tested_at: Instant,
     /// Tests that failed in a row.
     pub(super) failures: u8,
     /// Smoothed time of a test's way out and in.
@@ -69,6 +74,7 @@ impl Health {
             expires_unix_ms: started.unix_ms.saturating_add(life_ms),
             replace_at: expires - rng.between(REPLACE.0, REPLACE.1),
             test_at: started.mono + rng.between(TEST.0, TEST.1),
+            tested_at: started.mono,
             failures: 0,
             rtt: None,
             lost: false,
@@ -81,6 +87,19 @@ impl Health {
 
     pub(super) fn tested(&mut self, now: Instant, rng: &mut Rng) {
         self.test_at = now + rng.between(TEST.0, TEST.1);
+        self.tested_at = now;
+    }
+
+    /// Something that should have come by this tunnel did not: it is tested at once, unless it was just now.
+    pub(super) fn suspect(&mut self, now: Instant) {
+        if now.since(self.tested_at) >= SUSPECT_PAUSE {
+            self.test_at = self.test_at.min(now);
+        }
+    }
+
+    /// How long a test may take: four times what the last ones took.
+    pub(super) fn patience(&self) -> Duration {
+        self.rtt.map_or(limits::TEST_TIMEOUT, |rtt| (rtt * 4).clamp(MIN_PATIENCE, limits::TEST_TIMEOUT))
     }
 
     pub(super) fn passed(&mut self, rtt: Duration) {

@@ -263,6 +263,19 @@ impl Tunnels {
         lost.into_iter().for_each(|id| self.lose(now, id));
     }
 
+    /// What went by tunnels of this pool does not seem to arrive: those that were not tested just now are.
+    pub fn suspect(&mut self, now: Now, pool: PoolId) {
+        self.now = now;
+        let mut any = false;
+        for own in self.tunnels.values_mut().filter(|own| own.pool == pool) {
+            own.health.suspect(now.mono);
+            any = true;
+        }
+        if any {
+            self.tick = self.tick.min(now.mono);
+        }
+    }
+
     /// What happened. To be called after every other call until it returns `None`, which ends the turn.
     pub fn poll_event(&mut self) -> Option<Event> {
         if self.events.is_empty() {

@@ -94,6 +94,14 @@ impl Pool {
         }
     }
 
+    /// Builds of this direction that failed since the last success.
+    pub(super) const fn failures(&self, direction: Direction) -> u32 {
+        match direction {
+            Direction::Inbound => self.inbound.failures,
+            Direction::Outbound => self.outbound.failures,
+        }
+    }
+
     /// How many builds to start, with `lasting` tunnels that need no replacement yet and `in_flight` builds.
     pub(super) fn builds_to_start(
         &mut self,

@@ -2,7 +2,6 @@
 //! travels as garlic under a key that is used once, so that no hop can tell it from other traffic.
 
 use super::build::{unwrap_once, wrap_once};
-use crate::limits::tunnel as limits;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::codec::{Decode, Encode};
@@ -22,6 +21,7 @@ pub(super) struct Test {
     token: u32,
     key: [u8; 32],
     sent: Instant,
+    until: Instant,
 }
 
 /// The tests on their way, by the tag of their garlic. There is at most one for every two tunnels and timeout.
@@ -31,13 +31,20 @@ pub(super) struct Tester {
 }
 
 impl Tester {
-    /// The message of a new test.
-    pub(super) fn start(&mut self, now: Now, outbound: TunnelId, inbound: TunnelId, rng: &mut Rng) -> Message {
+    /// The message of a new test, which fails after `patience`.
+    pub(super) fn start(
+        &mut self,
+        now: Now,
+        outbound: TunnelId,
+        inbound: TunnelId,
+        patience: Duration,
+        rng: &mut Rng,
+    ) -> Message {
         let (token, key, tag) = (rng.nonzero_u32(), rng.bytes(), rng.bytes());
         let body = DeliveryStatus { message_id: token, timestamp: now.unix_ms }.to_bytes();
         let expiration = now.unix_ms + EXPIRY_MS;
         let message = Message { kind: Kind::DELIVERY_STATUS, id: rng.nonzero_u32(), expiration, body };
-        self.tests.insert(tag, Test { outbound, inbound, token, key, sent: now.mono });
+        self.tests.insert(tag, Test { outbound, inbound, token, key, sent: now.mono, until: now.mono + patience });
         wrap_once(&key, &tag, message, rng)
     }
 
@@ -57,7 +64,7 @@ impl Tester {
 
     /// Tests that are too late.
     pub(super) fn take_failed(&mut self, now: Instant) -> Vec<Test> {
-        let late = |test: &Test| now.since(test.sent) >= limits::TEST_TIMEOUT;
+        let late = |test: &Test| test.until <= now;
         let tags: Vec<_> = self.tests.iter().filter(|(_, test)| late(test)).map(|(tag, _)| *tag).collect();
         tags.into_iter().filter_map(|tag| self.tests.remove(&tag)).collect()
     }

@@ -1,9 +1,12 @@
 //! Routers end to end, in virtual time. Every assertion names the seed that it ran with.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its world is not as it should be")]
+
 mod clock;
 mod netdb;
 mod replay;
 mod session;
 mod streams;
+mod swarm;
 mod tunnels;
 mod world;

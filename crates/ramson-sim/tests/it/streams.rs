@@ -1,8 +1,10 @@
 //! Streams between destinations, through tunnels of three hops.
 
 use crate::world::{World, local};
+use ramson_core::router::{Command, ConnectError};
 use ramson_core::time::Duration;
 use ramson_sim::{Progress, Transfer};
+use ramson_wire::data::Hash;
 
 const MB: u64 = 1_000_000;
 
@@ -41,7 +43,7 @@ fn a_slow_transfer_outlives_its_tunnels() {
 /// Routers that serve as hops die one after the other; the transfer goes on.
 #[test]
 fn a_transfer_outlives_its_hops() {
-    for seed in 0..2 {
+    for seed in 0..4 {
         let mut world = World::new(seed);
         let (client, _) = world.destination(world.routers[0]);
         let (server, to) = world.destination(world.routers[1]);
@@ -57,4 +59,48 @@ fn a_transfer_outlives_its_hops() {
         world.net.run_until(Duration::from_mins(15), |net| transfer.pump(net));
         assert_eq!(transfer.progress(), Progress::Done, "seed {seed}: {:?}", transfer.received());
     }
+}
+
+/// The server is killed and comes back with other tunnels and another encryption key; the client, which still has its
+/// old LeaseSet and a session with it, reaches it at once.
+#[test]
+fn a_server_that_restarts_is_reached_again() {
+    for seed in 0..4 {
+        let mut world = World::new(seed);
+        let (client, _) = world.destination(world.routers[0]);
+        let (server, to) = world.destination(world.routers[1]);
+        world.wait_for(&[client, server]);
+        let mut first = Transfer::open(&mut world.net, client, server, to, 20_000, 0);
+        world.net.run_until(Duration::from_mins(2), |net| first.pump(net));
+        assert_eq!(first.progress(), Progress::Done, "seed {seed}");
+        world.net.run_for(Duration::from_mins(2));
+        world.net.kill(server.node);
+        world.net.run_for(Duration::from_secs(20));
+        world.net.start(server.node);
+        world.create(server);
+        world.wait_for(&[client, server]);
+        let mut second = Transfer::open(&mut world.net, client, server, to, 20_000, 0);
+        world.net.run_until(Duration::from_secs(50), |net| second.pump(net));
+        assert_eq!(second.progress(), Progress::Done, "seed {seed}");
+    }
+}
+
+/// Why a stream cannot be opened is said, and soon.
+#[test]
+fn a_failed_connect_says_why() {
+    let mut world = World::new(5);
+    let (client, _) = world.destination(world.routers[0]);
+    let (server, to) = world.destination(world.routers[1]);
+    let nobody = Hash([9; 32]);
+    let mut early = Transfer::open(&mut world.net, client, server, to, 1, 0);
+    world.net.run_until(Duration::from_secs(1), |net| early.pump(net));
+    assert_eq!(early.progress(), Progress::ConnectFailed(ConnectError::TunnelsNotReady));
+    world.wait_for(&[client, server]);
+    let mut unknown = Transfer::open(&mut world.net, client, server, nobody, 1, 0);
+    world.net.run_until(Duration::from_secs(40), |net| unknown.pump(net));
+    assert_eq!(unknown.progress(), Progress::ConnectFailed(ConnectError::LeaseSetNotFound));
+    world.net.command(server.node, Command::CloseDestination(server.destination));
+    let mut gone = Transfer::open(&mut world.net, client, server, to, 1, 0);
+    world.net.run_until(Duration::from_secs(90), |net| gone.pump(net));
+    assert_eq!(gone.progress(), Progress::ConnectFailed(ConnectError::NoAnswer));
 }

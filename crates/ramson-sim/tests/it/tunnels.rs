@@ -1,7 +1,8 @@
 //! Exploratory tunnels.
 
-use crate::world::World;
+use crate::world::{World, local};
 use ramson_core::time::Duration;
+use ramson_sim::Transfer;
 
 #[test]
 fn exploratory_tunnels_are_built() {
@@ -31,5 +32,30 @@ fn everybody_serves_as_a_hop() {
     }
     for id in &world.floodfills {
         assert!(world.net.floodfill(*id).transit_tunnels() > 0);
+    }
+}
+
+/// Four of ten routers die for good. A pool whose outbound tunnels are all gone cannot test its inbound ones, and
+/// replies by a dead one do not come; others are built all the same, long before the dead ones end by themselves.
+#[test]
+fn a_pool_recovers_when_many_hops_die() {
+    for seed in 8..24 {
+        let mut world = World::new(seed);
+        let (end, hash) = world.destination(world.routers[0]);
+        let (other, _) = world.destination(world.routers[1]);
+        world.wait_for(&[end, other]);
+        for victim in &world.routers[2..6] {
+            world.net.kill(*victim);
+        }
+        let killed = world.net.now();
+        world.net.run_for(Duration::from_secs(150));
+        let mut transfer = Transfer::open(&mut world.net, other, end, hash, 1_000, 0);
+        world.net.run_until(Duration::from_mins(10), |net| transfer.pump(net));
+        println!(
+            "DBG {seed} {:?} {:?} {:?}",
+            world.net.now().since(killed),
+            transfer.progress(),
+            (local(&world.net, end).pool, local(&world.net, other).pool)
+        );
     }
 }

@@ -32,15 +32,21 @@ impl World {
     /// hash.
     pub(crate) fn destination(&mut self, node: NodeId) -> (End, Hash) {
         self.destinations += 1;
-        let id = DestinationId(self.destinations);
-        let keys = PrivateKeys::random(&mut Rng::from_seed([u8::try_from(self.destinations).unwrap(); 32]));
+        let end = End { node, destination: DestinationId(self.destinations) };
+        (end, self.create(end))
+    }
+
+    /// Makes a destination (anew, after its router was restarted): its keys follow from its number.
+    pub(crate) fn create(&mut self, end: End) -> Hash {
+        let id = end.destination;
+        let keys = PrivateKeys::random(&mut Rng::from_seed([u8::try_from(id.0).unwrap(); 32]));
         let hash = keys.destination().hash();
         let wanted = Wanted { length: 3, quantity: 2 };
         let tunnels = PoolConfig { inbound: wanted, outbound: wanted };
         let options = Box::new(LocalOptions { keys, publish: true, tunnels });
-        self.net.command(node, Command::CreateDestination { id, options });
-        self.net.command(node, Command::Listen { destination: id, port: None });
-        (End { node, destination: id }, hash)
+        self.net.command(end.node, Command::CreateDestination { id, options });
+        self.net.command(end.node, Command::Listen { destination: id, port: None });
+        hash
     }
 
     /// Runs until these destinations have all their tunnels and their LeaseSets are published.

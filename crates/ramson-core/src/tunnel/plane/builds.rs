@@ -11,6 +11,8 @@ use ramson_wire::data::Hash;
 use ramson_wire::i2np::Message;
 use ramson_wire::tunnel::build_record::ACCEPT;
 
+/// Failures in a row after which exploratory builds begin as the first ones do.
+const FAILURES_BEFORE_DIRECT: u32 = 6;
 const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
 
 impl Tunnels {
@@ -58,12 +60,28 @@ impl Tunnels {
 
     /// How a build reaches its hops, or its reply us: by a tunnel of the same pool, else by an exploratory one; only
     /// the exploratory pool's own first builds have neither.
+    ///
+    /// A pool without tunnels of one direction cannot test those of the other, and its builds would fail by a dead one
+    /// until it ends: after failures, every other one takes another way.
     fn way(&mut self, now: Now, pool: PoolId, direction: Direction) -> Option<Way> {
         let other = match direction {
             Direction::Inbound => Direction::Outbound,
             Direction::Outbound => Direction::Inbound,
         };
-        let known = self.choose(pool, other).or_else(|| self.choose(PoolId::EXPLORATORY, other));
+        let late = |build: &&Build| {
+            let waits = now.mono.since(build.started.mono) >= limits::BUILD_PATIENCE;
+            build.pool == pool && build.direction == direction && waits
+        };
+        let late = u32::try_from(self.builds.values().filter(late).count()).unwrap_or(u32::MAX);
+        let failures = self.pools.get(&pool).map_or(0, |pool| pool.failures(direction)).saturating_add(late);
+        let known = match pool {
+            PoolId::EXPLORATORY if failures >= FAILURES_BEFORE_DIRECT => None,
+            PoolId::EXPLORATORY => self.choose(pool, other),
+            _ if failures > 0 && self.rng.below(2) == 0 => {
+                self.choose(PoolId::EXPLORATORY, other).or_else(|| self.choose(pool, other))
+            }
+            _ => self.choose(pool, other).or_else(|| self.choose(PoolId::EXPLORATORY, other)),
+        };
         match (known, pool, direction) {
             (Some(tunnel), ..) => Some(Way::Tunnel(tunnel)),
             (None, PoolId::EXPLORATORY, Direction::Inbound) => Some(Way::Direct),
@@ -299,12 +317,14 @@ impl Tunnels {
 
     fn start_test(&mut self, now: Now, outbound: TunnelId, inbound: TunnelId) {
         let Some((gateway, tunnel)) = self.tunnels.get(&inbound).map(|own| own.entry) else { return };
+        let mut patience = Duration::ZERO;
         for id in [outbound, inbound] {
             if let Some(own) = self.tunnels.get_mut(&id) {
                 own.health.tested(now.mono, &mut self.rng);
+                patience = patience.max(own.health.patience());
             }
         }
-        let message: Message = self.tester.start(now, outbound, inbound, &mut self.rng);
+        let message: Message = self.tester.start(now, outbound, inbound, patience, &mut self.rng);
         // A message this small always fits.
         let _ = self.send_through(now, outbound, Target::Tunnel { gateway, tunnel }, message);
     }
