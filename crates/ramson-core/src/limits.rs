@@ -52,10 +52,6 @@ pub mod netdb {
     pub const LOOKUP_TRIES: usize = 7;
     /// Unknown routers that one look-up asks for because a reply named them.
     pub const LOOKUP_HINTS: usize = 16;
-    /// LeaseSets of one context; the one that ends first makes room.
-    pub const LEASE_SETS: usize = 1_000;
-    /// LeaseSets of one context that are being verified; one more is refused.
-    pub const LEASE_SETS_VERIFYING: usize = 64;
     /// Floodfills that one publication tries.
     pub const PUBLISH_TRIES: usize = 15;
 }

@@ -31,8 +31,6 @@ use std::collections::{BTreeMap, VecDeque};
 const LEASE_SET_WAIT: Duration = Duration::from_secs(30);
 /// How long a message is good for.
 const MESSAGE_LIFETIME_MS: u64 = 60_000;
-/// LeaseSets in sessions that are dated further ahead than this (seconds) are dropped.
-const LEASE_SET_AHEAD: u32 = 120;
 
 /// What a destination does with its own LeaseSet and with payloads.
 #[derive(Clone, Copy, Debug)]
@@ -208,9 +206,13 @@ impl Destination {
         self.sign(now);
     }
 
-    /// A LeaseSet that was looked up, already verified.
+    /// A LeaseSet that was looked up, its signature already verified. One whose time is wrong counts as not found.
     pub fn handle_lease_set(&mut self, now: Now, set: LeaseSet2) {
         let hash = set.key();
+        if !remote::is_timely(now, &set) {
+            self.handle_lookup_failed(now, hash);
+            return;
+        }
         match self.remotes.insert(now, set) {
             Ok(()) => {
                 if let Some(waiting) = self.waiting.get_mut(&hash) {
@@ -431,9 +433,8 @@ impl Destination {
         let Ok(set) = bundled_lease_set(store) else { return };
         let known = self.remotes.published(&set.key()).is_some_and(|known| known >= set.times().published);
         let identified = self.sessions.hash_of(&key) == Some(set.key());
-        let ahead = set.times().published > now.unix_secs().saturating_add(LEASE_SET_AHEAD);
-        if set.x25519_key() != Some(key) || ahead || (known && identified) || self.held.len() >= limits::LEASE_SET_JOBS
-        {
+        let wanted = set.x25519_key() == Some(key) && remote::is_timely(now, &set) && !(known && identified);
+        if !wanted || self.held.len() >= limits::LEASE_SET_JOBS {
             return;
         }
         self.held.insert(key, Vec::new());

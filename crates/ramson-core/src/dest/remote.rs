@@ -13,6 +13,15 @@ const LEASE_MARGIN: u32 = 10;
 const REFRESH_MARGIN: u32 = 45;
 /// A LeaseSet whose leases all fail is looked up no more often than this.
 const REFRESH_PAUSE: Duration = Duration::from_secs(15);
+/// A LeaseSet published further (seconds) ahead of our clock is not used: nothing newer could replace it for long.
+const MAX_AHEAD: u32 = 120;
+
+/// Whether a LeaseSet may be used now: it is not published ahead of our clock, and the permit of its transient key, if
+/// it has one, has not ended.
+pub(super) fn is_timely(now: Now, set: &LeaseSet2) -> bool {
+    let (times, now) = (set.times(), now.unix_secs());
+    times.published <= now.saturating_add(MAX_AHEAD) && times.offline.as_ref().is_none_or(|permit| permit.expires > now)
+}
 
 pub(super) struct RemoteLeaseSet {
     pub(super) key: PublicKey,
@@ -114,4 +123,33 @@ impl RemoteLeaseSets {
 
 fn usable(now: Now, lease: &Lease2, margin: u32) -> bool {
     lease.end > now.unix_secs().saturating_add(margin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ramson_wire::crypto::sign::SigningKey;
+    use ramson_wire::data::lease_set2::{EncryptionKey, Flags, Times, Unsigned};
+    use ramson_wire::data::{Destination, Mapping, OfflineSignature};
+
+    #[test]
+    fn sets_from_the_future_and_under_an_ended_permit_are_not_timely() {
+        let now = Now::new(Instant::from_micros(1), 1_780_000_000_000);
+        let secs = now.unix_secs();
+        let (key, transient) = (SigningKey::from_seed([1; 32]), SigningKey::from_seed([2; 32]));
+        let timely = |published, permit: Option<u32>| {
+            let offline = permit.map(|expires| OfflineSignature::new(expires, transient.verifying_key(), &key));
+            let unsigned = Unsigned {
+                destination: Destination::new(key.verifying_key(), &mut Rng::from_seed([3; 32])),
+                times: Times { published, expires: 600, flags: Flags::default(), offline },
+                options: Mapping::new(),
+                keys: vec![EncryptionKey::x25519(PublicKey([3; 32]))],
+                leases: vec![Lease2 { gateway: Hash([4; 32]), tunnel_id: 1, end: secs + 600 }],
+            };
+            is_timely(now, &unsigned.sign(if permit.is_some() { &transient } else { &key }).unwrap())
+        };
+        assert!(timely(secs, None) && timely(secs + 120, None) && timely(secs, Some(secs + 1)));
+        assert!(!timely(secs + 121, None) && !timely(u32::MAX, None));
+        assert!(!timely(secs, Some(secs)) && !timely(secs, Some(0)));
+    }
 }

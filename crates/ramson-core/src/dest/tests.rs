@@ -220,6 +220,19 @@ fn messages_wait_for_lease_sets_and_fail_in_time() {
 }
 
 #[test]
+fn a_lease_set_from_the_future_counts_as_not_found() {
+    let mut pair = Pair::new();
+    pair.now.unix_ms -= 121_000;
+    pair.send(0, "too early");
+    pair.drive();
+    assert_eq!(pair.sides[0].failed, [SendError::LeaseSetNotFound]);
+    pair.now.unix_ms += 1_000;
+    pair.send(0, "in time");
+    pair.drive();
+    assert_eq!(pair.texts(1), [b"in time"]);
+}
+
+#[test]
 fn too_large_and_own_messages() {
     let mut pair = Pair::new();
     let own = pair.sides[0].destination.hash();

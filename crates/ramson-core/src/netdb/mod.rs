@@ -2,17 +2,15 @@
 //! <https://geti2p.net/en/docs/how/network-database>
 //!
 //! Every context (the router, each local destination) has its own look-ups, and each destination its own
-//! LeaseSets: nothing that reaches one context can be asked of another.
+//! LeaseSets (see `dest`): nothing that reaches one context can be asked of another.
 
 pub mod explore;
-pub mod lease_sets;
 pub mod lookup;
 pub mod publish;
 pub mod routing_key;
 pub mod store;
 
 pub use explore::Explorer;
-pub use lease_sets::LeaseSetStore;
 pub use lookup::Lookups;
 pub use publish::{LeaseSetPublisher, RouterInfoPublisher};
 pub use store::RouterStore;

@@ -5,8 +5,12 @@ use super::CryptoError;
 use super::hash::sha512;
 use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
 use crypto_bigint::{Odd, U64, U4096};
-use x509_parser::pem::parse_x509_pem;
-use x509_parser::public_key::PublicKey;
+use x509_cert::Certificate;
+use x509_cert::der::asn1::UintRef;
+use x509_cert::der::oid::db::rfc5912::RSA_ENCRYPTION;
+use x509_cert::der::{Decode, DecodePem, Reader, SliceReader};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
+use x509_cert::time::Time;
 
 /// Bytes of the modulus and of a signature.
 pub const LEN: usize = 512;
@@ -69,26 +73,46 @@ pub struct SignerCertificate {
 }
 
 impl SignerCertificate {
-    /// Reads an X.509 certificate in PEM with an RSA key of 4,096 bits. Its own signature is not verified: it is
-    /// trusted because of where it is kept.
+    /// Reads the first X.509 certificate of a PEM file; its RSA key has 4,096 bits. Its own signature is not verified:
+    /// it is trusted because of where it is kept.
     pub fn from_pem(pem: &[u8]) -> Result<Self, CryptoError> {
-        let (_, pem) = parse_x509_pem(pem).map_err(|_| CryptoError)?;
-        let certificate = pem.parse_x509().map_err(|_| CryptoError)?;
-        let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-        let name = name.ok_or(CryptoError)?.to_owned();
-        let PublicKey::RSA(key) = certificate.public_key().parsed().map_err(|_| CryptoError)? else {
-            return Err(CryptoError);
-        };
-        let key = RsaPublicKey::new(key.modulus, key.exponent)?;
+        let certificate = Certificate::from_pem(first_certificate(pem)?).map_err(|_| CryptoError)?;
+        let certificate = certificate.tbs_certificate();
+        let name = certificate.subject().common_name().map_err(|_| CryptoError)?.ok_or(CryptoError)?;
+        let key = rsa_key(certificate.subject_public_key_info())?;
         let validity = certificate.validity();
-        let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
-        Ok(Self { name, key, not_before, not_after })
+        let (not_before, not_after) = (unix_secs(validity.not_before)?, unix_secs(validity.not_after)?);
+        Ok(Self { name: name.value().into_owned(), key, not_before, not_after })
     }
 
     /// Whether the certificate is valid at `unix_secs`.
     pub const fn is_valid_at(&self, unix_secs: i64) -> bool {
         self.not_before <= unix_secs && unix_secs <= self.not_after
     }
+}
+
+/// What stands before the end of the first certificate: the parser allows text before it, but none after it.
+fn first_certificate(pem: &[u8]) -> Result<&[u8], CryptoError> {
+    const END: &[u8] = b"-----END CERTIFICATE-----";
+    let end = pem.windows(END.len()).position(|window| window == END).ok_or(CryptoError)?;
+    pem.get(..end + END.len()).ok_or(CryptoError)
+}
+
+/// `SEQUENCE { modulus INTEGER, publicExponent INTEGER }`. RFC 8017, appendix A.1.1.
+fn rsa_key(info: &SubjectPublicKeyInfoOwned) -> Result<RsaPublicKey, CryptoError> {
+    if info.algorithm.oid != RSA_ENCRYPTION {
+        return Err(CryptoError);
+    }
+    let der = info.subject_public_key.as_bytes().ok_or(CryptoError)?;
+    let mut reader = SliceReader::new(der).map_err(|_| CryptoError)?;
+    let numbers = reader.sequence(|reader| Ok((UintRef::decode(reader)?, UintRef::decode(reader)?)));
+    let (modulus, exponent) = numbers.map_err(|_: x509_cert::der::Error| CryptoError)?;
+    reader.finish().map_err(|_| CryptoError)?;
+    RsaPublicKey::new(modulus.as_bytes(), exponent.as_bytes())
+}
+
+fn unix_secs(time: Time) -> Result<i64, CryptoError> {
+    i64::try_from(time.to_unix_duration().as_secs()).map_err(|_| CryptoError)
 }
 
 /// `00 01 ff..ff 00` and the hash.

@@ -92,6 +92,38 @@ fn every_reseed_certificate_is_read() {
 }
 
 #[test]
+fn a_certificate_says_when_it_is_valid() {
+    for (name, not_before, not_after) in [
+        // 2021-01-25 10:32:20 to 2031-01-23 10:32:20, and 2025-11-08 11:00:15 to 2035-11-08 11:00:15.
+        ("acetone_at_mail.i2p", 1_611_570_740, 1_926_930_740),
+        ("diyarciftci_at_protonmail.com", 1_762_599_615, 2_078_132_415),
+    ] {
+        let certificate = SignerCertificate::from_pem(&fixture(&format!("certificates/reseed/{name}.crt"))).unwrap();
+        assert_eq!((certificate.not_before, certificate.not_after), (not_before, not_after));
+        assert!(certificate.is_valid_at(not_before) && certificate.is_valid_at(not_after));
+        assert!(!certificate.is_valid_at(not_before - 1) && !certificate.is_valid_at(not_after + 1));
+    }
+}
+
+#[test]
+fn a_certificate_may_stand_among_other_text_but_not_be_cut_or_changed() {
+    let pem = fixture("certificates/reseed/igor_at_novg.net.crt");
+    let other = fixture("certificates/reseed/orignal_at_mail.i2p.crt");
+    let file = [b"Certificate:\n    Data:\n", &pem[..], b"some text\n", &other[..]].concat();
+    let certificate = SignerCertificate::from_pem(&file).unwrap();
+    assert_eq!(certificate.name, "igor@novg.net");
+    let crlf = String::from_utf8(pem.clone()).unwrap().replace('\n', "\r\n");
+    assert_eq!(SignerCertificate::from_pem(crlf.as_bytes()).unwrap().key, certificate.key);
+    let end = pem.trim_ascii_end().len();
+    for at in 0..end {
+        assert!(SignerCertificate::from_pem(&pem[..at]).is_err(), "cut at {at}");
+        let mut changed = pem.clone();
+        changed[at] = b'!';
+        assert!(SignerCertificate::from_pem(&changed).is_err(), "changed at {at}");
+    }
+}
+
+#[test]
 fn all_router_infos_verify_and_re_encode() {
     let infos = all_infos();
     assert_eq!(infos.len(), 152);
