@@ -245,11 +245,8 @@ impl Destination {
 
     /// What was sent to this destination does not seem to arrive: another lease and path are taken.
     /// When all leases have failed, the LeaseSet is looked up anew while the old one is in use: the other side may have
-    /// come back with other tunnels and another key. A session that it has lost is given up.
+    /// come back with other tunnels and another key.
     pub fn handle_path_failed(&mut self, now: Now, to: &Hash) {
-        if let Some(key) = self.remotes.key(now, to) {
-            self.sessions.suspect(now, &key);
-        }
         if self.remotes.path_failed(now, to) {
             self.ask(now, *to);
         }

@@ -39,22 +39,6 @@ impl Sessions {
         }
     }
 
-    /// What was sent to the remote does not seem to arrive. If it did not answer for a while, it may have lost the
-    /// session: the next message begins a new one.
-    pub(in crate::dest) fn suspect(&mut self, now: Now, key: &PublicKey) {
-        let Some(id) = self.remotes.get(key).and_then(|remote| remote.current) else { return };
-        let silent = |session: &Session| {
-            matches!(session.state, State::Established(_))
-                && now.mono.since(session.created) > RESTART_AFTER
-                && session.unanswered_since.is_some_and(|since| now.mono.since(since) > SUSPECTED)
-        };
-        if self.sessions.get(&id).is_some_and(silent)
-            && let Some(remote) = self.remotes.get_mut(key)
-        {
-            remote.current = None;
-        }
-    }
-
     pub(super) fn expire_queue(&mut self, now: Now, key: PublicKey) {
         let Some(remote) = self.remotes.get_mut(&key) else { return };
         while remote.queue.front().is_some_and(|message| message.deadline <= now.mono) {
@@ -495,9 +479,6 @@ fn must_restart(session: &Session, now: Instant) -> bool {
 
 /// So long after the first of several unanswered messages a new session is tried.
 const UNANSWERED: Duration = Duration::from_secs(90);
-
-/// And so long when a stream misses the answers to its packets.
-const SUSPECTED: Duration = Duration::from_secs(10);
 
 fn note_received(session: &mut Session, now: Instant) {
     session.last_received = now;
