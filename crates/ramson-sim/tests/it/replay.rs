@@ -25,6 +25,8 @@ fn run(seed: u64) -> (u64, u64) {
 #[test]
 fn same_seed_same_trace() {
     let first = run(1);
+    // To be compared between builds: `cargo test -p ramson-sim same_seed -- --nocapture`, with and without --release.
+    println!("trace of seed 1: {:016x} of {} events", first.0, first.1);
     assert!(first.1 > 10_000, "{} events", first.1);
     assert_eq!(first, run(1));
     assert_ne!(first.0, run(2).0);

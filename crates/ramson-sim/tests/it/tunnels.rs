@@ -2,7 +2,7 @@
 
 use crate::world::{World, local};
 use ramson_core::time::Duration;
-use ramson_sim::Transfer;
+use ramson_sim::{Progress, Transfer};
 
 #[test]
 fn exploratory_tunnels_are_built() {
@@ -39,7 +39,7 @@ fn everybody_serves_as_a_hop() {
 /// replies by a dead one do not come; others are built all the same, long before the dead ones end by themselves.
 #[test]
 fn a_pool_recovers_when_many_hops_die() {
-    for seed in 8..24 {
+    for seed in 6..14 {
         let mut world = World::new(seed);
         let (end, hash) = world.destination(world.routers[0]);
         let (other, _) = world.destination(world.routers[1]);
@@ -47,15 +47,10 @@ fn a_pool_recovers_when_many_hops_die() {
         for victim in &world.routers[2..6] {
             world.net.kill(*victim);
         }
-        let killed = world.net.now();
         world.net.run_for(Duration::from_secs(150));
         let mut transfer = Transfer::open(&mut world.net, other, end, hash, 1_000, 0);
         world.net.run_until(Duration::from_mins(10), |net| transfer.pump(net));
-        println!(
-            "DBG {seed} {:?} {:?} {:?}",
-            world.net.now().since(killed),
-            transfer.progress(),
-            (local(&world.net, end).pool, local(&world.net, other).pool)
-        );
+        let pools = [end, other].map(|end| local(&world.net, end).pool);
+        assert_eq!(transfer.progress(), Progress::Done, "seed {seed}: {pools:?}");
     }
 }
