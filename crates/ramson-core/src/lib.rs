@@ -4,6 +4,7 @@
 //! no socket, file, clock, runtime or global here: one process can hold one router on a real network, or a thousand
 //! in virtual time.
 
+mod bucket;
 pub mod clock;
 pub mod dest;
 pub mod job;
@@ -15,6 +16,7 @@ pub mod own_info;
 pub mod peers;
 pub mod rng;
 pub mod router;
+mod seen;
 pub mod stream;
 pub mod time;
 pub mod timer;

@@ -139,10 +139,12 @@ pub mod dest {
     pub const QUEUED_FOR: Duration = Duration::from_secs(30);
     /// Jobs that read New Session messages at one time; further messages are dropped.
     pub const NEW_SESSION_JOBS: usize = 32;
-    /// New Session messages read in one second; further ones are dropped.
-    pub const NEW_SESSIONS_PER_SECOND: u32 = 100;
-    /// New Session messages remembered against replay; at the limit the oldest is forgotten.
-    pub const REPLAY_ENTRIES: usize = 16_384;
+    /// New Session messages read per second, and how many may come at once; further ones are dropped.
+    pub const NEW_SESSIONS: (u32, u32) = (100, 100);
+    /// Ephemeral keys of New Session messages in one generation of the replay filter; a full one begins the next early.
+    pub const REPLAY_KEYS: usize = 16_384;
+    /// Age of a generation: a message may be dated two minutes ahead and is good for five minutes.
+    pub const REPLAY_GENERATION: Duration = Duration::from_secs(8 * 60);
     /// Acks that wait for one session's next message; further requests are not answered.
     pub const PENDING_ACKS: usize = 64;
     /// One-time reply keys registered at one time; at the limit the oldest is forgotten.
@@ -195,19 +197,17 @@ pub mod stream {
     pub const ORPHAN_LIFE: Duration = Duration::from_secs(10);
     /// Signatures being verified for strangers: SYNs and pings are dropped beyond.
     pub const MAX_VERIFYING: usize = 64;
-    /// SYNs of all peers: a second's worth and the burst; dropped beyond.
-    pub const SYN_RATE: u32 = 100;
-    pub const SYN_BURST: u32 = 400;
-    /// SYNs of one peer.
-    pub const PEER_SYN_RATE: u32 = 20;
-    pub const PEER_SYN_BURST: u32 = 80;
+    /// SYNs of all peers per second, and how many may come at once; dropped beyond.
+    pub const SYNS: (u32, u32) = (100, 400);
+    /// The same for one peer.
+    pub const SYNS_PER_PEER: (u32, u32) = (20, 80);
     /// Peers whose SYNs are counted: the longest silent is forgotten beyond.
     pub const MAX_COUNTED_PEERS: usize = 1024;
     /// Closed incoming streams that are remembered so that a late SYN opens none twice.
     pub const MAX_PAST: usize = 4096;
-    /// Pings answered and RESETs sent to strangers per second; beyond, silence.
-    pub const ECHO_RATE: u32 = 10;
-    pub const RESET_RATE: u32 = 10;
+    /// Pings answered and RESETs sent to strangers per second, and how many at once; beyond, silence.
+    pub const ECHOES: (u32, u32) = (10, 10);
+    pub const RESETS: (u32, u32) = (10, 10);
     /// Our pings that wait for a pong: the oldest is forgotten beyond.
     pub const MAX_PINGS: usize = 64;
     /// Peers whose round trip and window are remembered between streams: the oldest is forgotten beyond.

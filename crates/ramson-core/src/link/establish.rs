@@ -93,7 +93,7 @@ impl Links {
             iv: self.config.iv,
         };
         let peer = request_key(&keys, message);
-        if !self.replay.insert(now.mono, peer.0) {
+        if !self.replays.insert(now.mono, &peer.0) {
             return self.fail(now, id);
         }
         let responder = Responder {

@@ -19,12 +19,12 @@ pub use job::{LinkDone, LinkJob};
 use crate::limits::link as limits;
 use crate::netdb::store::Verified;
 use crate::rng::{Rng, SeededMap, SeededState};
+use crate::seen::Seen;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
 use address::Origin;
 use connection::Connection;
 use ntcp2::padding::PaddingStrategy;
-use ntcp2::replay::ReplayCache;
 use outbox::Outbox;
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::{Hash, RouterInfo};
@@ -146,7 +146,8 @@ pub struct Links {
     inbound_of: BTreeMap<Origin, usize>,
     skew_answers: BTreeMap<Origin, (Instant, u32)>,
     inbound_handshakes: usize,
-    replay: ReplayCache,
+    /// Ephemeral keys of message 1: a replayed one is treated like a random probe.
+    replays: Seen,
     timers: Timers<ConnId>,
     /// Connections whose peers may have something to send.
     dirty: BTreeSet<ConnId>,
@@ -175,7 +176,7 @@ struct Failed {
 impl Links {
     pub fn new(config: LinkConfig, mut rng: Rng) -> Self {
         let state = SeededState::new(&mut rng);
-        let replay = ReplayCache::new(&mut rng, limits::REPLAY_GENERATION, limits::REPLAY_KEYS);
+        let replays = Seen::new(limits::REPLAY_KEYS, limits::REPLAY_GENERATION, &mut rng);
         Self {
             config,
             router_info: Arc::new(Vec::new()),
@@ -185,7 +186,7 @@ impl Links {
             inbound_of: BTreeMap::new(),
             skew_answers: BTreeMap::new(),
             inbound_handshakes: 0,
-            replay,
+            replays,
             timers: Timers::default(),
             dirty: BTreeSet::new(),
             failed: BTreeMap::new(),

@@ -25,7 +25,6 @@
 //! out of the session of the peer: where the session names its destination (`from`), it must be the peer, and a CLOSE
 //! without signature counts only then.
 
-mod bucket;
 mod congestion;
 mod connection;
 mod jobs;

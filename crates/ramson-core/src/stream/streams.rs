@@ -1,10 +1,10 @@
 //! All streams of one local destination: who a packet belongs to, what strangers may do, jobs and budgets.
 
-use super::bucket::Bucket;
 use super::connection::{Connection, Context, Start};
 use super::jobs::{By, Done, Jobs, Outcome, Ports, Purpose, Signer};
 use super::receive::Spare;
 use super::{Config, ConnectOptions, Error, Event, StreamId};
+use crate::bucket::Bucket;
 use crate::limits::stream as limits;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
@@ -98,10 +98,10 @@ impl Streams {
             past_order: VecDeque::new(),
             paths: BTreeMap::new(),
             pings: VecDeque::new(),
-            syns: Bucket::new(limits::SYN_RATE, limits::SYN_BURST, at),
+            syns: Bucket::new(limits::SYNS, at),
             peer_syns: BTreeMap::new(),
-            echoes: Bucket::new(limits::ECHO_RATE, limits::ECHO_RATE, at),
-            resets: Bucket::new(limits::RESET_RATE, limits::RESET_RATE, at),
+            echoes: Bucket::new(limits::ECHOES, at),
+            resets: Bucket::new(limits::RESETS, at),
             held: 0,
             early: 0,
         }
@@ -336,7 +336,7 @@ impl Streams {
             let oldest = self.peer_syns.iter().min_by_key(|(_, bucket)| bucket.used()).map(|(peer, _)| *peer);
             oldest.map(|oldest| self.peer_syns.remove(&oldest));
         }
-        let fresh = || Bucket::new(limits::PEER_SYN_RATE, limits::PEER_SYN_BURST, now);
+        let fresh = || Bucket::new(limits::SYNS_PER_PEER, now);
         let allowed = self.peer_syns.entry(peer).or_insert_with(fresh).take(now) && self.syns.take(now);
         if allowed { Ok(()) } else { Err(Error::Limit) }
     }

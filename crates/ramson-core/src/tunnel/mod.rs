@@ -11,7 +11,6 @@
 
 pub mod build;
 mod endpoint;
-mod filter;
 pub mod gateway;
 mod own;
 mod plane;

@@ -3,11 +3,11 @@
 use super::PoolId;
 use super::build::Direction;
 use super::endpoint::{Delivered, Endpoint};
-use super::filter::Seen;
 use super::gateway::{Gateway, TooLarge};
 use super::transit::for_gateway;
 use crate::limits::tunnel as limits;
 use crate::rng::Rng;
+use crate::seen::Seen;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::crypto::aes::TunnelLayer;
 use ramson_wire::data::Hash;
@@ -117,7 +117,6 @@ impl Health {
 
 impl Own {
     pub(super) fn new(
-        now: Now,
         pool: PoolId,
         direction: Direction,
         entry: (Hash, TunnelId),
@@ -128,7 +127,7 @@ impl Own {
         let work = match direction {
             Direction::Outbound => Work::Gateway(Gateway::default()),
             Direction::Inbound => {
-                let seen = Seen::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, now.mono, rng);
+                let seen = Seen::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, rng);
                 Work::Endpoint(Box::new((Endpoint::default(), seen)))
             }
         };

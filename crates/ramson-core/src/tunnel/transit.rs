@@ -3,10 +3,11 @@
 
 use super::build::wrap_once;
 use super::endpoint::{Delivered, Endpoint};
-use super::filter::{Bucket, Seen};
 use super::gateway::Gateway;
+use crate::bucket::Bucket;
 use crate::limits::tunnel as limits;
 use crate::rng::{Rng, SeededMap, SeededState};
+use crate::seen::Seen;
 use crate::time::{Instant, Now};
 use ramson_wire::codec::{Decode, Encode};
 use ramson_wire::crypto::aes::TunnelLayer;
@@ -192,7 +193,7 @@ impl Transit {
             table: SeededMap::with_hasher(SeededState::new(&mut rng)),
             expiry: VecDeque::new(),
             per_peer: BTreeMap::new(),
-            replays: Seen::new(limits::REPLAY_KEYS, limits::REPLAY_GENERATION, now.mono, &mut rng),
+            replays: Seen::new(limits::REPLAY_KEYS, limits::REPLAY_GENERATION, &mut rng),
             throttle: Bucket::new(limits::REQUESTS, now.mono),
             throttles: BTreeMap::new(),
             jobs: 0,
@@ -336,7 +337,7 @@ impl Transit {
             next: request.next_hop,
             next_tunnel: request.next_tunnel,
             layer: TunnelLayer::new(&keys.layer, &keys.iv),
-            seen: Seen::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, now, &mut self.rng),
+            seen: Seen::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, &mut self.rng),
             work,
             expires,
         };

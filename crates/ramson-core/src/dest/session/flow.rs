@@ -182,19 +182,14 @@ impl Sessions {
     }
 
     pub(super) fn read_new_session(&mut self, now: Now, encrypted: &[u8]) -> Result<(), SessionError> {
-        let second = now.mono.as_micros() / 1_000_000;
-        if self.rate.0 != second {
-            self.rate = (second, 0);
-        }
-        if self.reading >= limits::NEW_SESSION_JOBS || self.rate.1 >= limits::NEW_SESSIONS_PER_SECOND {
-            return Err(SessionError::Busy);
-        }
         // Shorter messages cannot hold a DateTime block; most often they are late ones of a session that is gone.
         if encrypted.len() < crate::dest::ratchet::handshake::NEW_SESSION_OVERHEAD + 7 {
             return Err(SessionError::Undecryptable);
         }
+        if self.reading >= limits::NEW_SESSION_JOBS || !self.reads.take(now.mono) {
+            return Err(SessionError::Busy);
+        }
         self.reading += 1;
-        self.rate.1 += 1;
         let work = ReadNewSession { own: self.own.clone(), encrypted: encrypted.to_vec() };
         self.start_job(Context::ReadNewSession, Work::ReadNewSession(work));
         Ok(())
@@ -207,7 +202,7 @@ impl Sessions {
         if date < here.saturating_sub(DATE_BEHIND) || date > here.saturating_add(DATE_AHEAD) {
             return Err(SessionError::Skewed);
         }
-        if !self.replays.insert(now.mono, read.ephemeral) {
+        if !self.replays.insert(now.mono, &read.ephemeral.0) {
             return Err(SessionError::Replayed);
         }
         let Some(received) = read.received else {

@@ -6,11 +6,11 @@
 
 mod flow;
 mod payload;
-mod replay;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use crate::bucket::Bucket;
 use crate::dest::ratchet::handshake::{Done, TagSets};
 use crate::dest::ratchet::handshake::{
     NewSessionCreated, NewSessionRead, ReadNewSession, ReadReply, ReplyCreated, ReplyRead, Work,
@@ -18,6 +18,7 @@ use crate::dest::ratchet::handshake::{
 use crate::dest::ratchet::{SessionDone, SessionJob, TagSet};
 use crate::limits::dest as limits;
 use crate::rng::{Rng, SeededMap, SeededState};
+use crate::seen::Seen;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
 use ramson_wire::codec::DecodeError;
@@ -26,7 +27,6 @@ use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
 use ramson_wire::data::Hash;
 use ramson_wire::garlic::block::{Block, Clove, NextKey, leading_date_time};
 use ramson_wire::garlic::{one_time, unframe};
-use replay::ReplayFilter;
 use state::{Forward, InboundSet, Responding, Session, SessionId, SetId, State, Step};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -107,11 +107,11 @@ pub struct Sessions {
     sets: BTreeMap<SetId, InboundSet>,
     tags: SeededMap<[u8; 8], TagRef>,
     one_time: BTreeMap<[u8; 8], Zeroizing<[u8; 32]>>,
-    replays: ReplayFilter,
+    replays: Seen,
     jobs: BTreeMap<u64, Context>,
     reading: usize,
-    /// The second that is counted, and the New Session messages read in it.
-    rate: (u64, u32),
+    /// New Session messages that may still be read.
+    reads: Bucket,
     next_id: u64,
     timers: Timers<Timer>,
     events: VecDeque<SessionEvent>,
@@ -170,6 +170,7 @@ impl Sessions {
     /// Sessions under the static key that the own LeaseSet publishes.
     pub fn new(own: SecretKey, mut rng: Rng) -> Self {
         let tags = SeededMap::with_hasher(SeededState::new(&mut rng));
+        let replays = Seen::new(limits::REPLAY_KEYS, limits::REPLAY_GENERATION, &mut rng);
         Self {
             own,
             rng,
@@ -180,10 +181,10 @@ impl Sessions {
             sets: BTreeMap::new(),
             tags,
             one_time: BTreeMap::new(),
-            replays: ReplayFilter::default(),
+            replays,
             jobs: BTreeMap::new(),
             reading: 0,
-            rate: (0, 0),
+            reads: Bucket::new(limits::NEW_SESSIONS, Instant::ZERO),
             next_id: 0,
             timers: Timers::default(),
             events: VecDeque::new(),

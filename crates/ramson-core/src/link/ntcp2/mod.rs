@@ -3,5 +3,4 @@
 
 pub mod handshake;
 pub mod padding;
-pub mod replay;
 pub mod session;

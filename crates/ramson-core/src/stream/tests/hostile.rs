@@ -128,7 +128,7 @@ fn t94_a_flood_of_syns_from_one_peer_leaves_room_for_others() {
             refused += u32::from(solo.packet(true, out.encode(&[])).is_err());
         }
     }
-    assert!(refused > 99_000 && solo.streams.len() <= limits::PEER_SYN_BURST as usize, "{refused}");
+    assert!(refused > 99_000 && solo.streams.len() <= limits::SYNS_PER_PEER.1 as usize, "{refused}");
     let friend = local(3);
     let (own, now) = (solo.own.destination.hash(), solo.now);
     let out = Outgoing { recv_id: 5, meant_for: Some(own), flags: Flags::SYNCHRONIZE, ..Outgoing::default() };
@@ -153,7 +153,7 @@ fn t94_jobs_and_streams_have_a_limit() {
     solo.drain();
     assert_eq!((solo.accepted(), solo.streams.len()), (10, 10));
     let resets = solo.sent.iter().filter(|packet| Packet::parse(packet).unwrap().is_reset()).count();
-    assert_eq!(resets, limits::RESET_RATE as usize, "refusals are rare");
+    assert_eq!(resets, limits::RESETS.1 as usize, "refusals are rare");
     let to = solo.peer_hash();
     assert_eq!(solo.streams.connect(solo.now, to, (1, 2), ConnectOptions::default()), Err(Error::Limit));
 }
@@ -182,7 +182,7 @@ fn t94_syns_of_many_peers_are_counted_within_bounds() {
         let bytes = Outgoing { signature_len: Some(64), ..out }.encode(&[]);
         taken += u32::from(solo.packet(false, bytes).is_ok());
     }
-    assert_eq!(taken, limits::SYN_BURST);
+    assert_eq!(taken, limits::SYNS.1);
     assert_eq!(solo.streams.counted_peers(), limits::MAX_COUNTED_PEERS);
     assert_eq!(solo.accepted(), 0);
 }
@@ -230,7 +230,7 @@ fn t95_pings_are_few_signed_and_not_amplified() {
     for _ in 0..1000 {
         let _ = solo.packet(true, signed.clone());
     }
-    assert_eq!(solo.sent.len(), limits::ECHO_RATE as usize);
+    assert_eq!(solo.sent.len(), limits::ECHOES.1 as usize);
     let pong = solo.last();
     assert!(pong.is_echo() && (pong.send_id, pong.recv_id) == (0, 77));
     assert_eq!(pong.payload, [5; 32]);

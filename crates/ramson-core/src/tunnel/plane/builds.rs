@@ -114,7 +114,7 @@ impl Tunnels {
         let id = self.unused_id(&[]);
         let health = Health::new(now, &mut self.rng);
         let entry = (self.own, id);
-        let mut own = Own::new(now, pool, direction, entry, (Vec::new(), Vec::new()), health, &mut self.rng);
+        let mut own = Own::new(pool, direction, entry, (Vec::new(), Vec::new()), health, &mut self.rng);
         own.hidden = hidden;
         self.tunnels.insert(id, own);
         if !hidden {
@@ -194,7 +194,7 @@ impl Tunnels {
         let path = (plan.hops.iter().map(|hop| hop.hash).collect(), pending.layers());
         let health = Health::new(build.started, &mut self.rng);
         let entry = (entry_hop.hash, *entry_id);
-        let own = Own::new(now, build.pool, build.direction, entry, path, health, &mut self.rng);
+        let own = Own::new(build.pool, build.direction, entry, path, health, &mut self.rng);
         self.events.push_back(Event::Outcome { hops });
         self.tunnels.insert(name, own);
         if let Some(pool) = self.pools.get_mut(&build.pool) {
