@@ -129,6 +129,8 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkStats {
     pub sessions: usize,
+    /// Of these, the ones that others began.
+    pub inbound: usize,
     pub received_bytes: u64,
     pub sent_bytes: u64,
     pub handshakes_failed: u64,
@@ -226,7 +228,8 @@ impl Links {
 
     pub fn stats(&self) -> LinkStats {
         let sessions = self.conns.values().filter(|c| c.is_up()).count();
-        LinkStats { sessions, ..self.stats }
+        let inbound = self.conns.values().filter(|c| c.is_up() && c.inbound).count();
+        LinkStats { sessions, inbound, ..self.stats }
     }
 
     /// Sends a message to a peer with a session, or to one that is being dialled or can be dialled by `info`.

@@ -28,6 +28,9 @@ const RI_CONFIRMATION: (Duration, Duration) = (secs(5), secs(7));
 const RI_AFTER_MIDNIGHT: Duration = secs(10 * 60);
 
 const LS_MIN_INTERVAL: Duration = secs(20);
+/// While the first tunnels come up the LeaseSet changes often; the first few versions follow each other sooner.
+const LS_FIRST_INTERVAL: Duration = secs(4);
+const LS_FIRST: u32 = 3;
 /// Time for a confirmation through two tunnels.
 const LS_CONFIRMATION: (Duration, Duration) = (secs(3), secs(5));
 const LS_VERIFY: (Duration, Duration) = (secs(5), secs(8));
@@ -97,6 +100,11 @@ impl Round {
     fn expire(&mut self, now: Instant) {
         self.late.extend(self.out.iter().filter(|(.., at)| *at <= now).map(|(token, ..)| *token));
         self.out.retain(|(.., at)| *at > now);
+    }
+
+    /// All tokens that can still be confirmed.
+    fn tokens(self) -> Vec<u32> {
+        self.out.iter().map(|(token, ..)| *token).chain(self.late).collect()
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -201,7 +209,11 @@ pub struct LeaseSetPublisher {
     last: Option<Instant>,
     /// When the LeaseSet ends.
     end: Instant,
-    /// Whether a store was confirmed since the LeaseSet changed.
+    /// Rounds so far.
+    rounds: u32,
+    /// Tokens of stores of the version before; what they store is ours all the same.
+    before: Vec<u32>,
+    /// Whether a store of any version was confirmed.
     confirmed: bool,
     state: State,
     events: VecDeque<Event>,
@@ -227,16 +239,19 @@ enum State {
 impl LeaseSetPublisher {
     pub fn new(destination: Hash, rng: Rng) -> Self {
         let (due, last, end) = (None, None, Instant::ZERO);
-        Self { destination, rng, due, last, end, confirmed: false, state: State::Idle, events: VecDeque::new() }
+        let (state, events) = (State::Idle, VecDeque::new());
+        Self { destination, rng, due, last, end, rounds: 0, before: Vec::new(), confirmed: false, state, events }
     }
 
     /// There is a new LeaseSet, which ends at `end`. It is published as soon as the interval allows; what is under way
-    /// is given up for it.
+    /// is not repeated for the old one, but still counts.
     pub fn handle_changed(&mut self, now: Now, end: Instant) {
         self.end = end;
-        self.confirmed = false;
-        self.state = State::Idle;
-        let earliest = self.last.map_or(now.mono, |last| last + LS_MIN_INTERVAL);
+        if let State::Storing(round) = std::mem::replace(&mut self.state, State::Idle) {
+            self.before = round.tokens();
+        }
+        let interval = if self.rounds < LS_FIRST { LS_FIRST_INTERVAL } else { LS_MIN_INTERVAL };
+        let earliest = self.last.map_or(now.mono, |last| last + interval);
         self.due = Some(earliest.max(now.mono));
     }
 
@@ -245,7 +260,8 @@ impl LeaseSetPublisher {
         (self.due, self.end, self.confirmed, self.state) = (None, Instant::ZERO, false, State::Idle);
     }
 
-    /// Whether the LeaseSet was confirmed since it changed.
+    /// Whether a floodfill has confirmed a LeaseSet of ours. A change does not undo that: the older one is found until
+    /// the newer one is there.
     pub const fn is_published(&self) -> bool {
         self.confirmed
     }
@@ -253,6 +269,10 @@ impl LeaseSetPublisher {
     /// A DeliveryStatus with this id came through one of the destination's tunnels. Returns whether it confirms a
     /// store of ours.
     pub fn handle_confirmation(&mut self, now: Now, token: u32) -> bool {
+        if self.before.contains(&token) {
+            self.confirmed = true;
+            return true;
+        }
         let State::Storing(round) = &mut self.state else { return false };
         if !round.confirm(token) {
             return false;
@@ -327,6 +347,7 @@ impl LeaseSetPublisher {
 
     fn store(&mut self, now: Now, tried: Vec<Hash>, routers: &RouterStore) {
         self.last = Some(now.mono);
+        self.rounds = self.rounds.saturating_add(1);
         self.state = State::Storing(Round { tried, ..Round::default() });
         self.proceed(now, routers);
     }

@@ -165,15 +165,27 @@ fn unconfirmed_stores_go_to_the_next_floodfills() {
 }
 
 #[test]
-fn changes_come_at_most_every_twenty_seconds_and_replace_what_is_under_way() {
+fn the_first_changes_come_soon_and_later_ones_every_twenty_seconds() {
+    let (routers, mut now) = (floodfills(50), NOW);
+    let mut publisher = lease_set(now);
+    stores(step!(publisher, now, &routers));
+    for interval in [LS_FIRST_INTERVAL, LS_FIRST_INTERVAL, LS_MIN_INTERVAL, LS_MIN_INTERVAL] {
+        let before = now;
+        publisher.handle_changed(now, now.mono + Duration::from_mins(10));
+        assert_eq!(stores(step!(publisher, now, &routers)).len(), 2);
+        assert_eq!(now.mono.since(before.mono), interval);
+    }
+}
+
+#[test]
+fn what_is_under_way_counts_when_the_lease_set_changes() {
     let (routers, mut now) = (floodfills(50), NOW);
     let mut publisher = lease_set(now);
     let old = stores(step!(publisher, now, &routers));
-    let before = now;
     publisher.handle_changed(now, now.mono + Duration::from_mins(10));
-    assert!(!publisher.handle_confirmation(now, old[0].1), "of the LeaseSet before");
-    assert_eq!(stores(step!(publisher, now, &routers)).len(), 2);
-    assert_eq!(now.mono.since(before.mono), LS_MIN_INTERVAL);
+    assert!(publisher.handle_confirmation(now, old[0].1), "of the LeaseSet before");
+    assert!(publisher.is_published());
+    assert_eq!(stores(step!(publisher, now, &routers)).len(), 2, "the new one is stored all the same");
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(super) struct Local {
     needed: BTreeSet<Hash>,
     /// Streams that are being opened: token and peer.
     connecting: BTreeMap<stream::StreamId, (u64, Hash)>,
-    /// What programs wrote and the stream has no room for yet.
+    /// Streams that programs hold, and what they wrote that the stream has no room for yet.
     unsent: BTreeMap<stream::StreamId, Unsent>,
     /// The outbound tunnel of each path.
     paths: BTreeMap<u64, TunnelId>,
@@ -142,13 +142,17 @@ impl Router {
             Command::Connect { destination, token, to, port } => self.connect(destination, token, to, port),
             Command::StreamSend { stream, data } => {
                 self.with_local(stream.destination, |local| {
-                    local.unsent.entry(stream.stream).or_default().data.push_back(data);
+                    if let Some(unsent) = local.unsent.get_mut(&stream.stream) {
+                        unsent.data.push_back(data);
+                    }
                 });
                 self.pump(stream);
             }
             Command::StreamShutdown(stream) => {
                 self.with_local(stream.destination, |local| {
-                    local.unsent.entry(stream.stream).or_default().shutdown = true;
+                    if let Some(unsent) = local.unsent.get_mut(&stream.stream) {
+                        unsent.shutdown = true;
+                    }
                 });
                 self.pump(stream);
             }
@@ -474,6 +478,7 @@ impl Router {
         match local.streams.connect(now, to, (0, port), options) {
             Ok(stream) => {
                 local.connecting.insert(stream, (token, to));
+                local.unsent.insert(stream, Unsent::default());
                 self.dirty.insert(id);
             }
             Err(_) => self.event(failed(ConnectError::Limit)),
@@ -507,6 +512,7 @@ impl Router {
                 None => return,
             },
             stream::Event::Accepted { stream, from, port, .. } => {
+                local.unsent.insert(stream, Unsent::default());
                 Event::StreamAccepted { stream: local.key(stream), from, port, credit: CREDIT }
             }
             stream::Event::Data { stream, bytes } => Event::StreamData { stream: local.key(stream), data: bytes },

@@ -85,8 +85,8 @@ pub(crate) fn status(snapshot: &Snapshot, reporter: &Reporter, clients: &Clients
         clock: ClockStatus { offset_ms: snapshot.clock_offset_ms, samples: snapshot.clock_samples },
         netdb: NetDbStatus { routers: snapshot.routers, floodfills: snapshot.floodfills, lease_sets: 0 },
         links: LinkStatus {
-            inbound: 0,
-            outbound: links.sessions,
+            inbound: links.inbound,
+            outbound: links.sessions - links.inbound,
             bytes_in: links.received_bytes,
             bytes_out: links.sent_bytes,
             bytes_per_second_in,
