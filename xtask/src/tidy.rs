@@ -17,8 +17,7 @@ const PURE: &[(&str, &[&str])] =
 const NEVER: &[(&str, &[&str])] =
     &[("ramson", &["ramson-services", "ramson-router"]), ("ramson-services", &["ramson-core", "ramson-router"])];
 
-/// Packages that bring a runtime, sockets, files or a clock. Not `time`: x509-parser reads dates by it, and clippy and
-/// the scan of the sources see that nothing asks it for now.
+/// Packages that bring a runtime, sockets, files or a clock.
 const IMPURE_PACKAGES: &[&str] = &[
     "async-io",
     "async-std",
@@ -34,6 +33,7 @@ const IMPURE_PACKAGES: &[&str] = &[
     "smol",
     "socket2",
     "tempfile",
+    "time",
     "tokio",
     "ureq",
 ];
