@@ -32,7 +32,7 @@ enum Command {
         /// Bundles (su3, zip) or folders of RouterInfos, instead of the configured sources
         #[arg(long = "file", value_name = "PATH", conflicts_with = "export")]
         files: Vec<PathBuf>,
-        /// Write a signed bundle of the netDb
+        /// Write a bundle of the netDb, a zip without a signature
         #[arg(long, value_name = "FILE")]
         export: Option<PathBuf>,
     },

@@ -75,7 +75,7 @@ impl Ramson {
         self.ask(|reply| Command::Reseed { files, reply }).await
     }
 
-    /// Writes a reseed bundle of the netDb, signed by a key of its own; answers with the number of routers in it.
+    /// Writes a reseed bundle of the netDb, a zip without a signature; answers with the number of routers in it.
     pub async fn export_reseed(&self, file: PathBuf) -> Result<usize, Error> {
         self.ask(|reply| Command::ExportReseed { file, reply }).await
     }

@@ -112,7 +112,7 @@ pub enum Command {
         files: Vec<PathBuf>,
         reply: Reply<usize>,
     },
-    /// Write a signed reseed bundle of the netDb to a file. Answers with the number of routers in it.
+    /// Write a reseed bundle of the netDb to a file, a zip without a signature. Answers with the number of routers in it.
     ExportReseed {
         file: PathBuf,
         reply: Reply<usize>,

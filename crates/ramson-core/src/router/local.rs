@@ -168,7 +168,6 @@ impl Router {
             }
             Command::Lookup { destination, token, hash } => self.look_up_destination(destination, token, hash),
             Command::Shutdown => {
-                self.stopping = true;
                 self.links.shutdown(now);
                 self.event(Event::Stopped);
             }

@@ -77,7 +77,6 @@ pub struct Router {
     outputs: VecDeque<Output>,
     /// Enough routers were known to begin: tunnels are built, and our RouterInfo is published.
     begun: bool,
-    stopping: bool,
 }
 
 /// What the router itself waits for.
@@ -157,7 +156,6 @@ impl Router {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             begun: false,
-            stopping: false,
             clock: NetworkClock::new(config.small_network),
             system: now,
             now,
