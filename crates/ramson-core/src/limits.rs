@@ -103,10 +103,14 @@ pub mod tunnel {
     /// Builds that the router starts in any ten seconds.
     pub const BUILDS: usize = 12;
     pub const BUILDS_WINDOW: Duration = Duration::from_secs(10);
+    /// Builds of those that are kept back for each direction of a pool that has no tunnel.
+    pub const RESERVED_BUILDS: usize = 2;
     /// Builds in flight beyond the wanted quantity, per pool and direction.
     pub const SPARE_BUILDS: usize = 2;
     /// After this a build no longer counts as in flight and another may start.
     pub const BUILD_PATIENCE: Duration = Duration::from_secs(13);
+    /// A direction without any tunnel starts another build after this.
+    pub const BARE_PATIENCE: Duration = Duration::from_secs(3);
     /// After this a build has failed; until then a late reply still makes a tunnel.
     pub const BUILD_TIMEOUT: Duration = Duration::from_secs(30);
     /// Pools; creating one beyond fails.

@@ -10,6 +10,7 @@ use crate::timer::Timers;
 use ramson_wire::data::Hash;
 use ramson_wire::i2np::database_search_reply::MAX_PEERS;
 use std::collections::{BTreeMap, VecDeque};
+use tracing::debug;
 
 pub use ramson_wire::i2np::database_lookup::LookupKind as Kind;
 
@@ -179,6 +180,7 @@ impl Lookups {
         for id in &asked {
             let Some(lookup) = self.running.get_mut(id) else { continue };
             set(lookup, from, Try::Answered);
+            debug!(?key, ?from, peers = peers.len(), "does not have it");
             let mut unknown: Vec<Hash> = Vec::new();
             for peer in peers.iter().take(MAX_PEERS) {
                 if routers.get(peer).is_none() && !unknown.contains(peer) && peer != key {
@@ -252,6 +254,7 @@ impl Lookups {
                 let excluded = lookup.asked.iter().map(|(hash, _)| *hash).collect();
                 lookup.asked.push((floodfill, Try::Until(until)));
                 let (key, kind) = (lookup.key, lookup.kind);
+                debug!(?key, ?kind, ?floodfill, "asked");
                 self.events.push_back(Event::Query { id, floodfill, key, kind, excluded });
             }
         }
@@ -270,6 +273,7 @@ impl Lookups {
     fn finish(&mut self, id: LookupId, result: Result<(), Failure>) {
         self.timers.cancel(&id);
         if let Some(Lookup { key, kind, .. }) = self.running.remove(&id) {
+            debug!(?key, ?kind, ?result, "look-up over");
             self.events.push_back(Event::Done { id, key, kind, result });
         }
     }

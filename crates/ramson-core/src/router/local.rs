@@ -419,6 +419,7 @@ impl Router {
         if local.verifying == Some(lookup) {
             local.verifying = None;
             if let Some(publisher) = &mut local.publisher {
+                tracing::debug!(pool = local.pool.0, ?result, "LeaseSet verified");
                 publisher.handle_verified(now, result.is_ok(), store);
             }
             return;
@@ -447,11 +448,13 @@ impl Router {
         let Some(local) = self.locals.get_mut(&id) else { return };
         match event {
             publish::Event::Store { floodfill, token } => {
+                tracing::debug!(pool = local.pool.0, ?floodfill, "LeaseSet stored");
                 let (pool, set) = (local.pool, local.destination.lease_set().cloned());
                 let Some(set) = set else { return };
                 self.store_lease_set(pool, floodfill, token, set);
             }
             publish::Event::Verify { exclude } => {
+                tracing::debug!(pool = local.pool.0, "LeaseSet confirmed, verifying");
                 let own = local.destination.hash();
                 local.verifying =
                     Some(local.lookups.start_without(now, own, LookupKind::LeaseSet, exclude, &self.store));
@@ -466,6 +469,7 @@ impl Router {
         let failed = |why| Event::ConnectFailed { token, why };
         let Some(local) = self.locals.get_mut(&id) else { return self.event(failed(ConnectError::NoSuchDestination)) };
         let outbound = self.tunnels.outbound(local.pool);
+        tracing::debug!(?to, pool = local.pool.0, outbound = outbound.len(), "connect");
         if outbound.is_empty() || local.destination.lease_set().is_none() {
             return self.event(failed(ConnectError::TunnelsNotReady));
         }
@@ -533,6 +537,7 @@ impl Router {
                 Event::StreamClosed(local.key(stream))
             }
             stream::Event::PathSuspect { to, .. } => {
+                tracing::debug!(?to, pool = local.pool.0, "path suspect");
                 local.destination.handle_path_failed(now, &to);
                 local.streams.path_changed(now, to);
                 self.tunnels.suspect(now, local.pool);

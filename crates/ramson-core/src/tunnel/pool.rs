@@ -102,12 +102,14 @@ impl Pool {
         }
     }
 
-    /// How many builds to start, with `lasting` tunnels that need no replacement yet and `in_flight` builds.
+    /// How many builds to start, with `lasting` tunnels that need no replacement yet, and `awaited` of `in_flight`
+    /// builds likely to make one.
     pub(super) fn builds_to_start(
         &mut self,
         direction: Direction,
         now: Instant,
         lasting: usize,
+        awaited: usize,
         in_flight: usize,
     ) -> usize {
         let quantity = self.wanted(direction).quantity;
@@ -117,7 +119,8 @@ impl Pool {
         }
         // Where builds keep failing, a few more are tried at once.
         let spare = if side.failures >= 2 { limits::SPARE_BUILDS } else { 0 };
-        (quantity - lasting + spare).saturating_sub(in_flight)
+        let room = (quantity + limits::SPARE_BUILDS).saturating_sub(in_flight);
+        (quantity - lasting + spare).saturating_sub(awaited).min(room)
     }
 }
 
@@ -151,11 +154,16 @@ pub(super) struct BuildBudget {
 }
 
 impl BuildBudget {
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    /// Builds that may start now.
+    pub(super) fn left(&mut self, now: Instant) -> usize {
         while self.started.front().is_some_and(|at| now.since(*at) >= limits::BUILDS_WINDOW) {
             self.started.pop_front();
         }
-        let allowed = self.started.len() < limits::BUILDS;
+        limits::BUILDS.saturating_sub(self.started.len())
+    }
+
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        let allowed = self.left(now) > 0;
         if allowed {
             self.started.push_back(now);
         }
@@ -187,15 +195,15 @@ mod tests {
         let wanted = Wanted { length: 3, quantity: 2 };
         let mut pool = Pool::new(PoolConfig { inbound: wanted, outbound: wanted }, &mut rng).unwrap();
         let (now, side) = (Instant::ZERO, Direction::Inbound);
-        assert_eq!(pool.builds_to_start(side, now, 0, 0), 2);
-        assert_eq!(pool.builds_to_start(side, now, 1, 1), 0);
+        assert_eq!(pool.builds_to_start(side, now, 0, 0, 0), 2);
+        assert_eq!(pool.builds_to_start(side, now, 1, 1, 1), 0);
         (0..9).for_each(|_| pool.side_mut(side).failed());
-        assert_eq!(pool.builds_to_start(side, now, 0, 0), 4, "quantity + 2 at most");
-        assert_eq!(pool.builds_to_start(side, now, 2, 0), 0);
+        assert_eq!(pool.builds_to_start(side, now, 0, 0, 0), 4, "quantity + 2 at most");
+        assert_eq!(pool.builds_to_start(side, now, 2, 0, 0), 0);
         pool.side_mut(side).starved(now, &mut rng);
-        assert_eq!(pool.builds_to_start(side, now, 0, 0), 0);
-        assert_eq!(pool.builds_to_start(side, now + Duration::from_secs(10), 0, 0), 4);
-        assert_eq!(pool.builds_to_start(Direction::Outbound, now, 0, 0), 2, "the other direction is on its own");
+        assert_eq!(pool.builds_to_start(side, now, 0, 0, 0), 0);
+        assert_eq!(pool.builds_to_start(side, now + Duration::from_secs(10), 0, 0, 0), 4);
+        assert_eq!(pool.builds_to_start(Direction::Outbound, now, 0, 0, 0), 2, "the other direction is on its own");
         let long = Wanted { length: 8, quantity: 1 };
         assert_eq!(
             Pool::new(PoolConfig { inbound: long, outbound: wanted }, &mut rng).err(),

@@ -10,14 +10,26 @@ use crate::time::{Duration, Now};
 use ramson_wire::data::Hash;
 use ramson_wire::i2np::Message;
 use ramson_wire::tunnel::build_record::ACCEPT;
+use tracing::debug;
 
 /// Failures in a row after which exploratory builds begin as the first ones do.
 const FAILURES_BEFORE_DIRECT: u32 = 6;
 const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
 
+/// What one direction of a pool lacks.
+struct Lack {
+    /// Tunnels that last, and builds whose answer is still awaited.
+    have: usize,
+    /// Builds that may start.
+    builds: usize,
+    /// It has no usable tunnel, and wants one.
+    is_bare: bool,
+}
+
 impl Tunnels {
-    /// Starts what the pools lack. The exploratory pool is first in order, since others begin through it; those
-    /// behind take turns.
+    /// Starts what the pools lack, the barest direction of any pool first: a page needs one tunnel each way, and the
+    /// budget of the router must not go into the spares of another pool. The exploratory pool is first among equals,
+    /// since others begin through it; those behind take turns.
     pub(super) fn start_builds(&mut self, now: Now) {
         let mut pools: Vec<_> = self.pools.keys().copied().collect();
         let from = usize::from(pools.first() == Some(&PoolId::EXPLORATORY));
@@ -25,37 +37,68 @@ impl Tunnels {
             let turn = self.rng.below(others.len());
             others.rotate_left(turn);
         }
+        let mut wishes: Vec<(usize, PoolId, Direction)> = Vec::new();
+        let mut reserve = 0;
         for pool in pools {
             for direction in DIRECTIONS {
-                self.start_builds_of(now, pool, direction);
+                let lack = self.lack(now, pool, direction);
+                wishes.extend((lack.have..lack.have + lack.builds).map(|rank| (rank, pool, direction)));
+                if lack.is_bare {
+                    reserve += if pool == PoolId::EXPLORATORY { 1 } else { limits::RESERVED_BUILDS };
+                }
+            }
+        }
+        wishes.sort_by_key(|(rank, ..)| *rank);
+        for (rank, pool, direction) in wishes {
+            if rank > 0 && self.budget.left(now.mono) <= reserve {
+                return;
+            }
+            if !self.start_build(now, pool, direction) {
+                return;
             }
         }
     }
 
-    fn start_builds_of(&mut self, now: Now, id: PoolId, direction: Direction) {
+    /// How many tunnels of a side last or are on their way, and how many builds it may start.
+    fn lack(&mut self, now: Now, id: PoolId, direction: Direction) -> Lack {
         let lasts = |own: &Own| now.mono < own.health.replace_at && own.health.failures + 1 < limits::TEST_FAILURES;
+        let is_bare = self.usable(id, direction).next().is_none();
         let lasting = self.usable(id, direction).filter(|(_, own)| lasts(own)).count();
-        let young = |build: &Build| now.mono.since(build.started.mono) < limits::BUILD_PATIENCE;
-        let flying = self.builds.values().filter(|b| b.pool == id && b.direction == direction && young(b)).count();
-        let Some(pool) = self.pools.get_mut(&id) else { return };
-        let (wanted, order) = (pool.wanted(direction), pool.order);
-        let count = pool.builds_to_start(direction, now.mono, lasting, flying);
-        for _ in 0..count {
-            if wanted.length == 0 {
-                self.add_zero_hop(now, id, direction, false);
-                continue;
-            }
-            let Some(way) = self.way(now, id, direction) else { return };
-            if !self.budget.take(now.mono) {
-                return;
-            }
-            let other_end = self.other_end(direction, way);
-            let build = BuildId(self.next_build);
-            self.next_build += 1;
-            self.builds.insert(build, Build { pool: id, direction, way, started: now, plan: None, pending: None });
-            let length = wanted.length;
-            self.events.push_back(Event::NeedHops { pool: id, direction, build, length, other_end, order });
+        let younger = |patience| {
+            let young = move |build: &&Build| now.mono.since(build.started.mono) < patience;
+            self.builds.values().filter(|b| b.pool == id && b.direction == direction).filter(young).count()
+        };
+        let flying = younger(limits::BUILD_PATIENCE);
+        // A side without any tunnel does not wait so long for an answer that may never come.
+        let awaited = if is_bare { younger(limits::BARE_PATIENCE) } else { flying };
+        let builds = self
+            .pools
+            .get_mut(&id)
+            .map_or(0, |pool| pool.builds_to_start(direction, now.mono, lasting, awaited, flying));
+        Lack { have: lasting + awaited, builds, is_bare: is_bare && builds + flying > 0 }
+    }
+
+    /// Starts one build; false when the budget of the router is used up.
+    fn start_build(&mut self, now: Now, id: PoolId, direction: Direction) -> bool {
+        let Some((wanted, order)) = self.pools.get(&id).map(|pool| (pool.wanted(direction), pool.order)) else {
+            return true;
+        };
+        if wanted.length == 0 {
+            self.add_zero_hop(now, id, direction, false);
+            return true;
         }
+        let Some(way) = self.way(now, id, direction) else { return true };
+        if !self.budget.take(now.mono) {
+            return false;
+        }
+        let other_end = self.other_end(direction, way);
+        let build = BuildId(self.next_build);
+        self.next_build += 1;
+        self.builds.insert(build, Build { pool: id, direction, way, started: now, plan: None, pending: None });
+        debug!(build = build.0, pool = id.0, ?direction, "build starts");
+        let length = wanted.length;
+        self.events.push_back(Event::NeedHops { pool: id, direction, build, length, other_end, order });
+        true
     }
 
     /// How a build reaches its hops, or its reply us: by a tunnel of the same pool, else by an exploratory one; only
@@ -182,9 +225,11 @@ impl Tunnels {
         let hops: Vec<_> = plan.hops.iter().map(|hop| hop.hash).zip(replies.iter().map(answer)).collect();
         if replies.iter().any(|code| *code != ACCEPT) {
             self.stats.declined += 1;
+            debug!(build = id.0, pool = build.pool.0, ?hops, "build declined");
             return self.build_failed(now, &build, hops);
         }
         self.stats.built += 1;
+        debug!(build = id.0, pool = build.pool.0, direction = ?build.direction, after = ?now.mono.since(build.started.mono), "tunnel built");
         let (Some(entry_hop), Some(entry_id)) = (plan.hops.first(), plan.ids.first()) else { return };
         // An inbound tunnel is known here by the id that its last hop sends to; an outbound one by that of its first.
         let name = match build.direction {
@@ -236,6 +281,7 @@ impl Tunnels {
         for id in ids {
             let Some(build) = self.builds.remove(&id) else { continue };
             self.stats.timed_out += 1;
+            debug!(build = id.0, pool = build.pool.0, direction = ?build.direction, way = ?build.way, "build without an answer");
             let hops = build.plan.iter().flat_map(|plan| &plan.hops);
             let hops = hops.map(|hop| (hop.hash, Answer::Unanswered)).collect();
             self.build_failed(now, &build, hops);
@@ -258,6 +304,7 @@ impl Tunnels {
             self.tunnels.remove(&id);
         }
         if first && !hidden {
+            debug!(tunnel = id, pool = pool.0, ?direction, "tunnel over");
             self.events.push_back(Event::TunnelLost { pool, direction, tunnel: id });
             if direction == Direction::Inbound {
                 self.events.push_back(Event::PoolChanged { pool });
@@ -270,6 +317,7 @@ impl Tunnels {
     pub(super) fn end_tests(&mut self, now: Now) {
         for test in self.tester.take_failed(now.mono) {
             self.stats.tests_failed += 1;
+            debug!(outbound = test.outbound, inbound = test.inbound, "tunnel test failed");
             for id in [test.outbound, test.inbound] {
                 let give_up = self.tunnels.get_mut(&id).is_some_and(|own| own.health.failed(now.mono, &mut self.rng));
                 if give_up {
