@@ -5,6 +5,13 @@
 //! - [`names`]: what `.i2p` names mean.
 
 mod files;
+/// Doors of the fuzz targets to what is private otherwise.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::http::fuzzing::{http_body, http_request, http_response};
+    pub use crate::names::fuzzing::hosts;
+}
 pub mod http;
 pub mod limits;
 pub mod names;

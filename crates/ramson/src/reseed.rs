@@ -3,13 +3,15 @@
 //! A bundle is an su3 file: a zip of RouterInfos, signed by somebody whose certificate is shipped or configured. It comes
 //! from a server over HTTPS, directly or through a proxy, or from a file. Files may also be zips, single RouterInfos and
 //! folders of them, which nobody signed: the user must insist on those. Whatever the source, every RouterInfo is
-//! decoded, is of our network, and verifies by its own key before it is handed on. Its age is the core's affair.
+//! decoded, is of our network, and verifies by its own key before it is handed on; and no source gives too many of one place
+//! or kind. Its age is the core's affair.
 //!
 //! All calls block, for up to a minute per server: call them on a thread of their own.
 //! <https://geti2p.net/en/docs/misc/reseed>
 
 mod bundle;
 mod fetch;
+mod intake;
 mod schedule;
 mod trust;
 
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use ramson_wire::data::RouterInfo;
 
-use crate::config::{Proxy, ReseedConfig, ReseedServers};
+use crate::config::{NetworkConfig, Proxy, ReseedConfig, ReseedServers};
 use trust::Trust;
 
 pub use bundle::export_zip;
@@ -54,7 +56,7 @@ const SIGNERS: usize = 2;
 pub struct Bundle {
     /// Verified RouterInfos of our network, one per router.
     pub routers: Vec<RouterInfo>,
-    /// Entries that were damaged, of another network, or not what their name says.
+    /// Entries that were damaged, of another network or time, not what their name says, or too many of one place or kind.
     pub discarded: usize,
     /// Who signed it; `None` when nobody did.
     pub signer: Option<String>,
@@ -161,21 +163,21 @@ impl Failure {
 /// Reads bundles by one configuration.
 #[derive(Debug)]
 pub struct Reseeder {
-    network: u8,
+    network: NetworkConfig,
     config: ReseedConfig,
     trust: Trust,
     roots: fetch::Roots,
 }
 
 impl Reseeder {
-    /// For the network with the number `network`.
+    /// For `network`, by its number and its rules.
     ///
     /// # Errors
     /// When a configured certificate cannot be read, or TLS cannot be set up.
-    pub fn new(network: u8, config: &ReseedConfig) -> Result<Self, ReseedError> {
+    pub fn new(network: &NetworkConfig, config: &ReseedConfig) -> Result<Self, ReseedError> {
         let trust = Trust::new(&config.certificates)?;
         let roots = fetch::Roots::public().map_err(|why| why.of("TLS"))?;
-        Ok(Self { network, config: config.clone(), trust, roots })
+        Ok(Self { network: network.clone(), config: config.clone(), trust, roots })
     }
 
     /// Reads all configured files. `now` is in seconds since 1970.
@@ -214,18 +216,29 @@ impl Reseeder {
     /// Fetches one bundle. `url` is a folder that holds `i2pseeds.su3`, or the bundle itself (it ends with `.su3`, or
     /// has a query). What comes over the network must be signed.
     pub fn from_url(&self, url: &str, now: u64) -> Result<Bundle, ReseedError> {
-        let url = fetch::Url::parse(url, self.network).map_err(|why| why.of(shortened(url)))?;
+        let url = fetch::Url::parse(url, self.network.id).map_err(|why| why.of(shortened(url)))?;
         let deadline = Instant::now() + SERVER_TIME;
         let fetched = fetch::fetch(&url, self.proxy(), &self.roots, deadline);
         fetched
-            .and_then(|bytes| bundle::signed(&bytes, self.network, &self.trust, now))
+            .and_then(|bytes| bundle::signed(&bytes, self.network.id, &self.trust, now))
+            .and_then(|bundle| self.limited(bundle, now))
             .map_err(|why| why.of(url.host()))
     }
 
     /// Reads an su3 file; also a zip, a RouterInfo or a folder of RouterInfos when the configuration insists.
     pub fn from_file(&self, path: &Path, now: u64) -> Result<Bundle, ReseedError> {
         let unsigned = self.config.dangerously_accept_unsigned_files;
-        bundle::file(path, self.network, &self.trust, unsigned, now).map_err(|why| why.of(path.display().to_string()))
+        bundle::file(path, self.network.id, &self.trust, unsigned, now)
+            .and_then(|bundle| self.limited(bundle, now))
+            .map_err(|why| why.of(path.display().to_string()))
+    }
+
+    fn limited(&self, bundle: Bundle, now: u64) -> Result<Bundle, Failure> {
+        let bundle = intake::limit(bundle, self.network.allow_same_subnet, now);
+        if bundle.routers.is_empty() {
+            return Err(Failure::new(Stage::Contents, "no RouterInfo of the time at which it was made"));
+        }
+        Ok(bundle)
     }
 
     fn proxy(&self) -> Option<&Proxy> {

@@ -158,7 +158,7 @@ fn nonce() -> String {
 }
 
 /// A field of a query or form.
-fn field(text: &str, name: &str) -> Option<String> {
+pub(super) fn field(text: &str, name: &str) -> Option<String> {
     text.split('&')
         .filter_map(|part| part.split_once('='))
         .find(|(key, _)| *key == name)

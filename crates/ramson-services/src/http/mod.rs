@@ -3,6 +3,8 @@
 
 mod address;
 pub(crate) mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod head;
 mod helper;
 mod hygiene;

@@ -17,7 +17,7 @@ pub(crate) struct Side<S> {
 impl<S: AsyncRead + AsyncWrite> Side<S> {
     pub(crate) fn new(stream: S) -> Self {
         let (from, to) = tokio::io::split(stream);
-        Self { from: Source { io: from, buffer: Vec::new(), used: 0 }, to }
+        Self { from: Source::new(from), to }
     }
 }
 
@@ -38,6 +38,12 @@ pub(crate) struct Source<R> {
     io: R,
     buffer: Vec<u8>,
     used: usize,
+}
+
+impl<R> Source<R> {
+    pub(crate) fn new(io: R) -> Self {
+        Self { io, buffer: Vec::new(), used: 0 }
+    }
 }
 
 impl<R: AsyncRead + Unpin> Source<R> {
@@ -272,7 +278,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn source(bytes: &[u8]) -> Source<&[u8]> {
-        Source { io: bytes, buffer: Vec::new(), used: 0 }
+        Source::new(bytes)
     }
 
     #[allow(clippy::type_complexity)]

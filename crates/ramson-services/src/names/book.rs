@@ -68,11 +68,8 @@ impl Book {
 pub(super) fn with_entry(old: &[u8], name: &HostName, destination: &Destination) -> Vec<u8> {
     let mut new = Vec::with_capacity(old.len() + HOSTS_LINE_BYTES);
     for line in old.split_inclusive(|b| *b == b'\n') {
-        let is_name = line
-            .trim_ascii()
-            .split(|b| *b == b'=')
-            .next()
-            .is_some_and(|n| n.eq_ignore_ascii_case(name.as_str().as_bytes()));
+        let is_name =
+            std::str::from_utf8(line).ok().and_then(|line| Some(named(line)?.0)).is_some_and(|it| it == *name);
         if !is_name {
             new.extend(line);
         }
@@ -88,13 +85,19 @@ fn entry(line: &[u8]) -> Option<(HostName, Destination)> {
     if line.len() > HOSTS_LINE_BYTES {
         return None;
     }
-    let (name, rest) = std::str::from_utf8(line).ok()?.split_once('=')?;
+    let (name, rest) = named(std::str::from_utf8(line).ok()?)?;
     // Behind `#` stand properties of feeds, or a comment.
     let base64 = rest.split('#').next()?.trim();
     if base64.len() > DESTINATION_BASE64 {
         return None;
     }
-    Some((HostName::parse(name.trim()).ok()?, Destination::from_base64(base64).ok()?))
+    Some((name, Destination::from_base64(base64).ok()?))
+}
+
+/// The name of a line, and what stands behind `=`.
+fn named(line: &str) -> Option<(HostName, &str)> {
+    let (name, rest) = line.split_once('=')?;
+    Some((HostName::parse(name.trim()).ok()?, rest))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What `.i2p` names mean. The order: names accepted for this run, the user's own hosts.txt, the shipped list.
 
 mod book;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod host;
 
 pub use book::{Book, Skipped};

@@ -2,7 +2,7 @@
 //! as it verifies them.
 
 use super::setup;
-use crate::config::{ReseedConfig, ReseedServers};
+use crate::config::{NetworkConfig, ReseedConfig, ReseedServers};
 use crate::error::{Error, ErrorKind};
 use crate::reseed::{Outcome, Reseeder, Schedule, export_zip};
 use crate::seam::{DriverEnd, Reply};
@@ -45,7 +45,7 @@ pub(crate) struct Reseeded {
 
 pub(crate) struct Reseeding {
     config: ReseedConfig,
-    network_id: u8,
+    network: NetworkConfig,
     store: Arc<Store>,
     /// When servers may be asked.
     schedule: Schedule,
@@ -67,12 +67,17 @@ pub(crate) struct Reseeding {
 
 impl Reseeding {
     /// `stored` is the netDb of the last run.
-    pub(crate) fn new(config: ReseedConfig, network_id: u8, store: Arc<Store>, stored: Vec<RouterInfo>) -> Self {
+    pub(crate) fn new(
+        config: ReseedConfig,
+        network: NetworkConfig,
+        store: Arc<Store>,
+        stored: Vec<RouterInfo>,
+    ) -> Self {
         let saved = store.load(Schedule::NAME).ok().flatten();
         let schedule = saved.map_or_else(Schedule::default, |bytes| Schedule::from_bytes(&bytes));
         Self {
             config,
-            network_id,
+            network,
             store,
             schedule,
             wanted: false,
@@ -127,10 +132,10 @@ impl Reseeding {
         if std::mem::replace(&mut self.running, true) {
             return;
         }
-        let (sender, network_id, mut schedule) = (self.results.0.clone(), self.network_id, self.schedule);
+        let (sender, network, mut schedule) = (self.results.0.clone(), self.network.clone(), self.schedule);
         // A thread of its own, for which nothing waits when the router stops.
         let spawned = std::thread::Builder::new().name("ramson-reseed".into()).spawn(move || {
-            let result = reseed(&config, network_id, &mut schedule, asked);
+            let result = reseed(&config, &network, &mut schedule, asked);
             let _ = sender.send(Finished { result, schedule });
         });
         if let Err(why) = spawned {
@@ -234,10 +239,15 @@ fn has_source(config: &ReseedConfig) -> bool {
 
 /// Reads the files, and asks the servers when that was not enough. Servers are asked at most as often as their schedule
 /// allows, but for a person who asks at once.
-fn reseed(config: &ReseedConfig, network_id: u8, schedule: &mut Schedule, asked: bool) -> Result<Reseeded, Error> {
+fn reseed(
+    config: &ReseedConfig,
+    network: &NetworkConfig,
+    schedule: &mut Schedule,
+    asked: bool,
+) -> Result<Reseeded, Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let no_way = |why: &dyn std::fmt::Display| Error::new(ErrorKind::Setup, why.to_string());
-    let reseeder = Reseeder::new(network_id, config).map_err(|why| no_way(&why))?;
+    let reseeder = Reseeder::new(network, config).map_err(|why| no_way(&why))?;
     let mut outcome = reseeder.from_files(now);
     if outcome.routers() < config.minimum_routers && config.servers != ReseedServers::Off {
         let wait = if asked { 0 } else { schedule.wait(now) };
@@ -305,7 +315,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(dir.path()).unwrap());
         let config = ReseedConfig { servers: ReseedServers::Off, ..ReseedConfig::default() };
-        (dir, Reseeding::new(config, 2, store, stored))
+        (dir, Reseeding::new(config, NetworkConfig::public(), store, stored))
     }
 
     #[tokio::test]

@@ -82,7 +82,7 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         disk,
         clients: Clients::new(),
         end,
-        reseeding: Reseeding::new(config.reseed.clone(), config.network.id, seeds, stored),
+        reseeding: Reseeding::new(config.reseed.clone(), config.network.clone(), seeds, stored),
         reporter: Reporter::new(&config, now.mono),
         due: Instant::ZERO,
         next_tick: now.mono,

@@ -16,7 +16,7 @@ const ROUTER: &[u8] = include_bytes!("../../../ramson-wire/tests/fixtures/router
 const NOW: u64 = 1_780_000_000;
 
 fn reseeder(config: ReseedConfig) -> Reseeder {
-    let mut reseeder = Reseeder::new(2, &config).unwrap();
+    let mut reseeder = Reseeder::new(&NetworkConfig::public(), &config).unwrap();
     reseeder.roots = fetch::Roots::only(include_bytes!("../../tests/fixtures/tls/ca.der")).unwrap();
     reseeder
 }
@@ -92,7 +92,7 @@ fn a_bundle_comes_over_https() {
 
 #[test]
 fn a_server_of_another_authority_is_refused() {
-    let reseeder = Reseeder::new(2, &ReseedConfig::default()).unwrap();
+    let reseeder = Reseeder::new(&NetworkConfig::public(), &ReseedConfig::default()).unwrap();
     let error = reseeder.from_url(&format!("https://localhost:{}/", server(serve_bundle)), NOW).unwrap_err();
     assert_eq!(error.stage, Stage::Tls);
     assert!(error.to_string().starts_with("localhost: TLS: "), "{error}");
@@ -267,7 +267,8 @@ fn a_flipped_bit_and_a_late_certificate_are_refused() {
     let su3 = write(dir.path(), "c.su3", DIVA);
     assert!(strict.from_file(&su3, 4_000_000_000).unwrap_err().why.contains("expired"));
     assert!(strict.from_file(&su3, 0).is_ok(), "a clock before the signature is wrong, the signature is not");
-    let other = Reseeder::new(99, &ReseedConfig::default()).unwrap();
+    let other =
+        Reseeder::new(&crate::config::Config::private("/nowhere", 99).network, &ReseedConfig::default()).unwrap();
     assert!(other.from_file(&su3, NOW).unwrap_err().why.contains("another network"));
 }
 

@@ -1,0 +1,51 @@
+//! What must hold for any hosts.txt. The fuzz target and the test below look whether it does.
+
+use super::book::{Book, with_entry};
+use super::host::{Host, HostName};
+use ramson_wire::data::{Destination, PrivateKeys};
+use std::sync::LazyLock;
+
+/// One that no list holds.
+static NEW: LazyLock<Destination> =
+    LazyLock::new(|| PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng)).destination().clone());
+
+/// A list: an entry that is set counts, and no other one changes.
+pub fn hosts(bytes: &[u8]) {
+    let (book, _) = Book::parse(bytes);
+    for line in String::from_utf8_lossy(bytes).lines().take(8) {
+        let text = line.split('=').next().unwrap_or_default().trim();
+        let Ok(Host::Name(name)) = Host::parse(text) else { continue };
+        set(bytes, &book, &name);
+    }
+    if let Ok(name) = HostName::parse("new.i2p") {
+        set(bytes, &book, &name);
+    }
+}
+
+fn set(bytes: &[u8], book: &Book, name: &HostName) {
+    let (new, skipped) = Book::parse(&with_entry(bytes, name, &NEW));
+    assert_eq!(new.get(name), Some(&*NEW), "what is stored counts");
+    assert_eq!(skipped.too_many, 0, "a list of this size has room");
+    assert_eq!(new.len(), book.len() + usize::from(book.get(name).is_none()), "all others stay");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::destination;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_with_space_behind_it_is_replaced_too() {
+        let old = destination().to_base64();
+        hosts(format!("a.i2p ={old}\n A.i2p\u{a0}={old}\na.i2p={old}\nb.i2p=\n").as_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn entries_are_set_and_others_stay(lines in prop::collection::vec("[ \u{a0}]?(a|b|B|new|#|)(.i2p)?[ \t]?=?D?(#x)?[\r ]?", 0..12)) {
+            let text = lines.join("\n").replace('D', &destination().to_base64());
+            hosts(text.as_bytes());
+        }
+    }
+}
