@@ -332,3 +332,6 @@ impl Router {
         self.next_token
     }
 }
+
+#[cfg(test)]
+mod tests;

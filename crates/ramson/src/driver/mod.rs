@@ -191,7 +191,6 @@ impl Driver {
             router::Event::ClockCorrected { offset_ms } => {
                 tracing::info!(offset_ms, "the clock is corrected to the network's");
             }
-            router::Event::NeedRouters => self.reseeding.want(),
             _ => {}
         }
         if let Some(command) = self.clients.handle_event(&self.end, event) {
