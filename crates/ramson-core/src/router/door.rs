@@ -91,6 +91,7 @@ pub enum Command {
         id: DestinationId,
         options: Box<LocalOptions>,
     },
+    /// Its streams are ended first.
     CloseDestination(DestinationId),
     /// Accept streams to the port, or to every port.
     Listen {
@@ -124,7 +125,7 @@ pub enum Command {
         token: u64,
         hash: Hash,
     },
-    /// End all sessions and stop.
+    /// End all streams, then all sessions, and stop.
     Shutdown,
 }
 

@@ -26,6 +26,8 @@ use std::sync::Arc;
 const CREDIT: usize = 128 << 10;
 /// Paths whose outbound tunnel is remembered.
 const MAX_PATHS: usize = 256;
+/// Time for the last packets of streams to be signed, sealed and sent, before tunnels and links go.
+const STREAMS_END: Duration = Duration::from_secs(1);
 /// Lifetime of garlic on its way.
 const GARLIC_MS: u64 = 60_000;
 
@@ -122,6 +124,14 @@ impl Local {
         moved
     }
 
+    /// Ends all streams, and publishes nothing any more. Returns whether peers have to be told.
+    fn end_streams(&mut self, now: Now) -> bool {
+        self.publisher = None;
+        let unsent = std::mem::take(&mut self.unsent);
+        self.connecting.clear();
+        self.streams.end_all(now, |stream| unsent.get(&stream).is_some_and(|unsent| !unsent.data.is_empty()))
+    }
+
     fn forget(&mut self, stream: stream::StreamId) {
         self.unsent.remove(&stream);
         self.connecting.remove(&stream);
@@ -133,13 +143,7 @@ impl Router {
         let now = self.now;
         match command {
             Command::CreateDestination { id, options } => self.create_local(id, *options),
-            Command::CloseDestination(id) => {
-                if let Some(local) = self.locals.remove(&id) {
-                    self.tunnels.remove_pool(local.pool);
-                    self.pools.remove(&local.pool);
-                    self.timers.cancel(&Timer::Local(id));
-                }
-            }
+            Command::CloseDestination(id) => self.close_local(id),
             Command::Listen { destination, port } => self.with_local(destination, |local| local.streams.listen(port)),
             Command::Connect { destination, token, to, port } => self.connect(destination, token, to, port),
             Command::StreamSend { stream, data } => {
@@ -169,10 +173,7 @@ impl Router {
                 self.with_local(stream.destination, |local| local.streams.credit(now, stream.stream, bytes));
             }
             Command::Lookup { destination, token, hash } => self.look_up_destination(destination, token, hash),
-            Command::Shutdown => {
-                self.links.shutdown(now);
-                self.event(Event::Stopped);
-            }
+            Command::Shutdown => self.shut_down(),
         }
     }
 
@@ -223,6 +224,48 @@ impl Router {
         self.locals.insert(id, local);
         self.dirty.insert(id);
         self.event(Event::DestinationCreated(id));
+    }
+
+    /// Ends the streams of a destination, and then the destination: at once if no peer has to be told.
+    fn close_local(&mut self, id: DestinationId) {
+        let now = self.now;
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        if local.end_streams(now) {
+            self.dirty.insert(id);
+            self.timers.set(Timer::Close(id), now.mono + STREAMS_END);
+        } else {
+            self.remove_local(id);
+        }
+    }
+
+    pub(super) fn remove_local(&mut self, id: DestinationId) {
+        if let Some(local) = self.locals.remove(&id) {
+            self.tunnels.remove_pool(local.pool);
+            self.pools.remove(&local.pool);
+            self.dirty.remove(&id);
+            self.timers.cancel(&Timer::Local(id));
+            self.timers.cancel(&Timer::Close(id));
+        }
+    }
+
+    /// Ends all streams, and then all sessions.
+    fn shut_down(&mut self) {
+        let now = self.now;
+        let mut told = false;
+        for (id, local) in &mut self.locals {
+            told |= local.end_streams(now);
+            self.dirty.insert(*id);
+        }
+        if told {
+            self.timers.set(Timer::Stop, now.mono + STREAMS_END);
+        } else {
+            self.stop();
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.links.shutdown(self.now);
+        self.event(Event::Stopped);
     }
 
     fn with_local(&mut self, id: DestinationId, act: impl FnOnce(&mut Local)) {

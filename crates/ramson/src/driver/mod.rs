@@ -47,7 +47,7 @@ const READ_BUFFER: usize = 64 << 10;
 const BATCH: usize = 64;
 /// Progress is looked at this often.
 const TICK: Duration = Duration::from_secs(1);
-/// How long sessions may take to end when the router stops.
+/// How long streams and sessions may take to end when the router stops.
 const STOP_TIME: Duration = Duration::from_secs(3);
 
 /// The one task.
