@@ -113,7 +113,7 @@ pub mod tunnel {
     pub const BARE_PATIENCE: Duration = Duration::from_secs(3);
     /// After this a build has failed; until then a late reply still makes a tunnel.
     pub const BUILD_TIMEOUT: Duration = Duration::from_secs(30);
-    /// Pools; creating one beyond fails.
+    /// Pools of destinations; creating one beyond fails.
     pub const POOLS: usize = 512;
     /// Hops of one tunnel: a build message has eight records, and one of an inbound build is a fake.
     pub const HOPS: usize = 7;

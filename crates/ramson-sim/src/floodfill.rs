@@ -76,6 +76,8 @@ pub struct Floodfill {
     infos: BTreeMap<Hash, Arc<RouterInfo>>,
     sets: BTreeMap<Hash, Arc<AnyLeaseSet>>,
     stores: BTreeMap<Hash, u64>,
+    /// It keeps the LeaseSets that it has and takes no newer ones, but says that it did.
+    stale: bool,
     outputs: VecDeque<Output>,
     stats: FloodfillStats,
 }
@@ -124,6 +126,7 @@ impl Floodfill {
             resign: now.mono,
             sets: BTreeMap::new(),
             stores: BTreeMap::new(),
+            stale: false,
             outputs: VecDeque::new(),
             stats: FloodfillStats::default(),
             keys,
@@ -157,6 +160,11 @@ impl Floodfill {
     /// The LeaseSet that it holds of a destination.
     pub fn lease_set(&self, hash: &Hash) -> Option<&Arc<AnyLeaseSet>> {
         self.sets.get(hash)
+    }
+
+    /// From now on it keeps the LeaseSets that it has, and still confirms newer ones.
+    pub fn become_stale(&mut self) {
+        self.stale = true;
     }
 
     /// How often a store of this key came that asked for a confirmation.
@@ -308,7 +316,7 @@ impl Floodfill {
             }
             Entry::LeaseSet(set) => {
                 let old = self.sets.get(&set.key()).is_some_and(|old| old.version() >= set.version());
-                if !old {
+                if !old && !self.stale {
                     self.sets.insert(set.key(), Arc::clone(set));
                 }
                 Some(!old)

@@ -332,6 +332,14 @@ impl Net {
         floodfill
     }
 
+    /// The same, to change how it behaves.
+    pub fn floodfill_mut(&mut self, id: NodeId) -> &mut Floodfill {
+        let Machine::Floodfill(floodfill) = &mut self.nodes[id.0].machine else {
+            unreachable!("{id:?} is no floodfill that runs")
+        };
+        floodfill
+    }
+
     /// What the router at a node has told since the last call.
     pub fn take_events(&mut self, id: NodeId) -> Vec<(Instant, Event)> {
         self.nodes[id.0].events.drain(..).collect()
@@ -665,7 +673,8 @@ fn event_numbers(event: &Event) -> ([u64; 2], &[u8]) {
         Event::LookedUp { token, .. } => ([9, *token], &[]),
         Event::Reachable { published, .. } => ([10, u64::from(*published)], &[]),
         Event::ClockCorrected { offset_ms } => ([11, offset_ms.cast_unsigned()], &[]),
-        Event::NeedRouters => ([12, 0], &[]),
+        Event::DestinationCreated(id) => ([12, id.0], &[]),
         Event::Stopped => ([13, 0], &[]),
+        Event::DestinationFailed { id, .. } => ([14, id.0], &[]),
     }
 }

@@ -15,7 +15,8 @@
 //!
 //! # Destinations
 //! [`Command::CreateDestination`] is answered at once with [`Created`], before its tunnels stand: how far they are is
-//! told by the `watch` channel, whose sender the driver keeps. The driver draws the [`DestinationId`]; it never
+//! told by the `watch` channel, whose sender the driver keeps. Where there are too many destinations, the answer is an
+//! error, and nothing was made. The driver draws the [`DestinationId`]; it never
 //! reuses one. [`Command::CloseDestination`] ends the destination and resets its streams.
 //!
 //! # Streams

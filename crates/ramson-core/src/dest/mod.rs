@@ -206,9 +206,13 @@ impl Destination {
         self.sign(now);
     }
 
-    /// A LeaseSet that was looked up, its signature already verified. One whose time is wrong counts as not found.
+    /// A LeaseSet that was looked up, its signature already verified. One whose time is wrong counts as not found, and
+    /// our own is not taken from others.
     pub fn handle_lease_set(&mut self, now: Now, set: LeaseSet2) {
         let hash = set.key();
+        if hash == self.hash {
+            return;
+        }
         if !remote::is_timely(now, &set) {
             self.handle_lookup_failed(now, hash);
             return;
@@ -430,7 +434,8 @@ impl Destination {
         let Ok(set) = bundled_lease_set(store) else { return };
         let known = self.remotes.published(&set.key()).is_some_and(|known| known >= set.times().published);
         let identified = self.sessions.hash_of(&key) == Some(set.key());
-        let wanted = set.x25519_key() == Some(key) && remote::is_timely(now, &set) && !(known && identified);
+        let foreign = set.key() != self.hash;
+        let wanted = foreign && set.x25519_key() == Some(key) && remote::is_timely(now, &set) && !(known && identified);
         if !wanted || self.held.len() >= limits::LEASE_SET_JOBS {
             return;
         }

@@ -291,7 +291,7 @@ impl LeaseSetPublisher {
         }
     }
 
-    /// The look-up found this LeaseSet, or not.
+    /// The look-up found this LeaseSet, or not: an older one is not this one.
     pub fn handle_verified(&mut self, now: Now, found: bool, routers: &RouterStore) {
         let State::Verifying { tried, .. } = &mut self.state else { return };
         if found {

@@ -7,7 +7,7 @@ use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, CloseKind, ConnId};
 use crate::stream::StreamId;
 use crate::time::{Duration, Instant};
-use crate::tunnel::PoolConfig;
+use crate::tunnel::{PoolConfig, PoolError};
 use ramson_wire::data::{Destination, Hash, RouterInfo};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -86,11 +86,12 @@ pub enum Input<'a> {
 
 /// What local programs ask for.
 pub enum Command {
-    /// Ends in a destination without tunnels when there are too many.
+    /// Answered at once, by `Event::DestinationCreated` or `Event::DestinationFailed`.
     CreateDestination {
         id: DestinationId,
         options: Box<LocalOptions>,
     },
+    /// Its streams are ended first.
     CloseDestination(DestinationId),
     /// Accept streams to the port, or to every port.
     Listen {
@@ -124,7 +125,7 @@ pub enum Command {
         token: u64,
         hash: Hash,
     },
-    /// End all sessions and stop.
+    /// End all streams, then all sessions, and stop.
     Shutdown,
 }
 
@@ -155,6 +156,13 @@ pub enum Output {
 /// What local programs are told.
 #[derive(Debug)]
 pub enum Event {
+    /// The destination exists; its tunnels follow.
+    DestinationCreated(DestinationId),
+    /// The destination could not be made: nothing of it is there.
+    DestinationFailed {
+        id: DestinationId,
+        why: PoolError,
+    },
     StreamOpened {
         token: u64,
         stream: StreamKey,
@@ -202,8 +210,6 @@ pub enum Event {
     ClockCorrected {
         offset_ms: i64,
     },
-    /// Too few routers are known to go on: the shell should reseed.
-    NeedRouters,
     /// All sessions have ended.
     Stopped,
 }

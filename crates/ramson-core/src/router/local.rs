@@ -9,7 +9,7 @@ use crate::netdb::lookup::{self, Kind as LookupKind, LookupId};
 use crate::netdb::{LeaseSetPublisher, Lookups, publish};
 use crate::stream::{self, ConnectOptions, Streams};
 use crate::time::{Duration, Instant, Now};
-use crate::tunnel::{PoolConfig, PoolId, Target, TunnelId};
+use crate::tunnel::{PoolConfig, PoolError, PoolId, Target, TunnelId};
 use ramson_wire::codec::Decode;
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::{AnyLeaseSet, Destination as PublicDestination, Hash, Lease2, LeaseSet2, PrivateKeys};
@@ -26,6 +26,8 @@ use std::sync::Arc;
 const CREDIT: usize = 128 << 10;
 /// Paths whose outbound tunnel is remembered.
 const MAX_PATHS: usize = 256;
+/// Time for the last packets of streams to be signed, sealed and sent, before tunnels and links go.
+const STREAMS_END: Duration = Duration::from_secs(1);
 /// Lifetime of garlic on its way.
 const GARLIC_MS: u64 = 60_000;
 
@@ -42,12 +44,14 @@ pub(super) struct Local {
     pub(super) id: DestinationId,
     pub(super) pool: PoolId,
     pub(super) tunnels: PoolConfig,
+    /// The public part.
+    public: PublicDestination,
     pub(super) destination: Destination,
     streams: Streams,
     pub(super) lookups: Lookups,
     publisher: Option<LeaseSetPublisher>,
-    /// The look-up that verifies the publication.
-    verifying: Option<LookupId>,
+    /// The look-up that verifies the publication, and when the LeaseSet that it must find was published.
+    verifying: Option<(LookupId, u32)>,
     /// Look-ups that a program or a stream waits for.
     asked: BTreeMap<Hash, Vec<u64>>,
     needed: BTreeSet<Hash>,
@@ -120,6 +124,14 @@ impl Local {
         moved
     }
 
+    /// Ends all streams, and publishes nothing any more. Returns whether peers have to be told.
+    fn end_streams(&mut self, now: Now) -> bool {
+        self.publisher = None;
+        let unsent = std::mem::take(&mut self.unsent);
+        self.connecting.clear();
+        self.streams.end_all(now, |stream| unsent.get(&stream).is_some_and(|unsent| !unsent.data.is_empty()))
+    }
+
     fn forget(&mut self, stream: stream::StreamId) {
         self.unsent.remove(&stream);
         self.connecting.remove(&stream);
@@ -131,13 +143,7 @@ impl Router {
         let now = self.now;
         match command {
             Command::CreateDestination { id, options } => self.create_local(id, *options),
-            Command::CloseDestination(id) => {
-                if let Some(local) = self.locals.remove(&id) {
-                    self.tunnels.remove_pool(local.pool);
-                    self.pools.remove(&local.pool);
-                    self.timers.cancel(&Timer::Local(id));
-                }
-            }
+            Command::CloseDestination(id) => self.close_local(id),
             Command::Listen { destination, port } => self.with_local(destination, |local| local.streams.listen(port)),
             Command::Connect { destination, token, to, port } => self.connect(destination, token, to, port),
             Command::StreamSend { stream, data } => {
@@ -167,24 +173,26 @@ impl Router {
                 self.with_local(stream.destination, |local| local.streams.credit(now, stream.stream, bytes));
             }
             Command::Lookup { destination, token, hash } => self.look_up_destination(destination, token, hash),
-            Command::Shutdown => {
-                self.links.shutdown(now);
-                self.event(Event::Stopped);
-            }
+            Command::Shutdown => self.shut_down(),
         }
     }
 
     fn create_local(&mut self, id: DestinationId, options: LocalOptions) {
         let LocalOptions { keys, publish, tunnels } = options;
         let pool = PoolId(u32::try_from(id.0).unwrap_or(u32::MAX));
-        if self.tunnels.create_pool(self.now, pool, tunnels).is_err() {
-            return;
+        // The number of the router's own pool is no destination's, and the other numbers are each one's own.
+        let created = match pool {
+            PoolId::EXPLORATORY => Err(PoolError::Exists),
+            pool => self.tunnels.create_pool(self.now, pool, tunnels),
+        };
+        if let Err(why) = created {
+            return self.event(Event::DestinationFailed { id, why });
         }
         let mut rng = self.rng.child("destination");
         let public = keys.destination().clone();
         let hash = public.hash();
         let local_keys = stream::Local {
-            destination: public,
+            destination: public.clone(),
             key: Arc::new(keys.signing_key().clone()),
             offline: keys.offline().map(|offline| {
                 let mut block = Vec::new();
@@ -198,6 +206,7 @@ impl Router {
             id,
             pool,
             tunnels,
+            public,
             destination: Destination::new(keys, encryption, config, rng.child("garlic")),
             streams: Streams::new(self.now, local_keys, stream::Config::default(), rng.child("streams")),
             lookups: Lookups::new(rng.child("lookups")),
@@ -214,6 +223,49 @@ impl Router {
         self.pools.insert(pool, id);
         self.locals.insert(id, local);
         self.dirty.insert(id);
+        self.event(Event::DestinationCreated(id));
+    }
+
+    /// Ends the streams of a destination, and then the destination: at once if no peer has to be told.
+    fn close_local(&mut self, id: DestinationId) {
+        let now = self.now;
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        if local.end_streams(now) {
+            self.dirty.insert(id);
+            self.timers.set(Timer::Close(id), now.mono + STREAMS_END);
+        } else {
+            self.remove_local(id);
+        }
+    }
+
+    pub(super) fn remove_local(&mut self, id: DestinationId) {
+        if let Some(local) = self.locals.remove(&id) {
+            self.tunnels.remove_pool(local.pool);
+            self.pools.remove(&local.pool);
+            self.dirty.remove(&id);
+            self.timers.cancel(&Timer::Local(id));
+            self.timers.cancel(&Timer::Close(id));
+        }
+    }
+
+    /// Ends all streams, and then all sessions.
+    fn shut_down(&mut self) {
+        let now = self.now;
+        let mut told = false;
+        for (id, local) in &mut self.locals {
+            told |= local.end_streams(now);
+            self.dirty.insert(*id);
+        }
+        if told {
+            self.timers.set(Timer::Stop, now.mono + STREAMS_END);
+        } else {
+            self.stop();
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.links.shutdown(self.now);
+        self.event(Event::Stopped);
     }
 
     fn with_local(&mut self, id: DestinationId, act: impl FnOnce(&mut Local)) {
@@ -396,13 +448,8 @@ impl Router {
         let now = self.now;
         self.with_local(id, |local| {
             let Some(set) = set else { return };
-            let key = set.key();
             if let AnyLeaseSet::V2(set) = set.as_ref() {
-                if key != local.destination.hash() {
-                    local.remember(set);
-                    local.destination.handle_lease_set(now, set.clone());
-                }
-                local.lookups.handle_store(&key);
+                local.take_lease_set(now, set);
             }
         });
     }
@@ -416,7 +463,7 @@ impl Router {
     ) {
         let (now, store) = (self.now, &self.store);
         let Some(local) = self.locals.get_mut(&id) else { return };
-        if local.verifying == Some(lookup) {
+        if local.verifying.is_some_and(|(verifying, _)| verifying == lookup) {
             local.verifying = None;
             if let Some(publisher) = &mut local.publisher {
                 tracing::debug!(pool = local.pool.0, ?result, "LeaseSet verified");
@@ -438,6 +485,10 @@ impl Router {
         let Some(local) = self.locals.get_mut(&id) else {
             return self.event(Event::LookedUp { token, destination: None });
         };
+        if hash == local.destination.hash() {
+            let destination = Some(local.public.clone());
+            return self.event(Event::LookedUp { token, destination });
+        }
         local.asked.entry(hash).or_default().push(token);
         local.lookups.start(now, hash, LookupKind::LeaseSet, &self.store);
         self.dirty.insert(id);
@@ -456,8 +507,9 @@ impl Router {
             publish::Event::Verify { exclude } => {
                 tracing::debug!(pool = local.pool.0, "LeaseSet confirmed, verifying");
                 let own = local.destination.hash();
-                local.verifying =
-                    Some(local.lookups.start_without(now, own, LookupKind::LeaseSet, exclude, &self.store));
+                let Some(published) = local.destination.lease_set().map(|set| set.times().published) else { return };
+                let lookup = local.lookups.start_without(now, own, LookupKind::LeaseSet, exclude, &self.store);
+                local.verifying = Some((lookup, published));
             }
         }
     }
@@ -554,6 +606,19 @@ impl Local {
         if let (Ok(status), Some(publisher)) = (DeliveryStatus::from_bytes(body), &mut self.publisher) {
             publisher.handle_confirmation(now, status.message_id);
         }
+    }
+
+    /// A verified LeaseSet that a look-up has brought. Our own only answers whether the publication is found: an older
+    /// version does not, and the look-up goes on at others.
+    fn take_lease_set(&mut self, now: Now, set: &LeaseSet2) {
+        let key = set.key();
+        if key != self.destination.hash() {
+            self.remember(set);
+            self.destination.handle_lease_set(now, set.clone());
+        } else if self.verifying.is_none_or(|(_, wanted)| set.times().published < wanted) {
+            return;
+        }
+        self.lookups.handle_store(&key);
     }
 
     /// Keeps the public part of a destination that was looked up; few are kept.

@@ -84,6 +84,10 @@ pub struct Router {
 enum Timer {
     /// A destination.
     Local(DestinationId),
+    /// A destination that is closed goes, for its streams have had time to end.
+    Close(DestinationId),
+    /// The same for the whole router.
+    Stop,
     /// Tunnels are begun at the latest.
     Tunnels,
     /// Our RouterInfo may need to be signed anew.
@@ -297,6 +301,8 @@ impl Router {
         while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Local(id) => self.handle_local_timeout(id),
+                Timer::Close(id) => self.remove_local(id),
+                Timer::Stop => self.stop(),
                 Timer::Tunnels => self.begin_tunnels(),
                 Timer::OwnInfo => self.sign_own_info(),
                 Timer::Sweep => self.sweep(),
@@ -332,3 +338,6 @@ impl Router {
         self.next_token
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -703,6 +703,12 @@ impl Connection {
         matches!(self.phase, Phase::Lingering { .. })
     }
 
+    /// Whether the peer has not acknowledged all that was written, or the program has not read all that came.
+    pub(super) fn is_pending(&self) -> bool {
+        let sent = self.tx.unsent() == 0 && (self.tx.is_idle() || self.tx.only(Kind::Close));
+        !sent || self.rx.held() > 0
+    }
+
     /// Received bytes that are held: all, and those behind holes.
     pub(super) const fn held_bytes(&self) -> (usize, usize) {
         (self.rx.held(), self.rx.early())

@@ -168,6 +168,25 @@ impl Streams {
         self.drive(now, stream, Connection::reset);
     }
 
+    /// The destination goes: every stream ends, as TCP ends those of a program that goes. With a CLOSE where nothing is
+    /// pending in either direction, nor `unsent` by the owner; else with a RESET. New ones are refused. Returns whether
+    /// a peer has to be told.
+    pub fn end_all(&mut self, now: Now, unsent: impl Fn(StreamId) -> bool) -> bool {
+        self.listening.clear();
+        let open = self.connections.values().filter(|connection| !connection.is_lingering());
+        let open: Vec<_> = open.map(|c| (c.id(), c.is_opening(), c.is_pending())).collect();
+        let mut told = false;
+        for (stream, opening, pending) in open {
+            told |= !opening;
+            if opening || pending || unsent(stream) {
+                self.reset(now, stream);
+            } else {
+                self.close(now, stream);
+            }
+        }
+        told
+    }
+
     /// Asks whether `to` is there: [`Event::Pong`] with the returned nonce follows, or nothing. Of `payload`, 32 bytes
     /// come back.
     pub fn ping(&mut self, to: Hash, ports: (u16, u16), payload: &[u8]) -> u32 {
@@ -284,6 +303,13 @@ impl Streams {
     #[cfg(test)]
     pub(super) fn orphans(&self) -> (usize, usize) {
         (self.orphans.len(), self.orphan_bytes)
+    }
+
+    /// Ended streams and paths that are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> (usize, usize) {
+        assert_eq!(self.past.len(), self.past_order.len());
+        (self.past.len(), self.paths.len())
     }
 
     /// Peers whose SYNs are counted.

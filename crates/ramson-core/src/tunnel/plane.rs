@@ -138,7 +138,9 @@ impl Tunnels {
         if self.pools.contains_key(&id) {
             return Err(PoolError::Exists);
         }
-        if self.pools.len() >= limits::POOLS {
+        // The router's own pool has its place, so that destinations that come first cannot take it.
+        let of_destinations = self.pools.len() - usize::from(self.pools.contains_key(&PoolId::EXPLORATORY));
+        if id != PoolId::EXPLORATORY && of_destinations >= limits::POOLS {
             return Err(PoolError::TooMany);
         }
         let pool = Pool::new(config, &mut self.rng.child("pool"))?;

@@ -3,6 +3,7 @@
 use crate::world::World;
 use ramson_core::router::{Command, Event};
 use ramson_core::time::Duration;
+use ramson_sim::Net;
 
 /// Each router stores its RouterInfo with one floodfill, whose confirmation arrives: else it would go on to the next.
 /// The others have it by flooding.
@@ -52,6 +53,30 @@ fn a_lease_set_is_published_and_found_by_another() {
         assert_eq!(found, [(1, Some(hash)), (2, None)], "seed {seed}");
         assert_ne!(own, hash);
     }
+}
+
+/// A floodfill that goes on giving an older LeaseSet away is not taken for one that has the new one: the look-up that
+/// verifies the publication finds that out, and the LeaseSet is stored there too.
+#[test]
+fn an_older_lease_set_does_not_verify_a_publication() {
+    let mut world = World::new(1);
+    let (server, hash) = world.destination(world.routers[0]);
+    world.wait_for(&[server]);
+    world.net.run_for(Duration::from_mins(2));
+    let stores = |world: &World, f| world.net.floodfill(f).stores_of(&hash);
+    let flooded = world.floodfills.iter().copied().find(|f| stores(&world, *f) == 0);
+    let stale = flooded.expect("the LeaseSet is stored at two of three");
+    let other = world.floodfills.iter().copied().find(|f| *f != stale).expect("there are three");
+    let old = world.net.floodfill(stale).lease_set(&hash).cloned().expect("it is flooded");
+    world.net.floodfill_mut(stale).become_stale();
+    let newer = |net: &Net| net.floodfill(other).lease_set(&hash).is_some_and(|set| set.version() > old.version());
+    assert!(world.net.run_until(Duration::from_mins(10), |net| newer(net)));
+    assert_eq!(stores(&world, stale), 0);
+    let left = Duration::from_millis(old.end() - world.net.unix_ms());
+    let stored = world.net.run_until(left, |net| net.floodfill(stale).stores_of(&hash) > 0);
+    assert!(stored, "while the older one could still be given away, it was asked to store the newer one");
+    assert_eq!(world.net.floodfill(stale).lease_set(&hash).unwrap().version(), old.version());
+    assert!(world.net.snapshot(server.node).locals[0].published);
 }
 
 /// A router that knows only one floodfill learns of the others by exploration and from search replies.

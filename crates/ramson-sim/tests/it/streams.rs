@@ -1,7 +1,7 @@
 //! Streams between destinations, through tunnels of three hops.
 
 use crate::world::{World, local};
-use ramson_core::router::{Command, ConnectError};
+use ramson_core::router::{Command, ConnectError, Event, StreamError};
 use ramson_core::time::Duration;
 use ramson_sim::{Progress, Transfer};
 use ramson_wire::data::Hash;
@@ -85,6 +85,28 @@ fn a_server_that_restarts_is_reached_again() {
         let mut second = Transfer::open(&mut world.net, client, server, to, 20_000, 0);
         world.net.run_until(Duration::from_secs(50), |net| second.pump(net));
         assert_eq!(second.progress(), Progress::Done, "seed {seed}");
+    }
+}
+
+/// The peer of a stream is told when a router stops, or the destination is closed, long before its own time-out.
+#[test]
+fn a_router_that_stops_resets_what_is_pending() {
+    for (seed, stops) in [(0, true), (1, true), (2, false)] {
+        let mut world = World::new(seed);
+        let (client, _) = world.destination(world.routers[0]);
+        let (server, to) = world.destination(world.routers[1]);
+        world.wait_for(&[client, server]);
+        let mut transfer = Transfer::open(&mut world.net, client, server, to, 100 * MB, 100_000);
+        world.net.run_until(Duration::from_secs(5), |net| transfer.pump(net));
+        assert_eq!(transfer.progress(), Progress::Running, "seed {seed}");
+        let close = Command::CloseDestination(server.destination);
+        world.net.command(server.node, if stops { Command::Shutdown } else { close });
+        world.net.run_until(Duration::from_secs(4), |net| transfer.pump(net));
+        assert_eq!(transfer.progress(), Progress::Failed(StreamError::Reset), "seed {seed}");
+        world.net.run_for(Duration::from_secs(2));
+        let stopped = world.net.take_events(server.node).into_iter().any(|(_, e)| matches!(e, Event::Stopped));
+        let gone = world.net.snapshot(server.node).locals.is_empty();
+        assert_eq!((stopped, gone), (stops, !stops), "seed {seed}");
     }
 }
 

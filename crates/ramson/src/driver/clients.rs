@@ -7,6 +7,7 @@ use crate::seam::{Command, Created, DestinationId, DriverEnd, Reply, StreamHandl
 use crate::status::{Progress, Stage};
 use crate::stream::Stream;
 use ramson_core::router::{self, ConnectError, StreamError, StreamKey};
+use ramson_core::tunnel::PoolError;
 use ramson_wire::data::{Destination, PrivateKeys};
 use std::collections::BTreeMap;
 use tokio::sync::{mpsc, watch};
@@ -14,6 +15,8 @@ use tokio::sync::{mpsc, watch};
 /// All that programs hold.
 pub(crate) struct Clients {
     destinations: BTreeMap<DestinationId, Local>,
+    /// Destinations that the core has not answered for.
+    creating: BTreeMap<DestinationId, (Created, Reply<Created>)>,
     streams: BTreeMap<StreamId, (StreamKey, StreamHandle)>,
     by_key: BTreeMap<StreamKey, StreamId>,
     connects: BTreeMap<u64, (DestinationId, Reply<Stream>)>,
@@ -34,10 +37,20 @@ pub(crate) enum Outcome {
     Nothing,
 }
 
+impl Outcome {
+    fn into_command(self) -> Option<router::Command> {
+        match self {
+            Self::Core(command) => Some(command),
+            Self::Nothing => None,
+        }
+    }
+}
+
 impl Clients {
     pub(crate) fn new() -> Self {
         Self {
             destinations: BTreeMap::new(),
+            creating: BTreeMap::new(),
             streams: BTreeMap::new(),
             by_key: BTreeMap::new(),
             connects: BTreeMap::new(),
@@ -51,7 +64,7 @@ impl Clients {
         self.next
     }
 
-    /// Makes a destination known; the core is told by the returned command.
+    /// Makes a destination known; the core is told by the returned command, and its answer is the program's.
     pub(crate) fn create(&mut self, options: &DestinationOptions, keys: PrivateKeys, reply: Reply<Created>) -> Outcome {
         let destination = keys.destination().clone();
         if self.destinations.values().any(|local| local.destination == destination) {
@@ -63,7 +76,7 @@ impl Clients {
         let created = Created { id, destination: destination.clone(), progress: seen };
         let local = Local { name: options.name.clone(), destination, progress, listeners: BTreeMap::new() };
         self.destinations.insert(id, local);
-        let _ = reply.send(Ok(created));
+        self.creating.insert(id, (created, reply));
         Outcome::Core(super::translate::create(id, options, keys))
     }
 
@@ -172,6 +185,19 @@ impl Clients {
     /// Carries an event of the core up. The command, if any, goes down again.
     pub(crate) fn handle_event(&mut self, end: &DriverEnd, event: router::Event) -> Option<router::Command> {
         match event {
+            router::Event::DestinationCreated(id) => {
+                let (created, reply) = self.creating.remove(&DestinationId(id.0))?;
+                // A program that has gone away meanwhile closes nothing: it never had a handle.
+                if reply.send(Ok(created)).is_err() {
+                    return self.close(DestinationId(id.0)).into_command();
+                }
+            }
+            router::Event::DestinationFailed { id, why } => {
+                let id = DestinationId(id.0);
+                self.destinations.remove(&id);
+                let (_, reply) = self.creating.remove(&id)?;
+                let _ = reply.send(Err(create_error(why)));
+            }
             router::Event::StreamOpened { token, stream, remote, credit } => {
                 let (_, reply) = self.connects.remove(&token)?;
                 match self.make(end, stream, remote, credit) {
@@ -204,7 +230,6 @@ impl Clients {
             router::Event::StreamClosed(_)
             | router::Event::Reachable { .. }
             | router::Event::ClockCorrected { .. }
-            | router::Event::NeedRouters
             | router::Event::Stopped => {}
         }
         None
@@ -271,6 +296,7 @@ impl Clients {
         for (_, (_, reply)) in std::mem::take(&mut self.lookups) {
             let _ = reply.send(Err(Error::shutting_down()));
         }
+        self.creating.clear();
         self.streams.clear();
         self.by_key.clear();
         self.destinations.clear();
@@ -279,6 +305,13 @@ impl Clients {
 
 fn no_destination() -> Error {
     Error::new(ErrorKind::Closed, "the destination was closed")
+}
+
+fn create_error(why: PoolError) -> Error {
+    match why {
+        PoolError::TooMany => Error::new(ErrorKind::Overloaded, "too many destinations are open"),
+        why => Error::new(ErrorKind::Misuse, why.to_string()),
+    }
 }
 
 fn connect_error(why: ConnectError, progress: Option<Progress>) -> Error {
@@ -299,5 +332,46 @@ fn stream_error(why: StreamError) -> Error {
         StreamError::Reset => Error::new(ErrorKind::Reset, "the peer has reset the stream"),
         StreamError::TimedOut => Error::new(ErrorKind::Reset, "the peer does not answer any more"),
         _ => Error::new(ErrorKind::Closed, "the stream was closed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seam;
+    use tokio::sync::oneshot;
+
+    fn create(clients: &mut Clients) -> (router::DestinationId, oneshot::Receiver<Result<Created, Error>>) {
+        let keys = PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng));
+        let (reply, answer) = oneshot::channel();
+        match clients.create(&DestinationOptions::client("test"), keys, reply) {
+            Outcome::Core(router::Command::CreateDestination { id, .. }) => (id, answer),
+            _ => panic!("another command"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_destination_that_the_core_cannot_make_is_an_error_and_nothing_else() {
+        let ((_ramson, end), mut clients) = (seam::open(), Clients::new());
+        let (id, mut answer) = create(&mut clients);
+        assert!(answer.try_recv().is_err(), "not before the core has said so");
+        let failed = router::Event::DestinationFailed { id, why: PoolError::TooMany };
+        assert!(clients.handle_event(&end, failed).is_none());
+        assert_eq!(answer.await.unwrap().unwrap_err().kind(), ErrorKind::Overloaded);
+        assert_eq!(clients.destinations().count(), 0);
+        let (id, answer) = create(&mut clients);
+        assert!(clients.handle_event(&end, router::Event::DestinationCreated(id)).is_none());
+        assert_eq!(answer.await.unwrap().unwrap().id, DestinationId(id.0));
+        assert_eq!(clients.destinations().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_destination_of_a_program_that_has_gone_is_closed() {
+        let ((_ramson, end), mut clients) = (seam::open(), Clients::new());
+        let (id, answer) = create(&mut clients);
+        drop(answer);
+        let command = clients.handle_event(&end, router::Event::DestinationCreated(id));
+        assert!(matches!(command, Some(router::Command::CloseDestination(closed)) if closed == id));
+        assert_eq!(clients.destinations().count(), 0);
     }
 }

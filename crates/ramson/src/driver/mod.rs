@@ -47,7 +47,7 @@ const READ_BUFFER: usize = 64 << 10;
 const BATCH: usize = 64;
 /// Progress is looked at this often.
 const TICK: Duration = Duration::from_secs(1);
-/// How long sessions may take to end when the router stops.
+/// How long streams and sessions may take to end when the router stops.
 const STOP_TIME: Duration = Duration::from_secs(3);
 
 /// The one task.
@@ -191,7 +191,6 @@ impl Driver {
             router::Event::ClockCorrected { offset_ms } => {
                 tracing::info!(offset_ms, "the clock is corrected to the network's");
             }
-            router::Event::NeedRouters => self.reseeding.want(),
             _ => {}
         }
         if let Some(command) = self.clients.handle_event(&self.end, event) {

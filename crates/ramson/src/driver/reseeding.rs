@@ -49,8 +49,6 @@ pub(crate) struct Reseeding {
     store: Arc<Store>,
     /// When servers may be asked.
     schedule: Schedule,
-    /// The core lacks routers.
-    wanted: bool,
     running: bool,
     results: (UnboundedSender<Finished>, UnboundedReceiver<Finished>),
     not_before: Instant,
@@ -80,7 +78,6 @@ impl Reseeding {
             network,
             store,
             schedule,
-            wanted: false,
             running: false,
             results: unbounded_channel(),
             not_before: Instant::ZERO,
@@ -109,11 +106,6 @@ impl Reseeding {
     /// Why the last reseed failed, for a person.
     pub(crate) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
-    }
-
-    /// The core lacks routers.
-    pub(crate) fn want(&mut self) {
-        self.wanted = true;
     }
 
     /// Reseeds now, from these files, or else from the configured sources.
@@ -224,9 +216,7 @@ impl Reseeding {
                 let _ = reply.send(Ok(new));
             }
         }
-        self.wanted |= routers < self.config.minimum_routers;
-        if self.wanted && now >= self.not_before && has_source(&self.config) {
-            self.wanted = false;
+        if routers < self.config.minimum_routers && now >= self.not_before && has_source(&self.config) {
             self.not_before = now + PAUSE;
             self.start(Vec::new(), None);
         }
@@ -325,7 +315,6 @@ mod tests {
         let (reply, answer) = tokio::sync::oneshot::channel();
         reseeding.start(Vec::new(), Some(reply));
         assert_eq!(answer.await.unwrap().unwrap_err().kind(), ErrorKind::Misuse);
-        reseeding.want();
         reseeding.tick(Instant::ZERO, 0, &end);
         assert!(!reseeding.is_active());
     }

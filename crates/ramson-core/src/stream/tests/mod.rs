@@ -1,5 +1,6 @@
 //! Two machines, one clock and a seeded link; and one machine against packets made by hand.
 
+mod ending;
 mod hostile;
 mod interop;
 mod pair;

@@ -1,0 +1,108 @@
+//! What becomes of streams when their destination goes, and what is remembered of those that have ended.
+
+use super::solo::Solo;
+use super::*;
+use crate::limits::stream as limits;
+use ramson_wire::streaming::{Flags, Outgoing, Packet};
+
+/// The peer acknowledges `through`.
+fn acknowledge(solo: &mut Solo, send_id: u32, recv_id: u32, through: u32) {
+    let ack = Outgoing { send_id, recv_id, ack_through: Some(through), ..Outgoing::default() }.encode(&[]);
+    solo.packet(true, ack).unwrap();
+}
+
+/// Ends all streams, and returns whether CLOSE and RESET were sent to each peer's stream id.
+fn end_all(solo: &mut Solo, unsent: Option<StreamId>) -> Vec<(u32, bool, bool)> {
+    solo.sent.clear();
+    assert!(solo.streams.end_all(solo.now, |stream| unsent == Some(stream)));
+    solo.drain();
+    solo.pass(100);
+    let packets = solo.sent.iter().map(|packet| Packet::parse(packet).unwrap());
+    packets.map(|packet| (packet.send_id, packet.is_close(), packet.is_reset())).collect()
+}
+
+#[test]
+fn a_destination_that_goes_closes_what_is_quiet_and_resets_the_rest() {
+    let mut solo = Solo::new(Config::default());
+    let (quiet, quiet_id) = solo.accept(1, b"");
+    acknowledge(&mut solo, quiet_id, 1, 0);
+    let (sending, sending_id) = solo.accept(2, b"");
+    acknowledge(&mut solo, sending_id, 2, 0);
+    solo.streams.send(solo.now, sending, vec![7; 100]);
+    let (_unread, unread_id) = solo.accept(3, b"not read");
+    acknowledge(&mut solo, unread_id, 3, 0);
+    let (unsent, unsent_id) = solo.accept(4, b"");
+    acknowledge(&mut solo, unsent_id, 4, 0);
+    let options = ConnectOptions { wait_for_data: Duration::ZERO, ..ConnectOptions::default() };
+    solo.streams.connect(solo.now, Hash([1; 32]), (0, 80), options).unwrap();
+    let mut told = end_all(&mut solo, Some(unsent));
+    told.retain(|(_, close, reset)| *close || *reset);
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told, [(1, true, false), (2, false, true), (3, false, true), (4, false, true)]);
+    assert_eq!(solo.streams.len(), 1, "the closed one waits for its acknowledgement");
+    acknowledge(&mut solo, quiet_id, 1, 1);
+    let out = Outgoing { send_id: quiet_id, recv_id: 1, sequence: 1, flags: Flags::CLOSE, ..Outgoing::default() };
+    let close = solo.sign(&out, b"");
+    solo.packet(true, close).unwrap();
+    let closed = |event: &Event| matches!(event, Event::Closed { stream } if *stream == quiet);
+    assert!(solo.events.iter().any(closed));
+}
+
+#[test]
+fn a_destination_that_goes_takes_no_new_streams() {
+    let mut solo = Solo::new(Config::default());
+    assert!(!solo.streams.end_all(solo.now, |_| false), "nobody has to be told");
+    let syn = solo.syn(5, b"late");
+    solo.packet(true, syn).unwrap();
+    assert_eq!(solo.accepted(), 0);
+    assert!(solo.last().is_reset());
+}
+
+/// The oldest of the streams that have ended makes room; a late SYN opens none of the others again.
+#[test]
+fn ended_streams_are_remembered_up_to_the_limit() {
+    let mut solo = Solo::new(Config::default());
+    let count = limits::MAX_PAST as u32 + 1;
+    for recv_id in 1..=count {
+        // Slowly, so that no SYN is one too many.
+        solo.pass(60);
+        let (stream, _) = solo.accept(recv_id, b"");
+        solo.streams.reset(solo.now, stream);
+        solo.drain();
+        solo.events.clear();
+        solo.sent.clear();
+        assert!(solo.streams.remembered().0 <= limits::MAX_PAST);
+    }
+    assert_eq!(solo.streams.remembered().0, limits::MAX_PAST);
+    let late = solo.syn(2, b"");
+    assert_eq!(solo.packet(true, late), Err(Error::UnknownStream));
+    let late = solo.syn(1, b"");
+    assert_eq!(solo.packet(true, late), Ok(()), "it was forgotten");
+    assert_eq!(solo.accepted(), 1);
+}
+
+/// Round trips are remembered of so many peers; the oldest makes room.
+#[test]
+fn paths_are_remembered_up_to_the_limit() {
+    let mut solo = Solo::new(Config::default());
+    for n in 0..=limits::MAX_PATHS {
+        solo.peer = local_of(n);
+        solo.pass(100);
+        let (stream, send_id) = solo.accept(9, b"");
+        solo.pass(50);
+        acknowledge(&mut solo, send_id, 9, 0);
+        solo.streams.reset(solo.now, stream);
+        solo.drain();
+        assert_eq!(solo.streams.remembered().1, (n + 1).min(limits::MAX_PATHS));
+    }
+}
+
+/// The destination and key of the `n`th peer.
+fn local_of(n: usize) -> Local {
+    let mut seed = [77; 32];
+    seed[..8].copy_from_slice(&n.to_le_bytes());
+    let key = SigningKey::from_seed(seed);
+    let destination = Destination::new(key.verifying_key(), &mut Rng::from_seed(seed));
+    Local { destination, key: Arc::new(key), offline: None }
+}
