@@ -110,7 +110,7 @@ pub mod tunnel {
     /// After this a build no longer counts as in flight and another may start.
     pub const BUILD_PATIENCE: Duration = Duration::from_secs(13);
     /// A direction without any tunnel starts another build after this.
-    pub const BARE_PATIENCE: Duration = Duration::from_secs(3);
+    pub const BARE_PATIENCE: Duration = Duration::from_millis(1_500);
     /// After this a build has failed; until then a late reply still makes a tunnel.
     pub const BUILD_TIMEOUT: Duration = Duration::from_secs(30);
     /// Pools of destinations; creating one beyond fails.

@@ -17,6 +17,7 @@ use crate::time::{Duration, Now};
 use ramson_wire::data::Hash;
 use ramson_wire::ntcp2::{CONFIRMED_PART1, CreatedOptions, HANDSHAKE_FIXED, RequestOptions, TerminationReason};
 use std::net::SocketAddr;
+use tracing::debug;
 
 /// An inbound handshake must be done by a moment drawn from this range.
 const ACCEPT_DEADLINE: (Duration, Duration) = (Duration::from_secs(7), Duration::from_secs(10));
@@ -113,7 +114,10 @@ impl Links {
             return;
         }
         match outcome {
-            Err(_) => self.fail(now, id),
+            Err(error) => {
+                debug!(conn = id.0, ?error, "handshake failed");
+                self.fail(now, id);
+            }
             Ok(Outcome::Requested(message, next)) => self.request_made(now, id, message, next),
             Ok(Outcome::Created(options, next)) => self.created_opened(now, id, options, next),
             Ok(Outcome::Confirmed(message, established)) => {
@@ -266,6 +270,7 @@ impl Links {
         }
         if let Some(old) = peer.current.replace(id) {
             let retired = self.choose_retired(now, hash, old, id);
+            debug!(peer = ?hash, old = old.0, new = id.0, retired = retired.0, "two sessions");
             if let Some(peer) = self.peers.get_mut(&hash)
                 && retired == id
             {
@@ -282,6 +287,7 @@ impl Links {
             self.events.push_back(Event::Clock { peer: addr, offset_ms });
         }
         let dialled_before = self.dialled.contains(&hash);
+        debug!(conn = id.0, peer = ?hash, inbound, "session");
         self.events.push_back(Event::Up { peer: hash, inbound, addr, router_info: info, dialled_before });
     }
 

@@ -327,6 +327,7 @@ impl Links {
         }
         if peer.current.is_none() && peer.dialling.is_none() {
             let lost = peer.outbox.clear();
+            tracing::debug!(conn = id.0, peer = ?hash, was_up, lost, "no session any more");
             self.stats.messages_dropped += lost as u64;
             self.peers.remove(&hash);
             if was_up {

@@ -57,6 +57,7 @@ impl Links {
             match read_blocks(frame, hash, &mut self.events) {
                 Ok(None) => {}
                 Ok(Some(reason)) => {
+                    tracing::debug!(conn = id.0, peer = ?hash, ?reason, "the peer ends its session");
                     self.events.push_back(Event::Terminated { peer: hash, reason });
                     self.events.push_back(Event::Close { conn: id, how: CloseKind::Flush });
                     return self.remove(now, id);

@@ -70,6 +70,10 @@ struct Lookup {
     barred: Vec<Hash>,
     hints: usize,
     deadline: Instant,
+    /// Rounds that are over.
+    rounds: usize,
+    /// The next round starts then.
+    resume: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +94,34 @@ struct Effort {
     tries: usize,
     per_try: (Duration, Duration),
     total: Duration,
+    /// Pauses before further rounds, in which the closest are asked again: a message may have been lost, and what was
+    /// not there may have been published since.
+    pauses: &'static [Duration],
 }
+
+/// A LeaseSet that somebody waits for is often one that is being published just now.
+const LEASE_SET_PAUSES: &[Duration] = &[Duration::from_secs(1), Duration::from_secs(2)];
 
 fn effort(kind: Kind) -> Effort {
     let ms = Duration::from_millis;
     match kind {
-        Kind::LeaseSet | Kind::Any => {
-            Effort { parallel: 3, tries: limits::LOOKUP_TRIES, per_try: (ms(2_000), ms(3_000)), total: ms(15_000) }
+        Kind::LeaseSet | Kind::Any => Effort {
+            parallel: 3,
+            tries: limits::LOOKUP_TRIES,
+            per_try: (ms(2_000), ms(3_000)),
+            total: ms(15_000),
+            pauses: LEASE_SET_PAUSES,
+        },
+        Kind::RouterInfo => Effort {
+            parallel: 2,
+            tries: limits::LOOKUP_TRIES,
+            per_try: (ms(2_000), ms(3_000)),
+            total: ms(20_000),
+            pauses: &[],
+        },
+        Kind::Exploration => {
+            Effort { parallel: 1, tries: 3, per_try: (ms(3_000), ms(4_000)), total: ms(12_000), pauses: &[] }
         }
-        Kind::RouterInfo => {
-            Effort { parallel: 2, tries: limits::LOOKUP_TRIES, per_try: (ms(2_000), ms(3_000)), total: ms(20_000) }
-        }
-        Kind::Exploration => Effort { parallel: 1, tries: 3, per_try: (ms(3_000), ms(4_000)), total: ms(12_000) },
     }
 }
 
@@ -136,7 +156,8 @@ impl Lookups {
         }
         let routing_key = Day::of(now.unix_ms).routing_key(&key);
         let deadline = now.mono + effort(kind).total;
-        self.running.insert(id, Lookup { key, kind, routing_key, asked: Vec::new(), barred, hints: 0, deadline });
+        let (asked, rounds, resume) = (Vec::new(), 0, None);
+        self.running.insert(id, Lookup { key, kind, routing_key, asked, barred, hints: 0, deadline, rounds, resume });
         self.proceed(now, id, routers);
         id
     }
@@ -236,6 +257,16 @@ impl Lookups {
     fn proceed(&mut self, now: Now, id: LookupId, routers: &RouterStore) {
         let Some(lookup) = self.running.get_mut(&id) else { return };
         let effort = effort(lookup.kind);
+        match lookup.resume {
+            Some(at) if now.mono < at => return self.timers.set(id, at),
+            Some(_) => {
+                (lookup.resume, lookup.rounds) = (None, lookup.rounds + 1);
+                lookup.asked.clear();
+            }
+            None => {}
+        }
+        // Further rounds ask only those that are the likeliest to have it.
+        let tries = if lookup.rounds > 0 { effort.parallel } else { effort.tries };
         for (_, try_) in &mut lookup.asked {
             if matches!(*try_, Try::Until(at) if at <= now.mono) {
                 *try_ = Try::Late;
@@ -244,8 +275,8 @@ impl Lookups {
         let waiting = lookup.asked.iter().filter(|(_, t)| matches!(t, Try::Until(_))).count();
         // A question that did not go out costs no try, but is not repeated; it is bounded all the same.
         let sent = lookup.asked.iter().filter(|(_, t)| *t != Try::Failed).count();
-        let bound = (2 * effort.tries).saturating_sub(lookup.asked.len());
-        let more = effort.parallel.saturating_sub(waiting).min(effort.tries.saturating_sub(sent)).min(bound);
+        let bound = (2 * tries).saturating_sub(lookup.asked.len());
+        let more = effort.parallel.saturating_sub(waiting).min(tries.saturating_sub(sent)).min(bound);
         if now.mono < lookup.deadline {
             let (asked, barred) = (&lookup.asked, &lookup.barred);
             let fresh = |hash: &Hash| !barred.contains(hash) && !asked.iter().any(|(a, _)| a == hash);
@@ -262,6 +293,13 @@ impl Lookups {
         let late = lookup.asked.iter().any(|(_, t)| *t == Try::Late);
         match waits.min() {
             Some(at) if now.mono < lookup.deadline => self.timers.set(id, at.min(lookup.deadline)),
+            // A look-up that verifies a publication takes the first answers.
+            None if lookup.may_resume(&effort, now) => {
+                // Silence has been waited for already.
+                let pause = effort.pauses.get(lookup.rounds).copied().filter(|_| !late).unwrap_or_default();
+                lookup.resume = Some(now.mono + pause);
+                self.timers.set(id, now.mono + pause);
+            }
             // Nobody is left to ask, but a late answer may come.
             None if late && now.mono < lookup.deadline => self.timers.set(id, lookup.deadline),
             _ if lookup.asked.is_empty() => self.finish(id, Err(Failure::NoFloodfills)),
@@ -276,6 +314,13 @@ impl Lookups {
             debug!(?key, ?kind, ?result, "look-up over");
             self.events.push_back(Event::Done { id, key, kind, result });
         }
+    }
+}
+
+impl Lookup {
+    fn may_resume(&self, effort: &Effort, now: Now) -> bool {
+        let asked = self.asked.iter().any(|(_, t)| *t != Try::Failed);
+        asked && self.barred.is_empty() && self.rounds < effort.pauses.len() && now.mono < self.deadline
     }
 }
 
@@ -323,10 +368,14 @@ mod tests {
             lookups.handle_timeout(now, &routers);
             events.extend(drain(&mut lookups));
         }
-        assert_eq!(asked(&events), routers.closest_today(NOW, &KEY, 7, &[]));
+        let closest = routers.closest_today(NOW, &KEY, 7, &[]);
+        let all = asked(&events);
+        assert_eq!(all[..7], closest);
+        assert_eq!(all[7..], [&closest[..3], &closest[..3]].concat(), "silence is asked again, twice");
         assert_eq!(results(&events), [Err(Failure::TimedOut)]);
         assert_eq!(now.mono, NOW.mono + effort(Kind::LeaseSet).total, "late answers are waited for");
-        let Some(Event::Query { excluded, .. }) = events.iter().rfind(|e| matches!(e, Event::Query { .. })) else {
+        let Some(Event::Query { excluded, .. }) = events.iter().filter(|e| matches!(e, Event::Query { .. })).nth(6)
+        else {
             panic!()
         };
         assert_eq!(excluded.len(), 6);
@@ -346,22 +395,37 @@ mod tests {
     }
 
     #[test]
-    fn all_saying_no_is_not_found_at_once() {
+    fn all_saying_no_is_not_found_after_the_closest_were_asked_again() {
         let (routers, mut lookups) = (floodfills(50), lookups());
         lookups.start(NOW, KEY, Kind::LeaseSet, &routers);
-        let mut events = Vec::new();
+        let (mut now, mut events) = (NOW, Vec::new());
         loop {
             let new = drain(&mut lookups);
             let floodfills = asked(&new);
             events.extend(new);
-            if floodfills.is_empty() {
-                break;
+            for floodfill in &floodfills {
+                assert!(lookups.handle_search_reply(now, floodfill, &KEY, &[], &routers));
             }
-            for floodfill in floodfills {
-                assert!(lookups.handle_search_reply(NOW, &floodfill, &KEY, &[], &routers));
+            if floodfills.is_empty() {
+                let Some(at) = lookups.next_timeout() else { break };
+                now = now.later(at.since(now.mono));
+                lookups.handle_timeout(now, &routers);
             }
         }
-        assert_eq!((asked(&events).len(), results(&events)), (7, vec![Err(Failure::NotFound)]));
+        assert_eq!((asked(&events).len(), results(&events)), (7 + 3 + 3, vec![Err(Failure::NotFound)]));
+        assert_eq!(now.mono.since(NOW.mono), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn a_lost_answer_is_asked_for_again_where_nobody_else_is_left() {
+        let (routers, mut lookups) = (floodfills(2), lookups());
+        lookups.start(NOW, KEY, Kind::LeaseSet, &routers);
+        let first = asked(&drain(&mut lookups));
+        assert!(lookups.handle_search_reply(NOW, &first[0], &KEY, &[], &routers));
+        let now = NOW.later(Duration::from_secs(3));
+        lookups.handle_timeout(now, &routers);
+        lookups.handle_timeout(now, &routers);
+        assert_eq!(asked(&drain(&mut lookups)), first);
     }
 
     #[test]

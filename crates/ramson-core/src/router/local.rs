@@ -50,6 +50,8 @@ pub(super) struct Local {
     streams: Streams,
     pub(super) lookups: Lookups,
     publisher: Option<LeaseSetPublisher>,
+    /// The end of a LeaseSet that waits for the first outbound tunnel.
+    unpublished: Option<Instant>,
     /// The look-up that verifies the publication, and when the LeaseSet that it must find was published.
     verifying: Option<(LookupId, u32)>,
     /// Look-ups that a program or a stream waits for.
@@ -211,6 +213,7 @@ impl Router {
             streams: Streams::new(self.now, local_keys, stream::Config::default(), rng.child("streams")),
             lookups: Lookups::new(rng.child("lookups")),
             publisher: publish.then(|| LeaseSetPublisher::new(hash, rng.child("publisher"))),
+            unpublished: None,
             verifying: None,
             asked: BTreeMap::new(),
             needed: BTreeSet::new(),
@@ -334,8 +337,20 @@ impl Router {
     }
 
     pub(super) fn tunnel_ready(&mut self, pool: PoolId) {
-        if let Some(id) = self.pools.get(&pool) {
-            self.dirty.insert(*id);
+        if let Some(id) = self.pools.get(&pool).copied() {
+            self.publish_waiting(id);
+            self.dirty.insert(id);
+        }
+    }
+
+    /// Hands a new LeaseSet to the publisher once there is a tunnel to send it by.
+    fn publish_waiting(&mut self, id: DestinationId) {
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        if self.tunnels.outbound(local.pool).is_empty() {
+            return;
+        }
+        if let (Some(end), Some(publisher)) = (local.unpublished.take(), &mut local.publisher) {
+            publisher.handle_changed(self.now, end);
         }
     }
 
@@ -363,9 +378,9 @@ impl Router {
                 let ends = u64::from(set.times().end()).saturating_mul(1000).saturating_sub(now.unix_ms);
                 let end = now.mono + Duration::from_millis(ends);
                 let Some(local) = self.locals.get_mut(&id) else { return };
-                if let Some(publisher) = &mut local.publisher {
-                    publisher.handle_changed(now, end);
-                }
+                // Without an outbound tunnel the store would be lost.
+                local.unpublished = Some(end);
+                self.publish_waiting(id);
             }
             DestinationEvent::NeedLeaseSet(hash) => {
                 let Some(local) = self.locals.get_mut(&id) else { return };
@@ -381,12 +396,14 @@ impl Router {
 
     /// Sends garlic to a lease, out of the tunnel that its path uses while that tunnel lives.
     fn send_garlic(&mut self, id: DestinationId, lease: Lease2, path: u64, body: Vec<u8>) {
+        let len = body.len();
         let message = self.message(Kind::GARLIC, GARLIC_MS, body);
         let Some(local) = self.locals.get_mut(&id) else { return };
         let target = Target::Tunnel { gateway: lease.gateway, tunnel: lease.tunnel_id };
         let known = local.paths.get(&path).copied();
         let usable = known.filter(|t| self.tunnels.outbound(local.pool).iter().any(|o| o.tunnel == *t));
         if let Ok(tunnel) = self.tunnels.send(self.now, local.pool, usable, target, message) {
+            tracing::trace!(pool = local.pool.0, path, tunnel, gateway = ?lease.gateway, lease = lease.tunnel_id, len, "garlic sent");
             local.paths.insert(path, tunnel);
             if local.paths.len() > MAX_PATHS {
                 local.paths.pop_first();

@@ -20,6 +20,8 @@ const EXPIRY_MS: u64 = 10_000;
 const REPLACE: (Duration, Duration) = (Duration::from_secs(90), Duration::from_secs(120));
 /// The pause between two tests of a tunnel, drawn each time.
 const TEST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(60));
+/// A new tunnel is tested soon: a hop may have agreed and yet carry nothing.
+const FIRST_TEST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
 /// After a failure it is tested again sooner.
 const RETEST: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(8));
 /// A suspicion causes no test within this time of the last one.
@@ -73,7 +75,7 @@ impl Health {
             expires,
             expires_unix_ms: started.unix_ms.saturating_add(life_ms),
             replace_at: expires - rng.between(REPLACE.0, REPLACE.1),
-            test_at: started.mono + rng.between(TEST.0, TEST.1),
+            test_at: started.mono + rng.between(FIRST_TEST.0, FIRST_TEST.1),
             tested_at: started.mono,
             failures: 0,
             rtt: None,

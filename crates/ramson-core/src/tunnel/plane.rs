@@ -357,14 +357,13 @@ impl Tunnels {
         self.tunnels.iter().filter(move |(_, own)| fits(own) && own.health.is_usable(now))
     }
 
-    /// A usable tunnel, by chance among those that did not just fail.
+    /// A usable tunnel, by chance among those that passed their last test, else among those that did not just fail one.
     fn choose(&mut self, pool: PoolId, direction: Direction) -> Option<TunnelId> {
-        let all: Vec<_> = self.usable(pool, direction).map(|(id, own)| (*id, own.health.failures)).collect();
-        let good: Vec<_> = all.iter().filter(|(_, failures)| *failures == 0).collect();
-        match good.get(self.rng.below(good.len())) {
-            Some((id, _)) => Some(*id),
-            None => self.rng.pick(&all).map(|(id, _)| *id),
-        }
+        let rank = |own: &Own| (own.health.failures > 0, own.health.rtt.is_none());
+        let all: Vec<_> = self.usable(pool, direction).map(|(id, own)| (rank(own), *id)).collect();
+        let best = all.iter().map(|(rank, _)| *rank).min()?;
+        let good: Vec<_> = all.iter().filter(|(rank, _)| *rank == best).map(|(_, id)| *id).collect();
+        self.rng.pick(&good).copied()
     }
 
     // Messages.
