@@ -52,6 +52,8 @@ pub mod netdb {
     pub const LOOKUP_TRIES: usize = 7;
     /// Unknown routers that one look-up asks for because a reply named them.
     pub const LOOKUP_HINTS: usize = 16;
+    /// Questions of others that are answered per second, and how many at once; further ones are not.
+    pub const QUESTIONS: (u32, u32) = (2, 20);
     /// Floodfills that one publication tries.
     pub const PUBLISH_TRIES: usize = 15;
 }

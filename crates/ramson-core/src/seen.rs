@@ -34,6 +34,12 @@ impl Seen {
         let key = self.state.hash_one(entry);
         !self.old.contains(&key) && self.young.insert(key)
     }
+
+    /// Entries of both generations.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
 }
 
 #[cfg(test)]

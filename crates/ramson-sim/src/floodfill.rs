@@ -36,6 +36,8 @@ use std::sync::Arc;
 const NAMED: usize = 3;
 /// Life of what it sends.
 const LIFETIME_MS: u64 = 30_000;
+/// Answers that are kept.
+const MAX_ANSWERS: usize = 1_000;
 /// How often it signs its RouterInfo.
 const RESIGN: Duration = Duration::from_secs(30 * 60);
 
@@ -78,6 +80,7 @@ pub struct Floodfill {
     stores: BTreeMap<Hash, u64>,
     /// It keeps the LeaseSets that it has and takes no newer ones, but says that it did.
     stale: bool,
+    answers: Vec<Message>,
     outputs: VecDeque<Output>,
     stats: FloodfillStats,
 }
@@ -127,6 +130,7 @@ impl Floodfill {
             sets: BTreeMap::new(),
             stores: BTreeMap::new(),
             stale: false,
+            answers: Vec::new(),
             outputs: VecDeque::new(),
             stats: FloodfillStats::default(),
             keys,
@@ -165,6 +169,19 @@ impl Floodfill {
     /// From now on it keeps the LeaseSets that it has, and still confirms newer ones.
     pub fn become_stale(&mut self) {
         self.stale = true;
+    }
+
+    /// Asks a router, directly.
+    pub(crate) fn ask(&mut self, now: Now, to: Hash, question: &DatabaseLookup) {
+        self.now = now;
+        let message = self.message(Kind::DATABASE_LOOKUP, question.to_bytes());
+        self.send(to, message);
+    }
+
+    /// What came in answer to questions, or looks like it: what is stored without a wish for confirmation, search
+    /// replies, and garlic that is not for it.
+    pub fn take_answers(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.answers)
     }
 
     /// How often a store of this key came that asked for a confirmation.
@@ -247,6 +264,9 @@ impl Floodfill {
     }
 
     fn handle_message(&mut self, from: Option<Hash>, message: Message) {
+        if matches!(message.kind, Kind::DATABASE_STORE | Kind::DATABASE_SEARCH_REPLY | Kind::GARLIC) {
+            self.note_answer(&message);
+        }
         match message.kind {
             Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
                 let _ = self.tunnels.handle_message(self.now, from.unwrap_or(self.hash), message);
@@ -266,6 +286,14 @@ impl Floodfill {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn note_answer(&mut self, message: &Message) {
+        let store = message.kind == Kind::DATABASE_STORE;
+        let flooded = store && DatabaseStore::from_bytes(&message.body).is_ok_and(|store| store.reply.is_some());
+        if !flooded && self.answers.len() < MAX_ANSWERS {
+            self.answers.push(message.clone());
         }
     }
 

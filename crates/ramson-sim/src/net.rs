@@ -11,7 +11,9 @@ use ramson_core::own_info::OwnInfo;
 use ramson_core::rng::Rng;
 use ramson_core::router::{Command, Config, Event, Input, Output, Router, Snapshot};
 use ramson_core::time::{Duration, Instant, Now};
+use ramson_wire::codec::Encode;
 use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::i2np::database_lookup::DatabaseLookup;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -354,6 +356,14 @@ impl Net {
     pub fn command(&mut self, id: NodeId, command: Command) {
         self.note(What::Command, id, [command_number(&command), 0], &[]);
         self.feed(id, Input::Command(command));
+    }
+
+    /// Lets a floodfill ask a router something.
+    pub fn ask(&mut self, floodfill: NodeId, router: NodeId, question: &DatabaseLookup) {
+        let (now, to) = (self.system_of(floodfill), self.hash(router));
+        self.note(What::Command, floodfill, [0, 0], &question.to_bytes());
+        self.floodfill_mut(floodfill).ask(now, to, question);
+        self.drain(floodfill);
     }
 
     // ---- time ----

@@ -319,6 +319,35 @@ fn p30_probes_see_silence() {
     assert_eq!(pair.machines[1].links.inbound_handshakes, 0);
 }
 
+/// A key of message 1 that comes again makes no work, until as many others have come as are remembered.
+#[test]
+fn replays_of_message_1_are_known_up_to_the_limit() {
+    let mut pair = Pair::new(0);
+    let (now, links) = (pair.now(1), &mut pair.machines[1].links);
+    let mut conn = 0;
+    let mut offer = |links: &mut Links, n: usize| {
+        conn += 1;
+        let id = ConnId(ConnId::INBOUND | conn);
+        links.handle_accepted(now, id, "10.0.0.9:5000".parse().unwrap(), 1000);
+        links.handle_data(now, id, &n.to_le_bytes().repeat(8));
+        let jobs = std::iter::from_fn(|| links.poll_event(now)).filter(|e| matches!(e, Event::Job(_))).count();
+        links.handle_closed(now, id);
+        std::iter::from_fn(|| links.poll_event(now)).for_each(drop);
+        jobs == 1
+    };
+    let count = limits::REPLAY_KEYS;
+    for n in 0..2 * count {
+        assert!(offer(links, n), "{n}");
+        assert_eq!(links.replays.len(), n + 1);
+        if n % 10_000 == 9_999 {
+            assert!(!offer(links, (n + 1).saturating_sub(count)));
+        }
+    }
+    assert!(offer(links, 2 * count) && !offer(links, count), "the older generation went");
+    assert!(offer(links, 0), "forgotten");
+    assert_eq!(links.replays.len(), count + 2);
+}
+
 #[test]
 fn inbound_connections_of_one_address_are_limited() {
     let mut pair = Pair::new(0);

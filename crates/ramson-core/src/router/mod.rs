@@ -3,12 +3,13 @@
 //! [`Router::handle_input`] takes one input; then [`Router::poll_output`] is called until it says
 //! [`Output::Timeout`]. The files of this folder are the wires: `network` joins links, netDb and our own RouterInfo,
 //! `tunnels` joins tunnels to links, choice of hops and garlic, `lookups` sends what look-ups and publications ask
-//! for, `local` is one destination of ours with its streams.
+//! for, `local` is one destination of ours with its streams, `questions` answers those of others.
 
 mod door;
 mod local;
 mod lookups;
 mod network;
+mod questions;
 mod status;
 mod tunnels;
 
@@ -19,10 +20,11 @@ pub use door::{
 pub use local::LocalOptions;
 pub use status::{LocalStatus, Snapshot};
 
+use crate::bucket::Bucket;
 use crate::clock::NetworkClock;
 use crate::job::{Job, JobDone};
 use crate::keys::RouterKeys;
-use crate::limits::netdb::ROUTERS;
+use crate::limits::netdb::{QUESTIONS, ROUTERS};
 use crate::link::{LinkConfig, Links};
 use crate::netdb::store::Source;
 use crate::netdb::{Explorer, Lookups, RouterInfoPublisher, RouterStore};
@@ -69,6 +71,8 @@ pub struct Router {
     /// Payloads that are being sealed to routers.
     sealing: BTreeMap<u64, Sealing>,
     next_token: u64,
+    /// Questions of others that are answered.
+    questions: Bucket,
     locals: BTreeMap<DestinationId, Local>,
     pools: BTreeMap<PoolId, DestinationId>,
     /// Destinations that may have something to say.
@@ -154,6 +158,7 @@ impl Router {
             waiting: BTreeMap::new(),
             sealing: BTreeMap::new(),
             next_token: 0,
+            questions: Bucket::new(QUESTIONS, now.mono),
             locals: BTreeMap::new(),
             pools: BTreeMap::new(),
             dirty: BTreeSet::new(),

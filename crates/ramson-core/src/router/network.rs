@@ -77,6 +77,7 @@ impl Router {
             }
             Kind::GARLIC => self.open_garlic(Some(from), message.body),
             Kind::DATABASE_STORE => self.handle_database_store(Some(from), &message.body),
+            Kind::DATABASE_LOOKUP => self.handle_question(&message.body),
             Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&message.body),
             Kind::DELIVERY_STATUS => {
                 if let Ok(status) = DeliveryStatus::from_bytes(&message.body) {

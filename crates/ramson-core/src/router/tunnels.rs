@@ -139,6 +139,7 @@ impl Router {
                 let own = self.hash;
                 let _ = self.tunnels.handle_message(self.now, own, message);
             }
+            Kind::DATABASE_LOOKUP => self.handle_question(&message.body),
             Kind::DATABASE_STORE => self.handle_database_store(None, &message.body),
             _ => {}
         }
@@ -183,6 +184,7 @@ impl Router {
                     let from = from.unwrap_or(self.hash);
                     let _ = self.tunnels.handle_message(self.now, from, clove.message);
                 }
+                Kind::DATABASE_LOOKUP => self.handle_question(&clove.message.body),
                 Kind::DATABASE_STORE => self.handle_database_store(None, &clove.message.body),
                 Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&clove.message.body),
                 _ => {}

@@ -515,3 +515,7 @@ fn iv_and_block(data: &[u8; tunnel_data::DATA_LEN]) -> [u8; 16] {
     }
     out
 }
+
+#[cfg(test)]
+#[path = "transit_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@
 
 mod clock;
 mod netdb;
+mod questions;
 mod replay;
 mod session;
 mod streams;

@@ -307,6 +307,31 @@ fn t85_replayed_skewed_and_undated_new_sessions_are_refused() {
     assert!(matches!(read(&mut pair, &frame(&created.encrypted)), Some(SessionError::Malformed(_))));
 }
 
+/// A New Session message that comes again is refused, until as many others have come as are remembered.
+#[test]
+fn t85_replays_of_new_sessions_are_known_up_to_the_limit() {
+    let mut pair = Pair::new();
+    let now = pair.now;
+    let payload = Block::DateTime(now.unix_secs()).to_vec();
+    let mut read = |n: usize| {
+        let mut ephemeral = [0; 32];
+        ephemeral[..8].copy_from_slice(&n.to_le_bytes());
+        let read = NewSessionRead { ephemeral: PublicKey(ephemeral), payload: payload.clone(), received: None };
+        let result = pair.b.sessions.new_session_read(now, read);
+        (result, pair.b.sessions.replays.len())
+    };
+    let count = limits::REPLAY_KEYS;
+    for n in 0..2 * count {
+        assert_eq!(read(n), (Ok(()), n + 1));
+        if n % 4_096 == 4_095 {
+            assert_eq!(read((n + 1).saturating_sub(count)).0, Err(SessionError::Replayed));
+        }
+    }
+    assert_eq!(read(2 * count), (Ok(()), count + 1), "the older generation went");
+    assert_eq!(read(count).0, Err(SessionError::Replayed));
+    assert_eq!(read(0).0, Ok(()), "forgotten");
+}
+
 trait ToVec {
     fn to_vec(&self) -> Vec<u8>;
 }
