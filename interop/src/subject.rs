@@ -105,6 +105,12 @@ impl Subject {
         Ok(base64(&Sha256::digest(identity_of(&self.dir.join("data/router.info"))?)))
     }
 
+    /// Deletes the keys of the eepsite: the next start makes others.
+    pub(crate) fn forget_site(&self) -> Result<(), String> {
+        let path = self.dir.join("data/site.dat");
+        fs::remove_file(&path).map_err(|why| format!("{}: {why}", path.display()))
+    }
+
     /// The b32 name (without `.b32.i2p`) of the eepsite, from its key file.
     pub(crate) fn site(&self) -> Result<String, String> {
         Ok(base32(&Sha256::digest(identity_of(&self.dir.join("data/site.dat"))?)))

@@ -293,8 +293,7 @@ impl Lookups {
         let late = lookup.asked.iter().any(|(_, t)| *t == Try::Late);
         match waits.min() {
             Some(at) if now.mono < lookup.deadline => self.timers.set(id, at.min(lookup.deadline)),
-            // A look-up that verifies a publication takes the first answers.
-            None if lookup.may_resume(&effort, now) => {
+            None if lookup.may_resume(&effort, now, late) => {
                 // Silence has been waited for already.
                 let pause = effort.pauses.get(lookup.rounds).copied().filter(|_| !late).unwrap_or_default();
                 lookup.resume = Some(now.mono + pause);
@@ -318,9 +317,12 @@ impl Lookups {
 }
 
 impl Lookup {
-    fn may_resume(&self, effort: &Effort, now: Now) -> bool {
+    /// Whether another round follows: a few times after a clear no, and until the deadline after silence. A look-up
+    /// that verifies a publication takes the first answers.
+    fn may_resume(&self, effort: &Effort, now: Now, late: bool) -> bool {
         let asked = self.asked.iter().any(|(_, t)| *t != Try::Failed);
-        asked && self.barred.is_empty() && self.rounds < effort.pauses.len() && now.mono < self.deadline
+        let again = self.rounds < effort.pauses.len() || (late && !effort.pauses.is_empty());
+        asked && again && self.barred.is_empty() && now.mono < self.deadline
     }
 }
 
@@ -371,7 +373,8 @@ mod tests {
         let closest = routers.closest_today(NOW, &KEY, 7, &[]);
         let all = asked(&events);
         assert_eq!(all[..7], closest);
-        assert_eq!(all[7..], [&closest[..3], &closest[..3]].concat(), "silence is asked again, twice");
+        assert!(all[7..].chunks(3).all(|round| round == &closest[..round.len()]), "silence is asked again");
+        assert!((10..=19).contains(&all.len()), "{}", all.len());
         assert_eq!(results(&events), [Err(Failure::TimedOut)]);
         assert_eq!(now.mono, NOW.mono + effort(Kind::LeaseSet).total, "late answers are waited for");
         let Some(Event::Query { excluded, .. }) = events.iter().filter(|e| matches!(e, Event::Query { .. })).nth(6)

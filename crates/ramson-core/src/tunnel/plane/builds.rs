@@ -29,7 +29,7 @@ struct Lack {
 impl Tunnels {
     /// Starts what the pools lack, the barest direction of any pool first: a page needs one tunnel each way, and the
     /// budget of the router must not go into the spares of another pool. The exploratory pool is first among equals,
-    /// since others begin through it; those behind take turns.
+    /// since others begin through it, but its spares come later; those behind take turns.
     pub(super) fn start_builds(&mut self, now: Now) {
         let mut pools: Vec<_> = self.pools.keys().copied().collect();
         let from = usize::from(pools.first() == Some(&PoolId::EXPLORATORY));
@@ -42,7 +42,8 @@ impl Tunnels {
         for pool in pools {
             for direction in DIRECTIONS {
                 let lack = self.lack(now, pool, direction);
-                wishes.extend((lack.have..lack.have + lack.builds).map(|rank| (rank, pool, direction)));
+                let weight = if pool == PoolId::EXPLORATORY { 2 } else { 1 };
+                wishes.extend((lack.have..lack.have + lack.builds).map(|have| (weight * have, pool, direction)));
                 if lack.is_bare {
                     reserve += if pool == PoolId::EXPLORATORY { 1 } else { limits::RESERVED_BUILDS };
                 }
