@@ -351,8 +351,9 @@ fn first_page(world: &mut World) -> Result<String, String> {
     for round in 0..rounds {
         // The same with the subject as the server: the pages of an i2pd cannot come before it has published.
         world.subject(0)?.stop("TERM")?;
-        world.subject(1)?.stop("TERM")?;
-        world.subject(1)?.forget_site()?;
+        let server = world.subject(1)?;
+        server.stop("TERM")?;
+        server.forget_site()?;
         let start = Instant::now();
         world.restart(1)?;
         world.restart(0)?;
