@@ -26,7 +26,7 @@ pub use error::{Error, ErrorKind};
 pub use ramson_wire::data::PrivateKeys;
 pub use ramson_wire::data::{Destination, Hash};
 pub use status::{
-    ClockStatus, DestinationStatus, Event, LinkStatus, NetDbStatus, Progress, Reachability, Stage, Status,
+    BuildStatus, ClockStatus, DestinationStatus, Event, LinkStatus, NetDbStatus, Progress, Reachability, Stage, Status,
     TransitStatus, TunnelStatus,
 };
 pub use stream::Stream;
