@@ -11,6 +11,9 @@ mod client;
 pub mod config;
 mod driver;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod net;
 pub mod reseed;
 pub mod seam;
