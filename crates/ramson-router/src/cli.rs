@@ -11,13 +11,20 @@ use std::path::PathBuf;
 
 /// Ramson, an I2P router.
 #[derive(Debug, Parser)]
-#[command(name = "ramson", version, about, args_conflicts_with_subcommands = true)]
+#[command(name = "ramson", version, about = "Ramson, an I2P router", after_help = FIRST_STEPS)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     run: RunArgs,
 }
+
+/// What somebody new needs to know.
+const FIRST_STEPS: &str = "\
+First start: `ramson --network public`, or `ramson --network 99` for a private network. It writes a config file with
+comments into the data folder, and runs until Ctrl-C. Then set 127.0.0.1:4444 as the HTTP proxy of your browser, open
+a .i2p address, and see how the router is with `ramson status`.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -51,6 +51,10 @@ impl Doors {
             Request::Reseed { files } => json(&answer(self.ramson.reseed(files).await)),
             Request::ExportReseed { file } => json(&answer(self.ramson.export_reseed(file).await)),
             Request::Lookup { hash } => match &self.local {
+                Some(local) if !local.progress().borrow().is_ready() => {
+                    let progress = local.progress().borrow().clone();
+                    json(&Answer::<()>::Error(format!("look-ups need tunnels, which do not stand yet: {progress}")))
+                }
                 Some(local) => json(&answer(local.lookup(ramson::Hash(hash)).await.map(|d| d.to_base64()))),
                 None => json(&Answer::<()>::Error("look-ups need the HTTP proxy or a tunnel in the config".into())),
             },
@@ -173,5 +177,29 @@ mod tests {
         })
         .await
         .unwrap();
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn requests_are_written_and_read_back(
+            files in proptest::collection::vec("[ -~é]{0,20}", 0..4), hash in proptest::array::uniform32(0u8..),
+        ) {
+            let files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
+            let file = files.first().cloned().unwrap_or_default();
+            let requests =
+                [Request::Status, Request::Reseed { files }, Request::ExportReseed { file }, Request::Lookup { hash }];
+            for request in requests {
+                let line = json(&request);
+                proptest::prop_assert_eq!(serde_json::from_str::<Request>(&line).ok(), Some(request));
+                proptest::prop_assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
+            }
+        }
+
+        #[test]
+        fn random_lines_never_panic(line in proptest::collection::vec(0u8.., 0..100), words in "\\{\"[a-z]{1,7}\":[ -~]{0,30}") {
+            let _ = serde_json::from_slice::<Request>(&line);
+            let _ = serde_json::from_str::<Request>(&words);
+            let _ = serde_json::from_slice::<Answer<Status>>(&line);
+        }
     }
 }

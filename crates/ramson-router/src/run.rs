@@ -5,18 +5,17 @@ use crate::folder::Folder;
 use crate::settings::{Kind, Level, NetworkId, Settings};
 use crate::{Failure, show};
 use ramson::config::PUBLIC_NETWORK_ID;
-use ramson::{DestinationOptions, Event, LocalDestination, Ramson, Stage};
+use ramson::{DestinationOptions, LocalDestination, Ramson};
 use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
 use ramson_services::names::Names;
 use ramson_services::tunnels::{
     ClientTunnel, ClientTunnelConfig, ServerKind, ServerTunnel, ServerTunnelConfig, load_or_create_keys,
 };
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 use tracing_subscriber::filter::LevelFilter;
@@ -32,10 +31,14 @@ pub(crate) fn run(
     json: bool,
 ) -> Result<(), Failure> {
     let path = config.unwrap_or_else(|| folder.config());
-    let settings = load(folder, &path, network)?;
+    let Loaded { settings, is_new } = load(folder, &path, network)?;
     folder.create()?;
     let lock = folder.lock()?;
     log_to_stderr(settings.log.level);
+    if is_new {
+        info!("a new config file, with a comment on every setting: {}", path.display());
+    }
+    allow_many_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     let result = runtime.block_on(live(folder, &settings, json));
     // What a stuck task holds must not keep the process.
@@ -44,17 +47,24 @@ pub(crate) fn run(
     result
 }
 
+/// The settings, and whether their file was not there before.
+struct Loaded {
+    settings: Settings,
+    is_new: bool,
+}
+
 /// Reads the config file; writes it first, if there is none and the network is known.
-fn load(folder: &Folder, path: &Path, network: Option<NetworkId>) -> Result<Settings, Failure> {
+fn load(folder: &Folder, path: &Path, network: Option<NetworkId>) -> Result<Loaded, Failure> {
+    let mut is_new = false;
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let network = network.ok_or_else(|| ask_for_network(path))?;
             folder.create()?;
             let text = Settings::template(network);
-            let written = OpenOptions::new().write(true).create_new(true).open(path);
-            let written = written.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-            written.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+            // It may come to hold passwords: for its owner only.
+            ramson::store::create(path, text.as_bytes()).map_err(Failure::failed)?;
+            is_new = true;
             text
         }
         Err(e) => return Err(Failure::failed(format!("{}: {e}", path.display()))),
@@ -67,7 +77,7 @@ fn load(folder: &Folder, path: &Path, network: Option<NetworkId>) -> Result<Sett
             settings.network.id.0,
             network.0
         ))),
-        _ => Ok(settings),
+        _ => Ok(Loaded { settings, is_new }),
     }
 }
 
@@ -98,9 +108,23 @@ fn log_to_stderr(level: Level) {
         .try_init();
 }
 
+/// Every session with a peer is an open file, and many systems begin with few.
+fn allow_many_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        let before = limit.current;
+        limit.current = limit.maximum;
+        match setrlimit(Resource::Nofile, limit) {
+            Ok(()) => tracing::debug!(?before, now = ?limit.current, "open files"),
+            Err(why) => warn!("the limit of open files stays at {before:?}: {why}"),
+        }
+    }
+}
+
 async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    info!("Ramson {} starts in network {}", env!("CARGO_PKG_VERSION"), settings.network.id.0);
     if settings.network.id.0 == PUBLIC_NETWORK_ID {
         warn!("this is a pre-release on the public network: do not trust your safety to it");
     }
@@ -109,7 +133,9 @@ async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Fa
         () = signals.next() => return Ok(()),
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(tell(ramson.clone(), json));
+    if json {
+        tasks.spawn(tell(ramson.clone()));
+    }
     let opened = tokio::select! {
         opened = open(folder, settings, &ramson, &mut tasks) => opened,
         () = signals.next() => Ok(()),
@@ -125,7 +151,7 @@ async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Fa
         tasks.shutdown().await;
     };
     tokio::select! {
-        () = stop => info!("stopped"),
+        () = stop => {}
         () = signals.next() => warn!("stopped at once"),
         () = tokio::time::sleep(STOP_TIME) => warn!("stopped before everything was closed"),
     }
@@ -142,7 +168,7 @@ async fn open(folder: &Folder, settings: &Settings, ramson: &Ramson, tasks: &mut
         let local = destination(ramson, "http proxy", proxy.tunnels()).await?;
         let credentials =
             proxy.user.clone().zip(proxy.password.clone()).map(|(user, password)| Credentials { user, password });
-        let config = ProxyConfig { listen: proxy.listen, credentials };
+        let config = ProxyConfig { listen: proxy.listen.0, credentials };
         let server = HttpProxy::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
         let at = server.local_addr().map_err(Failure::failed)?;
         info!("the HTTP proxy listens at {at}");
@@ -153,12 +179,12 @@ async fn open(folder: &Folder, settings: &Settings, ramson: &Ramson, tasks: &mut
         let local = destination(ramson, &client.name.0, client.tunnels()).await?;
         let config = ClientTunnelConfig {
             name: client.name.0.clone(),
-            listen: client.listen,
+            listen: client.listen.0,
             to: client.to.0.clone(),
             port: client.port,
         };
         let tunnel = ClientTunnel::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
-        info!("client tunnel {} listens at {}", client.name.0, client.listen);
+        info!("client tunnel {} listens at {}", client.name.0, client.listen.0);
         tasks.spawn(tunnel.run());
         any.get_or_insert(local);
     }
@@ -185,13 +211,13 @@ async fn open(folder: &Folder, settings: &Settings, ramson: &Ramson, tasks: &mut
         let config = ServerTunnelConfig {
             name: server.name.0.clone(),
             kind,
-            target: server.target,
+            target: server.target.0,
             port: server.port,
             max_streams: server.max_streams,
             max_streams_per_client: server.max_streams_per_client,
         };
         tasks.spawn(ServerTunnel::listen(config, &local).await.map_err(Failure::failed)?.run());
-        info!("server tunnel {} offers {}; `ramson status` says its address", server.name.0, server.target);
+        info!("server tunnel {} offers {}; `ramson status` says its address", server.name.0, server.target.0);
         served.insert(path, local.clone());
         any.get_or_insert(local);
     }
@@ -212,30 +238,14 @@ async fn destination(ramson: &Ramson, name: &str, tunnels: ramson::TunnelOptions
     ramson.destination(options, None).await.map_err(Failure::failed)
 }
 
-/// Writes what happens into the log, and as JSON lines if that is wanted.
-async fn tell(ramson: Ramson, json: bool) {
+/// Writes what happens as JSON lines. The library writes the log.
+async fn tell(ramson: Ramson) {
     let mut events = ramson.events();
-    let mut stage = Stage::Starting;
     loop {
-        let event = match events.recv().await {
-            Ok(event) => event,
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => continue,
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-        };
-        if json {
-            let _ = show::pairs(true, &[("event", serde_json::to_value(&event).unwrap_or_default())]);
-        }
-        match event {
-            Event::Progress(progress) if progress.stage != stage => {
-                stage = progress.stage;
-                info!("{progress}");
-            }
-            Event::Reseeded { routers } => info!("reseeded: {routers} new routers"),
-            Event::ReseedFailed { why } => warn!("the reseed failed: {why}"),
-            Event::Reachability(r) if r.reachable => info!("the router can be reached from outside"),
-            Event::Reachability(r) => info!("the router cannot be reached from outside: {}", r.why),
-            Event::Warning(text) => warn!("{text}"),
-            _ => {}
+        match events.recv().await {
+            Ok(event) => drop(show::pairs(true, &[("event", serde_json::to_value(&event).unwrap_or_default())])),
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
         }
     }
 }

@@ -6,10 +6,14 @@ use ramson::config::{
     TransitConfig, TunnelConfig,
 };
 use ramson_services::names::Host;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use ramson_wire::data::router_address::is_public;
+use serde::de::{Error as DeError, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt::Formatter;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use toml::de::DeTable;
 
 /// The commented file that is written on first start.
 const TEMPLATE: &str = include_str!("template.toml");
@@ -50,8 +54,8 @@ pub(crate) struct Network {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Ntcp2 {
-    listen: Vec<SocketAddr>,
-    publish: Vec<SocketAddr>,
+    listen: Vec<At>,
+    publish: Vec<At>,
     outbound_only: bool,
     printable_padding: bool,
     proxy: Option<ProxyUrl>,
@@ -86,7 +90,7 @@ struct Transit {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct HttpProxy {
     pub(crate) enabled: bool,
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: At,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
     hops: Hops,
@@ -99,7 +103,7 @@ pub(crate) struct HttpProxy {
 pub(crate) struct Server {
     pub(crate) name: TunnelName,
     pub(crate) kind: Kind,
-    pub(crate) target: SocketAddr,
+    pub(crate) target: At,
     pub(crate) keys: PathBuf,
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
@@ -118,7 +122,7 @@ pub(crate) struct Server {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Client {
     pub(crate) name: TunnelName,
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: At,
     pub(crate) to: To,
     #[serde(default)]
     pub(crate) port: u16,
@@ -135,14 +139,26 @@ pub(crate) struct Log {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub(crate) enum Kind {
     Http,
     Tcp,
 }
 
+impl TryFrom<String> for Kind {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.as_str() {
+            "http" => Ok(Self::Http),
+            "tcp" => Ok(Self::Tcp),
+            _ => Err("a kind is \"http\" or \"tcp\""),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub(crate) enum Level {
     Error,
     Warn,
@@ -152,11 +168,26 @@ pub(crate) enum Level {
     Trace,
 }
 
+impl TryFrom<String> for Level {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.as_str() {
+            "error" => Ok(Self::Error),
+            "warn" => Ok(Self::Warn),
+            "info" => Ok(Self::Info),
+            "debug" => Ok(Self::Debug),
+            "trace" => Ok(Self::Trace),
+            _ => Err("a level is \"error\", \"warn\", \"info\", \"debug\" or \"trace\""),
+        }
+    }
+}
+
 impl Settings {
     /// Reads the text of a config file. The error names the line and the key.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let settings: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
-        settings.check()?;
+        settings.check().map_err(|fault| fault.said(text))?;
         Ok(settings)
     }
 
@@ -172,42 +203,77 @@ impl Settings {
             .replace("#servers = \"shipped\"", "servers = \"off\"")
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Settings that are good each by itself, and contradict each other.
+    fn check(&self) -> Result<(), Fault> {
         let public = self.network.id.0 == PUBLIC_NETWORK_ID;
-        if public && (self.network.allow_reserved_addresses || self.network.allow_same_subnet) {
-            return Err("[network] allow_reserved_addresses and allow_same_subnet are for private networks only".into());
+        let fault = |section, key, why: &str| Err(Fault { section, at: None, key, why: why.to_owned() });
+        for (key, is_set) in [
+            ("allow_reserved_addresses", self.network.allow_reserved_addresses),
+            ("allow_same_subnet", self.network.allow_same_subnet),
+        ] {
+            if public && is_set {
+                return fault("network", key, "is for private networks only");
+            }
         }
         let proxy = &self.http_proxy;
-        if proxy.user.is_some() != proxy.password.is_some() {
-            return Err("[http_proxy] user and password come together, or not at all".into());
+        match (&proxy.user, &proxy.password) {
+            (Some(_), None) => return fault("http_proxy", "user", "needs a password beside it"),
+            (None, Some(_)) => return fault("http_proxy", "password", "needs a user beside it"),
+            _ => {}
         }
-        if proxy.enabled && proxy.password.is_none() && !proxy.listen.ip().is_loopback() {
-            return Err(format!("[http_proxy] listen = \"{}\" is open to others: set user and password", proxy.listen));
+        if proxy.enabled && proxy.password.is_none() && !proxy.listen.0.ip().is_loopback() {
+            return fault(
+                "http_proxy",
+                "listen",
+                "is open to others: set user and password, or take a loopback address",
+            );
         }
-        if self.ntcp2.proxy.is_some() && !self.ntcp2.publish.is_empty() {
-            return Err("[ntcp2] publish and proxy contradict each other".into());
-        }
-        for client in &self.client {
-            if !client.listen.ip().is_loopback() {
-                return Err(format!("[[client]] {}: listen must be a loopback address", client.name.0));
+        self.check_ntcp2(public)?;
+        for (i, client) in self.client.iter().enumerate() {
+            if !client.listen.0.ip().is_loopback() {
+                let why = "must be a loopback address".to_owned();
+                return Err(Fault { section: "client", at: Some(i), key: "listen", why });
             }
         }
-        for (i, server) in self.server.iter().enumerate() {
-            if server.kind == Kind::Tcp && server.host.is_some() {
-                return Err(format!("[[server]] {}: host is for kind = \"http\"", server.name.0));
-            }
-            if self.server.iter().take(i).any(|other| other.name == server.name) {
-                return Err(format!("[[server]] {}: the name is taken", server.name.0));
-            }
-            if self.server.iter().take(i).any(|other| {
-                other.keys == server.keys
-                    && (other.port == server.port || other.hops != server.hops || other.quantity != server.quantity)
-            }) {
-                return Err(format!(
-                    "[[server]] {}: servers of one key file need different ports and equal tunnels",
-                    server.name.0
-                ));
-            }
+        (0..self.server.len()).try_for_each(|i| self.check_server(i))
+    }
+
+    fn check_ntcp2(&self, public: bool) -> Result<(), Fault> {
+        let fault = |key, why: &str| Err(Fault { section: "ntcp2", at: None, key, why: why.to_owned() });
+        let ntcp2 = &self.ntcp2;
+        if ntcp2.proxy.is_some() && !ntcp2.publish.is_empty() {
+            return fault("publish", "has no use beside a proxy: no address is told to the network then");
+        }
+        if ntcp2.outbound_only && !ntcp2.listen.is_empty() {
+            return fault("listen", "contradicts outbound_only");
+        }
+        if ntcp2.outbound_only && !ntcp2.publish.is_empty() {
+            return fault("publish", "contradicts outbound_only");
+        }
+        if ntcp2.publish.iter().any(|at| at.0.ip().is_unspecified()) {
+            return fault("publish", "must name the address itself, not all of them");
+        }
+        if public && ntcp2.publish.iter().any(|at| !is_public(at.0.ip())) {
+            return fault("publish", "must be an address of the public Internet");
+        }
+        Ok(())
+    }
+
+    fn check_server(&self, i: usize) -> Result<(), Fault> {
+        let Some((server, earlier)) = self.server.get(..=i).and_then(<[Server]>::split_last) else { return Ok(()) };
+        let fault = |key, why: &str| Err(Fault { section: "server", at: Some(i), key, why: why.to_owned() });
+        if server.kind == Kind::Tcp && server.host.is_some() {
+            return fault("host", "is for kind = \"http\"");
+        }
+        if earlier.iter().any(|other| other.name == server.name) {
+            return fault("name", "is taken by another server");
+        }
+        let shares = |other: &&Server| other.keys == server.keys;
+        if earlier.iter().filter(shares).any(|other| other.port == server.port) {
+            return fault("keys", "are those of another server: they need different ports");
+        }
+        if earlier.iter().filter(shares).any(|other| (other.hops, other.quantity) != (server.hops, server.quantity)) {
+            return fault("keys", "are those of another server: they need the same hops and quantity");
         }
         Ok(())
     }
@@ -222,8 +288,8 @@ impl Settings {
                 allow_same_subnet: self.network.allow_same_subnet,
             },
             ntcp2: Ntcp2Config {
-                bind: self.ntcp2.listen.clone(),
-                publish: self.ntcp2.publish.clone(),
+                bind: self.ntcp2.listen.iter().map(|at| at.0).collect(),
+                publish: self.ntcp2.publish.iter().map(|at| at.0).collect(),
                 outbound_only: self.ntcp2.outbound_only,
                 printable_padding: self.ntcp2.printable_padding,
             },
@@ -246,6 +312,38 @@ impl Settings {
             },
             proxy: self.ntcp2.proxy.clone().map(|p| p.0),
         }
+    }
+}
+
+/// A setting that contradicts others.
+struct Fault {
+    section: &'static str,
+    /// Which one, of a section that may stand several times.
+    at: Option<usize>,
+    key: &'static str,
+    why: String,
+}
+
+impl Fault {
+    /// In words, with the line in `text`.
+    fn said(&self, text: &str) -> String {
+        let Self { section, at, key, why } = self;
+        let line =
+            self.offset(text).and_then(|offset| text.get(..offset)).map(|before| before.matches('\n').count() + 1);
+        let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        let section = if at.is_some() { format!("[[{section}]]") } else { format!("[{section}]") };
+        format!("{line}{section} {key} {why}")
+    }
+
+    fn offset(&self, text: &str) -> Option<usize> {
+        let root = DeTable::parse(text).ok()?;
+        let section = root.get_ref().get(self.section)?.get_ref();
+        let section = match self.at {
+            Some(at) => section.as_array()?.get(at)?.get_ref(),
+            None => section,
+        };
+        let (key, _) = section.as_table()?.get_key_value(self.key)?;
+        Some(key.span().start)
     }
 }
 
@@ -284,7 +382,7 @@ impl Default for Transit {
 
 impl Default for HttpProxy {
     fn default() -> Self {
-        let listen = SocketAddr::from(([127, 0, 0, 1], 4444));
+        let listen = At(SocketAddr::from(([127, 0, 0, 1], 4444)));
         Self { enabled: true, listen, user: None, password: None, hops: Hops::default(), quantity: Quantity::default() }
     }
 }
@@ -315,17 +413,23 @@ impl FromStr for NetworkId {
 
 impl<'de> Deserialize<'de> for NetworkId {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Number(i64),
-            Name(String),
+        struct Form;
+        impl Visitor<'_> for Form {
+            type Value = NetworkId;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"public\", or a number from 16 to 254")
+            }
+
+            fn visit_i64<E: DeError>(self, number: i64) -> Result<NetworkId, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_str<E: DeError>(self, text: &str) -> Result<NetworkId, E> {
+                text.parse().map_err(E::custom)
+            }
         }
-        let text = match Form::deserialize(d)? {
-            Form::Number(n) => n.to_string(),
-            Form::Name(name) => name,
-        };
-        text.parse().map_err(D::Error::custom)
+        d.deserialize_any(Form)
     }
 }
 
@@ -362,6 +466,19 @@ impl TryFrom<u8> for Quantity {
 
     fn try_from(n: u8) -> Result<Self, Self::Error> {
         if (1..=16).contains(&n) { Ok(Self(n)) } else { Err("the number of tunnels is 1 to 16") }
+    }
+}
+
+/// An address with its port, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct At(pub(crate) SocketAddr);
+
+impl TryFrom<String> for At {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self).map_err(|_| "an address is in numbers and has a port, such as \"127.0.0.1:4444\"")
     }
 }
 
@@ -404,21 +521,34 @@ impl Default for Servers {
 
 impl<'de> Deserialize<'de> for Servers {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Word(String),
-            Urls(Vec<String>),
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = Servers;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"shipped\", \"off\", or a list of URLs")
+            }
+
+            fn visit_str<E: DeError>(self, word: &str) -> Result<Servers, E> {
+                match word {
+                    "shipped" => Ok(Servers(ReseedServers::Shipped)),
+                    "off" => Ok(Servers(ReseedServers::Off)),
+                    _ => Err(E::invalid_value(Unexpected::Str(word), &self)),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Servers, A::Error> {
+                let mut urls: Vec<String> = Vec::new();
+                while let Some(url) = list.next_element::<String>()? {
+                    if !url.starts_with("https://") {
+                        return Err(A::Error::custom(format!("{url:?} is no URL that begins with https://")));
+                    }
+                    urls.push(url);
+                }
+                Ok(Servers(ReseedServers::Urls(urls)))
+            }
         }
-        match Form::deserialize(d)? {
-            Form::Word(word) if word == "shipped" => Ok(Self(ReseedServers::Shipped)),
-            Form::Word(word) if word == "off" => Ok(Self(ReseedServers::Off)),
-            Form::Word(_) => Err(D::Error::custom("servers is \"shipped\", \"off\", or a list of URLs")),
-            Form::Urls(urls) => match urls.iter().find(|u| !u.starts_with("https://") && !u.starts_with("http://")) {
-                Some(url) => Err(D::Error::custom(format!("{url:?} is no URL"))),
-                None => Ok(Self(ReseedServers::Urls(urls))),
-            },
-        }
+        d.deserialize_any(Form)
     }
 }
 
@@ -446,56 +576,4 @@ impl TryFrom<String> for ProxyUrl {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_template_is_good_and_every_setting_in_it_is_known() {
-        for id in ["public", "99"] {
-            let text = Settings::template(id.parse().unwrap());
-            Settings::parse(&text).unwrap();
-        }
-        let text = Settings::template(NetworkId(99));
-        let open: String = text
-            .lines()
-            .map(|l| l.strip_prefix('#').filter(|r| !r.starts_with(' ')).unwrap_or(l))
-            .map(|l| format!("{l}\n"))
-            .collect();
-        let open = open.replace("socks5://127.0.0.1:9050", "http://u:p@127.0.0.1:1");
-        let settings = Settings::parse(&open).unwrap();
-        assert_eq!((settings.server.len(), settings.client.len()), (1, 1));
-        assert_eq!(settings.router(Path::new("/d")).proxy.unwrap().user.as_deref(), Some("u"));
-    }
-
-    #[test]
-    fn what_the_template_says_is_the_default_is_the_default() {
-        let bare = Settings::parse("[network]\nid = 99\n").unwrap().router(Path::new("/d"));
-        let tunnels = "[network]\nid = 99\n[tunnels]\nexploratory_hops = 2\nexploratory_quantity = 3\n[transit]\nenabled = true\nmax_tunnels = 2500\nkilobytes_per_second = 2000\n";
-        let said = Settings::parse(tunnels).unwrap().router(Path::new("/d"));
-        assert_eq!((bare.tunnels, bare.transit), (said.tunnels, said.transit));
-    }
-
-    #[test]
-    fn errors_name_the_line_and_the_key() {
-        let error = |text: &str| Settings::parse(&format!("[network]\nid = 99\n{text}")).unwrap_err();
-        let cases = [
-            ("[http_proxy]\nlisten = \"4444\"\n", ["line 4", "listen"]),
-            ("[http_proxy]\nlisen = \"127.0.0.1:1\"\n", ["line 4", "lisen"]),
-            ("[http_proxi]\n", ["line 3", "http_proxi"]),
-            ("[tunnels]\nexploratory_hops = 9\n", ["line 4", "0 to 7 hops"]),
-            ("[log]\nlevel = \"loud\"\n", ["line 4", "loud"]),
-            ("[ntcp2]\nproxy = \"socks5://host:1\"\n", ["line 4", "address in numbers"]),
-            ("[[client]]\nname = \"x\"\nlisten = \"127.0.0.1:1\"\nto = \"example.com\"\n", ["line 6", "i2p"]),
-            ("[http_proxy]\nlisten = \"0.0.0.0:4444\"\n", ["http_proxy", "password"]),
-            ("[log\n", ["line 3", "log"]),
-        ];
-        for (text, words) in cases {
-            let e = error(text);
-            assert!(words.iter().all(|w| e.contains(w)), "{e}");
-        }
-        assert!(Settings::parse("").unwrap_err().contains("network"));
-        assert!(Settings::parse("[network]\nid = 1\n").unwrap_err().contains("line 2"));
-        let public = "[network]\nid = \"public\"\nallow_same_subnet = true\n";
-        assert!(Settings::parse(public).unwrap_err().contains("private"));
-    }
-}
+mod tests;

@@ -58,11 +58,8 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
             "published",
             if s.reachability.published.is_empty() { "nothing".into() } else { s.reachability.published.join(", ") },
         ),
-        ("clock", format!("{} ms off, by {} peers", s.clock.offset_ms, s.clock.samples)),
-        (
-            "netDb",
-            format!("{} routers, {} floodfills, {} LeaseSets", s.netdb.routers, s.netdb.floodfills, s.netdb.lease_sets),
-        ),
+        ("clock", clock(&s.clock)),
+        ("netDb", format!("{} routers, {} floodfills", s.netdb.routers, s.netdb.floodfills)),
         ("sessions", format!("{} in, {} out", s.links.inbound, s.links.outbound)),
         (
             "traffic",
@@ -75,6 +72,7 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
             ),
         ),
         ("exploratory", tunnels(&s.exploratory)),
+        ("builds", format!("{} good, {} declined, {} unanswered", s.builds.ok, s.builds.declined, s.builds.timed_out)),
         (
             "transit",
             format!(
@@ -97,11 +95,15 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
     print(&text.iter().map(|(k, v)| format!("{k:13} {v}").trim_end().to_owned()).collect::<Vec<_>>().join("\n"))
 }
 
+fn clock(clock: &ramson::ClockStatus) -> String {
+    match clock.samples {
+        0 => "not compared with peers yet".into(),
+        peers => format!("{} ms behind the network's, by {peers} peers", clock.offset_ms),
+    }
+}
+
 fn tunnels(t: &ramson::TunnelStatus) -> String {
-    format!(
-        "{} in, {} out; builds: {} good, {} declined, {} unanswered",
-        t.inbound, t.outbound, t.builds_ok, t.builds_declined, t.builds_timed_out
-    )
+    format!("{} in, {} out", t.inbound, t.outbound)
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -11,6 +11,9 @@ mod client;
 pub mod config;
 mod driver;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod net;
 pub mod reseed;
 pub mod seam;
@@ -26,7 +29,7 @@ pub use error::{Error, ErrorKind};
 pub use ramson_wire::data::PrivateKeys;
 pub use ramson_wire::data::{Destination, Hash};
 pub use status::{
-    ClockStatus, DestinationStatus, Event, LinkStatus, NetDbStatus, Progress, Reachability, Stage, Status,
+    BuildStatus, ClockStatus, DestinationStatus, Event, LinkStatus, NetDbStatus, Progress, Reachability, Stage, Status,
     TransitStatus, TunnelStatus,
 };
 pub use stream::Stream;

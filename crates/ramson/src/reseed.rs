@@ -11,6 +11,8 @@
 
 mod bundle;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod intake;
 mod schedule;
 mod trust;

@@ -80,6 +80,7 @@ pub struct Status {
     pub netdb: NetDbStatus,
     pub links: LinkStatus,
     pub exploratory: TunnelStatus,
+    pub builds: BuildStatus,
     pub transit: TransitStatus,
     pub destinations: Vec<DestinationStatus>,
 }
@@ -112,7 +113,6 @@ pub struct ClockStatus {
 pub struct NetDbStatus {
     pub routers: usize,
     pub floodfills: usize,
-    pub lease_sets: usize,
 }
 
 /// Sessions with peers, and bytes since the start.
@@ -127,15 +127,22 @@ pub struct LinkStatus {
     pub bytes_per_second_out: u64,
 }
 
-/// The tunnels of one pool, and its builds since the start.
+/// The tunnels of one pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TunnelStatus {
     pub inbound: usize,
     pub outbound: usize,
-    pub builds_ok: u64,
-    pub builds_declined: u64,
-    pub builds_timed_out: u64,
+}
+
+/// Builds of our own tunnels since the start, of all pools together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BuildStatus {
+    pub ok: u64,
+    pub declined: u64,
+    /// No answer came in time.
+    pub timed_out: u64,
 }
 
 /// Being a hop in the tunnels of others.

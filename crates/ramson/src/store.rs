@@ -273,10 +273,15 @@ fn router_info_file(path: &Path) -> Option<Result<RouterInfo, ()>> {
     let hash = name.strip_prefix("routerInfo-")?.strip_suffix(".dat")?;
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(router_info::MAX_LEN as u64 + 1).read_to_end(&mut bytes).ok()?;
-    let Ok(info) = RouterInfo::from_bytes(&bytes) else { return Some(Err(())) };
+    Some(router_info_of(hash, &bytes).ok_or(()))
+}
+
+/// The RouterInfo in a file that is named for `hash`, in base64.
+pub(crate) fn router_info_of(hash: &str, bytes: &[u8]) -> Option<RouterInfo> {
+    let info = RouterInfo::from_bytes(bytes).ok()?;
     // Another program may have put the file here: what we pass on as ours is verified.
     let good = base64::encode(info.hash().as_bytes()) == hash && info.verify().is_ok();
-    Some(if good { Ok(info) } else { Err(()) })
+    good.then_some(info)
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {

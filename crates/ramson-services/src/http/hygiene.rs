@@ -87,7 +87,7 @@ pub(crate) fn clean_request(request: &mut Request, authority: &str) {
 
 /// Rewrites the headers of a response from `host`.
 pub(crate) fn clean_response(response: &mut Response, host: &str) -> Result<(), LocalRedirect> {
-    if response.headers.all("location").any(leads_home) {
+    if response.headers.all("location").any(|value| leads_home(&String::from_utf8_lossy(value))) {
         return Err(LocalRedirect);
     }
     response.headers.strip_hop_by_hop();
@@ -108,7 +108,8 @@ pub(crate) fn clean_response(response: &mut Response, host: &str) -> Result<(), 
         | "via"
         | "x-dns-prefetch-control"
         | "x-i2p-name-source" => false,
-        "content-location" | "refresh" => !leads_home(value),
+        "content-location" => !leads_home(&String::from_utf8_lossy(value)),
+        "refresh" => !leads_home(refresh_url(&String::from_utf8_lossy(value))),
         "link" => {
             !contains(value, b"preconnect") && !contains(value, b"dns-prefetch") && !contains(value, b"prerender")
         }
@@ -143,17 +144,28 @@ fn is_of_site(url: &str, authority: &str) -> bool {
     rest.and_then(|r| r.split(['/', '?', '#']).next()).is_some_and(|a| a.eq_ignore_ascii_case(authority))
 }
 
-/// Whether a URL, alone or behind `url=`, names this machine or a local network. A browser asks no proxy for those.
-fn leads_home(value: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(value).to_ascii_lowercase().replace('\\', "/");
-    text.match_indices("//").any(|(i, _)| {
-        let rest = text.get(i + 2..).unwrap_or_default();
-        let authority = rest.split(['/', '?', '#', ' ', '"', '\'']).next().unwrap_or_default();
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        let start_of_url =
-            i == 0 || text.get(..i).is_some_and(|s| s.ends_with("http:") || s.ends_with("https:") || s.ends_with('='));
-        start_of_url && is_local_host(host)
-    })
+/// Whether a URL names this machine or a local network, read as loosely as browsers read it (the URL standard of the
+/// WHATWG). A browser asks no proxy for those.
+fn leads_home(url: &str) -> bool {
+    let plain: String =
+        url.chars().filter(|c| !c.is_ascii_control()).map(|c| if c == '\\' { '/' } else { c }).collect();
+    let plain = plain.trim().to_ascii_lowercase();
+    // With one slash or none behind the scheme some still read a host.
+    let Some(rest) = ["http:", "https:", "//"].into_iter().find_map(|start| plain.strip_prefix(start)) else {
+        return false;
+    };
+    let authority = rest.trim_start_matches('/').split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    // Escapes and letters of other scripts may become digits and dots of an address.
+    host.contains('%') || !host.is_ascii() || is_local_host(host)
+}
+
+/// The URL of a `Refresh`: behind the seconds, with or without `url=` and quotes.
+fn refresh_url(value: &str) -> &str {
+    let behind = value.trim_start_matches(|c: char| c.is_ascii_digit() || c.is_whitespace() || ".;,".contains(c));
+    let name = behind.get(..3).filter(|name| name.eq_ignore_ascii_case("url")).and_then(|_| behind.get(3..));
+    let url = name.and_then(|rest| rest.trim_start().strip_prefix('=')).unwrap_or(behind);
+    url.trim_start().trim_start_matches(['"', '\''])
 }
 
 /// Whether a host of a URL, with or without port, is this machine, a local network or a bare number.
@@ -242,7 +254,7 @@ mod tests {
     fn t110_responses_lose_what_reaches_beyond_the_site() {
         let text = "HTTP/1.1 200 OK\r\nAlt-Svc: h2=\":443\"\r\nLink: <http://x>; rel=preconnect\r\nNEL: {}\r\nReport-To: {}\r\n\
             Expect-CT: x\r\nClear-Site-Data: \"*\"\r\nSet-Cookie: a=b; Domain=i2p\r\nSet-Cookie: c=d; domain=.a.i2p\r\nSet-Cookie: e=f\r\n\
-            Set-Cookie: g=h; Domain=b.i2p\r\nRefresh: 0; url=http://127.0.0.1:7657/\r\nContent-Type: text/html\r\nConnection: X-Gone\r\nX-Gone: 1\r\n\r\n";
+            Set-Cookie: g=h; Domain=b.i2p\r\nContent-Location: //[::1]/\r\nRefresh: 0; url=http://127.0.0.1:7657/\r\nContent-Type: text/html\r\nConnection: X-Gone\r\nX-Gone: 1\r\n\r\n";
         let mut response = Response::parse(text.as_bytes()).unwrap();
         clean_response(&mut response, "a.i2p").unwrap();
         let text = String::from_utf8(response.to_bytes()).unwrap();
@@ -267,12 +279,28 @@ mod tests {
             "http:\\\\127.0.0.1/",
             "http://router/",
             "http://127.1/",
+            "https:/127.0.0.1/",
+            "https:127.0.0.1/",
+            "http:/\t/127.0.0.1/",
+            "/\t/127.0.0.1/",
+            "http:////127.0.0.1/",
+            "http://127.0.0.%31/",
+            "http://127.0.0.\u{ff11}/",
+            "http://localhost./",
+            "http://[::ffff:127.0.0.1]/",
+            "http://0177.0.0.1/",
         ];
         for url in home {
-            assert!(leads_home(url.as_bytes()), "{url}");
+            assert!(leads_home(url), "{url}");
+            for refresh in [format!("0; url={url}"), format!("5;URL = '{url}'"), format!("0.5, {url}"), url.to_owned()]
+            {
+                assert!(leads_home(refresh_url(&refresh)), "{refresh}");
+            }
         }
-        for url in ["/path//x", "http://a.i2p/", "http://a.i2p/?u=a//b", "https://example.org/", "x"] {
-            assert!(!leads_home(url.as_bytes()), "{url}");
+        for url in ["/path//x", "http://a.i2p/", "http://a.i2p/?u=a//b", "https://example.org/", "x", "/x?u=http://0/"]
+        {
+            assert!(!leads_home(url), "{url}");
+            assert!(!leads_home(refresh_url(&format!("3; url={url}"))), "{url}");
         }
     }
 }

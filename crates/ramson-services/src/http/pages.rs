@@ -1,7 +1,8 @@
 //! The pages that the proxy shows itself: what failed, what to try. No script, nothing from elsewhere.
 
 use super::head::Headers;
-use ramson::{Error, ErrorKind, Progress};
+use crate::names::{BadName, Source};
+use ramson::{Error, ErrorKind, Progress, Stage};
 use std::fmt::Write as _;
 
 /// A page with its status.
@@ -83,12 +84,12 @@ const STYLE: &str = ":root{color-scheme:light dark;--b:#f6f8f4;--c:#fff;--t:#1f2
 @media(prefers-color-scheme:dark){:root{--b:#141a14;--c:#1d251d;--t:#e3ebe1;--m:#9aab99;--a:#7ccf85;--l:#324032}}\
 *{box-sizing:border-box}body{margin:0;min-height:100vh;display:flex;flex-direction:column;align-items:center;justify-content:center;\
 padding:1.5rem;background:var(--b);color:var(--t);font:1.05rem/1.55 system-ui,sans-serif}\
-main{width:100%;max-width:40rem;background:var(--c);border:1px solid var(--l);border-top:.3rem solid var(--a);border-radius:.6rem;padding:1.6rem 2rem}\
+main{width:100%;max-width:40rem;background:linear-gradient(var(--a) 0 .3rem,var(--c) 0);border:1px solid var(--l);border-radius:.6rem;padding:1.9rem clamp(1rem,5vw,2rem) 1.6rem}\
 h1{font-size:1.5rem;margin:0 0 1rem;overflow-wrap:anywhere}p{margin:.6rem 0;overflow-wrap:anywhere}\
 table{border-collapse:collapse;margin:1rem 0;width:100%}td,th{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--l);overflow-wrap:anywhere}\
-th{color:var(--m);font-weight:500;width:35%}code{overflow-wrap:anywhere}a{color:var(--a)}\
+tr:last-child>*{border-bottom:0}th{color:var(--m);font-weight:500;width:35%}code{overflow-wrap:anywhere}a{color:var(--a)}\
 button{font:inherit;padding:.5rem 1rem;margin:.3rem .5rem .3rem 0;border:1px solid var(--a);border-radius:.4rem;background:var(--a);color:var(--c);cursor:pointer}\
-button.quiet{background:none;color:var(--a)}footer{color:var(--m);font-size:.85rem;margin-top:1rem}\
+button.quiet{background:none;color:var(--a)}footer{color:var(--m);text-align:center;font-size:.85rem;margin-top:1rem}\
 .bar{height:.3rem;background:var(--l);border-radius:.2rem;overflow:hidden;margin:0 0 1rem}.bar i{display:block;height:100%;width:30%;background:var(--a);animation:m 1.6s ease-in-out infinite alternate}\
 @keyframes m{to{margin-left:70%}}@media(prefers-reduced-motion:reduce){.bar i{animation:none}}";
 
@@ -161,21 +162,37 @@ fn not_ready(host: &str, progress: Option<&Progress>, repeatable: bool) -> Page 
         "Your router is still building its tunnels. What you sent has not left your computer, and is not sent again by itself.\n\
          Go back, wait a minute, and send it once more."
     };
-    let mut page = Page::new(503, "Tunnels Not Ready", format!("On the way to {host}"), advice);
+    let trouble = progress.and_then(|p| p.trouble.as_deref());
+    let advice = trouble.map(|trouble| format!("Something is wrong: {trouble}\n{advice}")).unwrap_or(advice.to_owned());
+    let mut page = Page::new(503, "Tunnels Not Ready", format!("On the way to {host}"), &advice);
     if let Some(p) = progress {
-        let mut table = format!("<table><tr><th>Now</th><td>{}</td></tr>", escape(&p.to_string()));
-        let _ = write!(
-            table,
-            "<tr><th>Routers known</th><td>{}</td></tr><tr><th>Connected to</th><td>{}</td></tr>\
-             <tr><th>Tunnels in</th><td>{} of {}</td></tr><tr><th>Tunnels out</th><td>{} of {}</td></tr>",
-            p.known_routers, p.sessions, p.inbound, p.inbound_wanted, p.outbound, p.outbound_wanted
-        );
-        if let Some(trouble) = &p.trouble {
-            let _ = write!(table, "<tr><th>Trouble</th><td>{}</td></tr>", escape(trouble));
-        }
-        page = page.with_html(&(table + "</table>"));
+        page = page.with_html(&format!(
+            "<table><tr><th>Now</th><td>{}</td></tr><tr><th>Routers known</th><td>{}</td></tr>\
+             <tr><th>Connected to</th><td>{}</td></tr><tr><th>Tunnels in</th><td>{} of {}</td></tr>\
+             <tr><th>Tunnels out</th><td>{} of {}</td></tr></table>",
+            doing(p.stage),
+            p.known_routers,
+            p.sessions,
+            p.inbound,
+            p.inbound_wanted,
+            p.outbound,
+            p.outbound_wanted
+        ));
     }
     if repeatable { page.reloading(4) } else { page.with_header("retry-after", "30") }
+}
+
+/// The stage, without the numbers that stand beside it.
+fn doing(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Reseeding => "fetching the first routers",
+        Stage::Connecting => "connecting to peers",
+        Stage::BuildingTunnels => "building tunnels",
+        Stage::Publishing => "telling the network where it is",
+        Stage::Ready => "ready",
+        Stage::ShuttingDown => "shutting down",
+        _ => "starting",
+    }
 }
 
 /// A site answered something that cannot be passed on.
@@ -185,7 +202,37 @@ pub(crate) fn bad_gateway(host: &str, what: &str) -> Page {
 
 /// A request that cannot be read.
 pub(crate) fn bad_request(what: &str) -> Page {
-    Page::new(400, "Bad Request", "The request cannot be read", &format!("The proxy refused it: {what}."))
+    let text = format!(
+        "The proxy refused what your browser or program sent: {what}. Nothing went on to any site.\n\
+         Try the address again. If it fails again, the link or the program that made it is at fault."
+    );
+    Page::new(400, "Bad Request", "The request cannot be read", &text)
+}
+
+/// Somebody opened the proxy's address like that of a site.
+pub(crate) fn no_site() -> Page {
+    Page::new(
+        400,
+        "Bad Request",
+        "This is a proxy, not a site",
+        "You reached Ramson's HTTP proxy, but your browser does not use it as one.\n\
+         Set this address as the HTTP proxy in the settings of your browser, then open http://proxy.i2p/ to see whether it works.",
+    )
+}
+
+/// A name that cannot be one.
+pub(crate) fn bad_name(host: &str, e: BadName) -> Page {
+    let text = format!("The address cannot be right: {e}.\nCheck the spelling, or ask where you got it from.");
+    Page::new(400, "Bad Name", format!("{host} is no address in I2P"), &text)
+}
+
+/// What a name means here, and who says so: a wrong list is a reason why a site is not found.
+pub(crate) fn meaning(b32: &str, source: Source) -> String {
+    let source = escape(&source.to_string());
+    format!(
+        "<table><tr><th>Address of this name</th><td><code>{}</code></td></tr><tr><th>From</th><td>{source}</td></tr></table>",
+        escape(b32)
+    )
 }
 
 /// A name that nobody knows here.
@@ -233,6 +280,9 @@ mod tests {
         assert!(text(true).contains("\r\nRefresh: 4\r\n"));
         assert!(!text(false).contains("Refresh"));
         assert!(text(false).contains("has not left your computer"));
+        let progress = Progress { trouble: Some("no <router> is known".into()), ..Progress::default() };
+        let page = unreachable("a.i2p", &Error::not_ready(progress), true);
+        assert_eq!(page.body.matches("no &lt;router&gt; is known").count(), 1);
     }
 
     #[test]

@@ -11,10 +11,10 @@ use crate::limits::{
     CONNECT_TIME, FORM_BYTES, HEAD_TIME, KEEP_ALIVE_TIME, LOCAL_CONNECTIONS, READY_TIME_BROWSER, READY_TIME_PROGRAM,
     SHOWN_NAMES,
 };
-use crate::names::{BadName, Host, HostName, Names, Source};
+use crate::names::{Host, HostName, Names, Source};
 use crate::tunnels::relay;
 use ramson::{Error, ErrorKind, LocalDestination, Progress, Stream, Target};
-use ramson_wire::data::base64;
+use ramson_wire::data::{base32, base64};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -174,6 +174,9 @@ impl Shared {
         if request.method == "CONNECT" {
             return self.connect(client, request).await;
         }
+        if request.target.starts_with('/') {
+            return show(client, &pages::no_site(), &request, false).await;
+        }
         let read = Address::of(&request).and_then(|address| Asked::new(request.clone()).map(|asked| (address, asked)));
         let (address, asked) = match read {
             Ok(read) => read,
@@ -187,7 +190,7 @@ impl Shared {
                 Ok(route) => self.pass(client, upstream, route, asked).await,
                 Err(page) => show(client, &page, &asked.request, alive).await,
             },
-            Site::Bad(e) => show(client, &bad_name(&address.host, e), &asked.request, alive).await,
+            Site::Bad(e) => show(client, &pages::bad_name(&address.host, e), &asked.request, alive).await,
             Site::Local => show(client, &pages::forbidden(&address.host, true), &asked.request, alive).await,
             Site::Clear => show(client, &pages::forbidden(&address.host, false), &asked.request, alive).await,
         }
@@ -205,7 +208,9 @@ impl Shared {
     fn route(&self, host: Host, mut address: Address, request: &Request) -> Result<Route, Box<Page>> {
         let helper = address.take_helper();
         let name = match host {
-            Host::B32(hash) => return Ok(Route { address, target: Target::Hash(hash), source: None }),
+            Host::B32(hash) => {
+                return Ok(Route { address, target: Target::Hash(hash), source: None, is_first_use: false });
+            }
             Host::Name(name) => name,
         };
         let known = self.names.resolve(&name);
@@ -221,8 +226,8 @@ impl Shared {
             }
         }
         let Some((destination, source)) = known else { return Err(Box::new(pages::unknown_name(name.as_str()))) };
-        let told = is_navigation(request) && self.is_first_use(&name);
-        Ok(Route { address, target: Target::Destination(destination), source: told.then_some(source) })
+        let is_first_use = is_navigation(request) && self.is_first_use(&name);
+        Ok(Route { address, target: Target::Destination(destination), source: Some(source), is_first_use })
     }
 
     fn is_first_use(&self, name: &HostName) -> bool {
@@ -238,7 +243,7 @@ impl Shared {
         route: Route,
         mut asked: Asked,
     ) -> Next {
-        let Route { address, target, source } = route;
+        let Route { address, target, source, is_first_use } = route;
         let patience = if asked.request.headers.text("accept").is_some_and(|a| a.contains("text/html")) {
             READY_TIME_BROWSER
         } else {
@@ -250,7 +255,7 @@ impl Shared {
         let may_repeat = asked.request.is_repeatable() && asked.framing == Framing::None;
         let clean = |response: &mut Response| {
             hygiene::clean_response(response, &address.host).map_err(|_| Failure::LocalRedirect)?;
-            if let Some(source) = source {
+            if let Some(source) = source.filter(|_| is_first_use) {
                 response.headers.push("x-i2p-name-source", source.to_string());
             }
             Ok(())
@@ -263,7 +268,13 @@ impl Shared {
                 None => match self.open(target.clone(), address.port, patience).await {
                     Ok(stream) => Side::new(stream),
                     Err(e) => {
-                        let page = pages::unreachable(&address.host, &e, asked.request.is_repeatable());
+                        let mut page = pages::unreachable(&address.host, &e, asked.request.is_repeatable());
+                        // Where the site is at fault, the list that named it may be.
+                        let ours =
+                            [ErrorKind::NotReady, ErrorKind::Overloaded, ErrorKind::ShuttingDown].contains(&e.kind());
+                        if let Some(source) = source.filter(|_| !ours) {
+                            page = page.with_html(&pages::meaning(&base32::host_name(&target.hash()), source));
+                        }
                         return show(client, &page, &asked.request, alive).await;
                     }
                 },
@@ -314,7 +325,7 @@ impl Shared {
                 },
                 Err(page) => *page,
             },
-            Site::Bad(e) => bad_name(&address.host, e),
+            Site::Bad(e) => pages::bad_name(&address.host, e),
             Site::Own | Site::Local => pages::forbidden(&address.host, true),
             Site::Clear => pages::forbidden(&address.host, false),
         };
@@ -366,11 +377,14 @@ impl Shared {
     }
 }
 
-/// Where a request goes, and who told so, if that is to be told.
+/// Where a request goes.
 struct Route {
     address: Address,
     target: Target,
+    /// Whose word the name's meaning is, where a name was asked for.
     source: Option<Source>,
+    /// The source is to be told with the answer.
+    is_first_use: bool,
 }
 
 /// Sends a page in answer to a request.
@@ -380,10 +394,6 @@ async fn show(client: &mut Side<TcpStream>, page: &Page, request: &Request, keep
         Ok(()) if keep_alive => Next::Again,
         _ => Next::End,
     }
-}
-
-fn bad_name(host: &str, e: BadName) -> Page {
-    Page::new(400, "Bad Name", format!("{host} cannot be an address"), &format!("The name cannot be: {e}."))
 }
 
 fn failed(host: &str, failure: Failure) -> Page {

@@ -160,7 +160,7 @@ async fn t106_t108_nothing_local_and_nothing_clear_is_reached() {
     }
     assert_eq!(world.get("http://localhost.i2p/").await.code, 400);
     let local = world.ask(&format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n")).await;
-    assert_eq!(local.code, 400, "origin form");
+    assert!(local.code == 400 && local.text().contains("HTTP proxy in the settings"), "origin form");
     let dialled = tokio::time::timeout(std::time::Duration::from_millis(50), trap.accept()).await;
     assert!(dialled.is_err(), "nobody dialled");
     assert_eq!(world.network.opened(), 0);
@@ -198,6 +198,17 @@ async fn t110_answers_are_bounded_and_lead_nowhere_local() {
     assert_eq!(world.get(&format!("http://{}/huge", site.b32())).await.code, 502);
     let evil = world.get(&format!("http://{}/evil", site.b32())).await;
     assert!(evil.code == 502 && evil.header("location").is_none());
+}
+
+#[tokio::test]
+async fn t110_what_is_packed_stays_packed() {
+    let world = World::new().await;
+    let at = crate::world::site().await;
+    let site = world.serve(ServerKind::Tcp, at, 4).await;
+    // A thousand bytes that call themselves a gzip of whatever size: nothing here unpacks them.
+    let answer = world.get(&format!("http://{}/packed", site.b32())).await;
+    assert_eq!((answer.code, answer.header("content-encoding")), (200, Some("x-i2p-gzip")));
+    assert_eq!(answer.body, [0x1f; 1000]);
 }
 
 #[tokio::test]
@@ -246,6 +257,27 @@ async fn t109_an_address_helper_asks_before_it_stores() {
 }
 
 #[tokio::test]
+async fn t109_questions_are_bounded_and_a_b32_address_takes_no_helper() {
+    let world = World::new().await;
+    let (site, _) = world.site().await;
+    let mut pages = Vec::new();
+    for i in 0..70 {
+        let answer = world.get(&format!("http://n{i}.i2p/?i2paddresshelper={}", site.b32())).await;
+        pages.push(answer.header("location").unwrap().to_owned());
+    }
+    assert_eq!(world.get(&pages[0]).await.code, 403, "the oldest question is over");
+    assert_eq!(world.get(&pages[69]).await.code, 200);
+    assert!(world.names.resolve(&name("n69.i2p")).is_none());
+    let direct = world.get(&format!("http://{}/head?i2paddresshelper={}", site.b32(), stranger().to_base64())).await;
+    assert!(direct.code == 200 && direct.text().starts_with("GET /head "), "a b32 address says itself what it is");
+    let post = format!(
+        "POST http://n1.i2p/?i2paddresshelper={} HTTP/1.1\r\nHost: n1.i2p\r\nContent-Length: 0\r\n\r\n",
+        site.b32()
+    );
+    assert_eq!(world.ask(&post).await.code, 400, "a form stores nothing either");
+}
+
+#[tokio::test]
 async fn failures_have_their_own_pages_and_only_get_reloads() {
     let world = World::new().await;
     let (site, _) = world.site().await;
@@ -256,6 +288,9 @@ async fn failures_have_their_own_pages_and_only_get_reloads() {
         world.network.fault(hash, Some(Error::new(kind, "x")));
         assert_eq!(world.get(&format!("http://{}/", site.b32())).await.code, code);
     }
+    world.names.store(&name("named.i2p"), site.destination()).unwrap();
+    let text = world.get("http://named.i2p/").await.text();
+    assert!(text.contains(&site.b32()) && text.contains("your own hosts.txt"), "what the name means, and who says so");
     world.network.fault(hash, None);
     world.network.set_progress(&Progress {
         stage: Stage::BuildingTunnels,

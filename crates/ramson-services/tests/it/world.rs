@@ -232,6 +232,10 @@ async fn connection(mut c: Client) {
                 return;
             }
             "close" => return,
+            "packed" => {
+                c.send(b"HTTP/1.1 200 OK\r\nContent-Encoding: x-i2p-gzip\r\nContent-Length: 1000\r\n\r\n").await;
+                c.send(&[0x1f; 1000]).await;
+            }
             "evil" => {
                 c.send(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:7657/\r\nContent-Length: 0\r\n\r\n").await;
             }

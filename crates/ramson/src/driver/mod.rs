@@ -185,7 +185,11 @@ impl Driver {
     fn handle_event(&mut self, event: router::Event) {
         match &event {
             router::Event::Reachable { published, why } => {
-                tracing::info!(published, why, "reachability");
+                if *published {
+                    tracing::info!("the router can be reached from outside: {why}");
+                } else {
+                    tracing::info!("the router cannot be reached from outside: {why}");
+                }
                 let _ = self.end.events.send(Event::Reachability(translate::reachability(&self.router.snapshot())));
             }
             router::Event::ClockCorrected { offset_ms } => {
@@ -378,7 +382,7 @@ impl Driver {
             stopping.commands_closed |= commands_closed;
             return;
         }
-        tracing::info!("shutting down");
+        tracing::debug!("shutting down");
         let deadline = self.clock.now().mono + STOP_TIME;
         self.stopping = Some(Stopping { deadline, replies: reply.into_iter().collect(), commands_closed });
         self.end.progress.send_modify(|progress| progress.stage = Stage::ShuttingDown);

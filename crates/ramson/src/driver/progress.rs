@@ -24,6 +24,8 @@ pub(crate) struct Reporter {
     since: Instant,
     announced: Stage,
     last: Progress,
+    /// The trouble that the log holds.
+    told: Option<String>,
     published: usize,
     rate: Rate,
 }
@@ -50,6 +52,7 @@ impl Reporter {
             since: now,
             announced: Stage::Starting,
             last: Progress::default(),
+            told: None,
             published: 0,
             rate: Rate::default(),
         }
@@ -70,6 +73,13 @@ impl Reporter {
         }
         let mut progress = Progress { stage, ..counts(snapshot) };
         progress.trouble = self.trouble(now, snapshot, reseeding);
+        if progress.trouble != self.told {
+            self.told.clone_from(&progress.trouble);
+            // What a reseed says is in the log already.
+            if let Some(trouble) = self.told.as_deref().filter(|trouble| reseeding.trouble() != Some(trouble)) {
+                tracing::warn!("{trouble}");
+            }
+        }
         progress
     }
 
@@ -120,7 +130,8 @@ impl Reporter {
                 sessions = progress.sessions,
                 "tunnels are ready"
             ),
-            _ => tracing::info!("{progress}"),
+            // The trouble has a line of its own.
+            _ => tracing::info!("{}", Progress { trouble: None, ..progress.clone() }),
         }
     }
 

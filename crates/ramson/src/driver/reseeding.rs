@@ -116,7 +116,10 @@ impl Reseeding {
             config.servers = ReseedServers::Off;
         }
         if !has_source(&config) {
-            let why = Error::new(ErrorKind::Misuse, "there is no file and no server to reseed from");
+            let why = Error::new(
+                ErrorKind::Misuse,
+                "there is no file and no server to reseed from: name a file, or set one of both",
+            );
             return drop(reply.map(|reply| reply.send(Err(why))));
         }
         let asked = reply.is_some();

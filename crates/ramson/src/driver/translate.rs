@@ -7,7 +7,8 @@ use crate::config::{Config, TransitConfig};
 use crate::net::connections::Source;
 use crate::seam::DestinationId;
 use crate::status::{
-    ClockStatus, DestinationStatus, LinkStatus, NetDbStatus, Reachability, Status, TransitStatus, TunnelStatus,
+    BuildStatus, ClockStatus, DestinationStatus, LinkStatus, NetDbStatus, Reachability, Status, TransitStatus,
+    TunnelStatus,
 };
 use ramson_core::link::AddressRules;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
@@ -83,7 +84,7 @@ pub(crate) fn status(snapshot: &Snapshot, reporter: &Reporter, clients: &Clients
         progress: reporter.last().clone(),
         reachability: reachability(snapshot),
         clock: ClockStatus { offset_ms: snapshot.clock_offset_ms, samples: snapshot.clock_samples },
-        netdb: NetDbStatus { routers: snapshot.routers, floodfills: snapshot.floodfills, lease_sets: 0 },
+        netdb: NetDbStatus { routers: snapshot.routers, floodfills: snapshot.floodfills },
         links: LinkStatus {
             inbound: links.inbound,
             outbound: links.sessions - links.inbound,
@@ -92,12 +93,8 @@ pub(crate) fn status(snapshot: &Snapshot, reporter: &Reporter, clients: &Clients
             bytes_per_second_in,
             bytes_per_second_out,
         },
-        exploratory: TunnelStatus {
-            builds_ok: tunnels.built,
-            builds_declined: tunnels.declined,
-            builds_timed_out: tunnels.timed_out,
-            ..pool(snapshot.exploratory)
-        },
+        exploratory: pool(snapshot.exploratory),
+        builds: BuildStatus { ok: tunnels.built, declined: tunnels.declined, timed_out: tunnels.timed_out },
         transit: TransitStatus {
             accepting: snapshot.accepts_transit,
             tunnels: tunnels.transit_tunnels,
@@ -137,7 +134,7 @@ pub(crate) fn reachability(snapshot: &Snapshot) -> Reachability {
 }
 
 fn pool(state: PoolState) -> TunnelStatus {
-    TunnelStatus { inbound: state.inbound, outbound: state.outbound, ..TunnelStatus::default() }
+    TunnelStatus { inbound: state.inbound, outbound: state.outbound }
 }
 
 #[cfg(test)]

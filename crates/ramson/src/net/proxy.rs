@@ -4,7 +4,7 @@
 use crate::config::{Proxy, ProxyKind};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The longest answer of an HTTP proxy that is read.
@@ -13,15 +13,28 @@ const MAX_ANSWER: usize = 8 << 10;
 /// Connects to `target` through the proxy.
 pub(crate) async fn connect(proxy: &Proxy, target: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(proxy.address).await?;
-    match proxy.kind {
-        ProxyKind::Socks5 => socks5(&mut stream, proxy, target).await?,
-        ProxyKind::Http => http_connect(&mut stream, proxy, target).await?,
-    }
+    ask(&mut stream, proxy, target).await?;
     Ok(stream)
 }
 
+/// Asks the proxy at the other end of `stream` for a connection. What it sends behind its answer stays in the stream.
+pub(crate) async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    proxy: &Proxy,
+    target: SocketAddr,
+) -> io::Result<()> {
+    match proxy.kind {
+        ProxyKind::Socks5 => socks5(stream, proxy, target).await,
+        ProxyKind::Http => http_connect(stream, proxy, target).await,
+    }
+}
+
 /// RFC 1928, with user and password by RFC 1929 where they are set.
-async fn socks5(stream: &mut TcpStream, proxy: &Proxy, target: SocketAddr) -> io::Result<()> {
+async fn socks5(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    proxy: &Proxy,
+    target: SocketAddr,
+) -> io::Result<()> {
     let credentials = proxy.user.as_deref().map(|user| (user, proxy.password.as_deref().unwrap_or_default()));
     let methods: &[u8] = if credentials.is_some() { &[5, 2, 0, 2] } else { &[5, 1, 0] };
     stream.write_all(methods).await?;
@@ -73,7 +86,11 @@ async fn socks5(stream: &mut TcpStream, proxy: &Proxy, target: SocketAddr) -> io
 }
 
 /// RFC 9110, section 9.3.6.
-async fn http_connect(stream: &mut TcpStream, proxy: &Proxy, target: SocketAddr) -> io::Result<()> {
+async fn http_connect(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    proxy: &Proxy,
+    target: SocketAddr,
+) -> io::Result<()> {
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some(user) = &proxy.user {
         let login = format!("{user}:{}", proxy.password.as_deref().unwrap_or_default());

@@ -15,7 +15,7 @@ use super::trust::Trust;
 use super::{Bundle, Failure, MAX_BUNDLE, Stage};
 
 /// Entries of a zip, or files of a folder. Real bundles have about 77.
-const MAX_ENTRIES: usize = 500;
+pub(super) const MAX_ENTRIES: usize = 500;
 /// The most bytes of an entry after inflating.
 const MAX_ENTRY: u64 = 4 << 10;
 
@@ -95,7 +95,7 @@ pub fn export_zip(routers: &[RouterInfo]) -> Result<Vec<u8>, String> {
 }
 
 /// RouterInfos of a zip, in memory only: names choose nothing but whether an entry is read.
-fn zipped(bytes: &[u8], network: u8) -> Result<Bundle, Failure> {
+pub(super) fn zipped(bytes: &[u8], network: u8) -> Result<Bundle, Failure> {
     let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|why| Failure::new(Stage::Contents, why))?;
     if zip.len() > MAX_ENTRIES {
         return Err(Failure::new(Stage::Contents, format!("more than {MAX_ENTRIES} entries")));

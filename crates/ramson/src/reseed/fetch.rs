@@ -21,7 +21,7 @@ use crate::config::{Proxy, ProxyKind};
 const MAX_HEAD: usize = 16 << 10;
 const MAX_REDIRECTS: usize = 3;
 /// The longest URL that is taken.
-const MAX_URL: usize = 1_000;
+pub(super) const MAX_URL: usize = 1_000;
 /// A server with several addresses gets one try at each, but not all the time for the first.
 const CONNECT: Duration = Duration::from_secs(15);
 
@@ -80,7 +80,7 @@ impl Url {
     }
 
     /// The target of a redirect from here. It stays on https.
-    fn follow(&self, location: &str) -> Result<Self, Failure> {
+    pub(super) fn follow(&self, location: &str) -> Result<Self, Failure> {
         if location.starts_with('/') && !location.starts_with("//") {
             return Self::absolute(&format!("https://{}{location}", self.authority()));
         }
@@ -92,6 +92,12 @@ impl Url {
     fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == 443 { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "https://{}{}", self.authority(), self.path)
     }
 }
 
@@ -175,7 +181,7 @@ fn get(url: &Url, proxy: Option<&Proxy>, roots: &Roots, deadline: Instant) -> Re
 }
 
 /// The head of an answer.
-struct Head {
+pub(super) struct Head {
     status: u16,
     fields: Vec<(String, String)>,
 }
@@ -197,7 +203,7 @@ impl Head {
 }
 
 /// The head, and what came behind it.
-fn read_head(stream: &mut impl Read) -> Result<(Head, Vec<u8>), Failure> {
+pub(super) fn read_head(stream: &mut impl Read) -> Result<(Head, Vec<u8>), Failure> {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -218,7 +224,7 @@ fn read_head(stream: &mut impl Read) -> Result<(Head, Vec<u8>), Failure> {
     }
 }
 
-fn body(stream: &mut impl Read, head: &Head, mut body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+pub(super) fn body(stream: &mut impl Read, head: &Head, mut body: Vec<u8>) -> Result<Vec<u8>, Failure> {
     let http = |why: String| Err(Failure::new(Stage::Http, why));
     for (name, plain) in [("transfer-encoding", "identity"), ("content-encoding", "identity")] {
         if head.field(name).is_some_and(|value| !value.eq_ignore_ascii_case(plain)) {
@@ -328,15 +334,19 @@ fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, 
 fn through(proxy: &Proxy, url: &Url, deadline: Instant) -> Result<Timed, Failure> {
     let failed = |why: io::Error| Failure::new(Stage::Proxy, said(&why));
     let mut stream = dial(proxy.address, deadline).map_err(failed)?;
-    match proxy.kind {
-        ProxyKind::Socks5 => socks5(&mut stream, proxy, url).map_err(failed)?,
-        ProxyKind::Http => http_connect(&mut stream, proxy, url).map_err(failed)?,
-    }
+    ask(&mut stream, proxy, url).map_err(failed)?;
     Ok(stream)
 }
 
+pub(super) fn ask(stream: &mut (impl Read + Write), proxy: &Proxy, url: &Url) -> io::Result<()> {
+    match proxy.kind {
+        ProxyKind::Socks5 => socks5(stream, proxy, url),
+        ProxyKind::Http => http_connect(stream, proxy, url),
+    }
+}
+
 /// <https://www.rfc-editor.org/rfc/rfc1928>, with user names as in RFC 1929.
-fn socks5(stream: &mut Timed, proxy: &Proxy, url: &Url) -> io::Result<()> {
+fn socks5(stream: &mut (impl Read + Write), proxy: &Proxy, url: &Url) -> io::Result<()> {
     let short =
         |text: &str| u8::try_from(text.len()).map_err(|_| io::Error::other("a name is longer than SOCKS5 can say"));
     let user = proxy.user.as_deref();
@@ -370,14 +380,14 @@ fn socks5(stream: &mut Timed, proxy: &Proxy, url: &Url) -> io::Result<()> {
     // The address that the proxy used is of no use, but must be read.
     let address = match kind {
         1 => 4,
-        3 => usize::from(take::<1>(stream)?[0]),
+        3 => usize::from(u8::from_be_bytes(take(stream)?)),
         4 => 16,
         _ => return Err(io::Error::other("the proxy answers with an unknown kind of address")),
     };
     stream.read_exact(&mut vec![0; address + 2])
 }
 
-fn http_connect(stream: &mut Timed, proxy: &Proxy, url: &Url) -> io::Result<()> {
+fn http_connect(stream: &mut (impl Read + Write), proxy: &Proxy, url: &Url) -> io::Result<()> {
     let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
     let target = format!("{host}:{}", url.port);
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
@@ -394,7 +404,8 @@ fn http_connect(stream: &mut Timed, proxy: &Proxy, url: &Url) -> io::Result<()> 
         if head.len() > MAX_HEAD {
             return Err(io::Error::other("the proxy's answer does not end"));
         }
-        head.extend(take::<1>(stream)?);
+        let byte: [u8; 1] = take(stream)?;
+        head.extend(byte);
     }
     match Head::parse(&String::from_utf8_lossy(&head)) {
         Some(head) if (200..300).contains(&head.status) => Ok(()),
@@ -403,7 +414,7 @@ fn http_connect(stream: &mut Timed, proxy: &Proxy, url: &Url) -> io::Result<()> 
     }
 }
 
-fn take<const N: usize>(stream: &mut Timed) -> io::Result<[u8; N]> {
+fn take<const N: usize>(stream: &mut impl Read) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     stream.read_exact(&mut bytes)?;
     Ok(bytes)

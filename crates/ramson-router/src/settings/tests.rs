@@ -1,0 +1,105 @@
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn the_template_is_good_and_every_setting_in_it_is_known() {
+    for id in ["public", "99"] {
+        let text = Settings::template(id.parse().unwrap());
+        Settings::parse(&text).unwrap();
+    }
+    let text = Settings::template(NetworkId(99));
+    let open: String = text
+        .lines()
+        .map(|l| l.strip_prefix('#').filter(|r| !r.starts_with(' ')).unwrap_or(l))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let open = open.replace("socks5://127.0.0.1:9050", "http://u:p@127.0.0.1:1");
+    let settings = Settings::parse(&open).unwrap();
+    assert_eq!((settings.server.len(), settings.client.len()), (1, 1));
+    assert_eq!(settings.router(Path::new("/d")).proxy.unwrap().user.as_deref(), Some("u"));
+}
+
+#[test]
+fn what_the_template_says_is_the_default_is_the_default() {
+    let bare = Settings::parse("[network]\nid = 99\n").unwrap().router(Path::new("/d"));
+    let tunnels = "[network]\nid = 99\n[tunnels]\nexploratory_hops = 2\nexploratory_quantity = 3\n[transit]\nenabled = true\nmax_tunnels = 2500\nkilobytes_per_second = 2000\n";
+    let said = Settings::parse(tunnels).unwrap().router(Path::new("/d"));
+    assert_eq!((bare.tunnels, bare.transit), (said.tunnels, said.transit));
+}
+
+#[test]
+fn errors_name_the_line_and_the_key() {
+    let error = |text: &str| Settings::parse(&format!("[network]\nid = 99\n{text}")).unwrap_err();
+    let cases = [
+        ("[http_proxy]\nlisten = \"4444\"\n", ["line 4", "listen"]),
+        ("[http_proxy]\nlisen = \"127.0.0.1:1\"\n", ["line 4", "lisen"]),
+        ("[http_proxi]\n", ["line 3", "http_proxi"]),
+        ("[tunnels]\nexploratory_hops = 9\n", ["line 4", "0 to 7 hops"]),
+        ("[log]\nlevel = \"loud\"\n", ["line 4", "\"debug\" or \"trace\""]),
+        ("[ntcp2]\nproxy = \"socks5://host:1\"\n", ["line 4", "address in numbers"]),
+        ("[[client]]\nname = \"x\"\nlisten = \"127.0.0.1:1\"\nto = \"example.com\"\n", ["line 6", "i2p"]),
+        ("[http_proxy]\nlisten = \"0.0.0.0:4444\"\n", ["line 4: [http_proxy] listen", "password"]),
+        ("[http_proxy]\n\nuser = \"me\"\n", ["line 5: [http_proxy] user", "password"]),
+        ("[ntcp2]\nlisten = [\"127.0.0.1:1\"]\noutbound_only = true\n", ["line 4: [ntcp2] listen", "outbound_only"]),
+        ("[ntcp2]\nproxy = \"socks5://1.2.3.4:1\"\npublish = [\"1.2.3.4:1\"]\n", ["line 5: [ntcp2] publish", "proxy"]),
+        ("[ntcp2]\npublish = [\"0.0.0.0:1\"]\n", ["line 4: [ntcp2] publish", "itself"]),
+        ("[reseed]\nservers = \"on\"\n", ["line 4", "\"off\", or a list"]),
+        ("[reseed]\nservers = 5\n", ["line 4", "\"off\", or a list"]),
+        ("[reseed]\nservers = [\"http://a.example/\"]\n", ["line 4", "begins with https://"]),
+        ("[transit]\nmax_tunnels = -1\n", ["line 4", "max_tunnels"]),
+        ("[transit]\nenabled = \"yes\"\n", ["line 4", "expected a boolean"]),
+        ("[log]\nlevel = 5\n", ["line 4", "expected a string"]),
+        ("[http_proxy]\nlisten = \"127.0.0.1:80000\"\n", ["line 4", "in numbers and has a port"]),
+        ("[log\n", ["line 3", "log"]),
+    ];
+    for (text, words) in cases {
+        let e = error(text);
+        assert!(words.iter().all(|w| e.contains(w)), "{e}");
+    }
+    assert!(Settings::parse("").unwrap_err().contains("network"));
+    assert!(Settings::parse("[network]\nid = true\n").unwrap_err().contains("a number from 16 to 254"));
+    assert!(Settings::parse("[network]\nid = 1\n").unwrap_err().contains("line 2"));
+    let public = "[network]\nid = \"public\"\nallow_same_subnet = true\n";
+    assert!(Settings::parse(public).unwrap_err().contains("private"));
+}
+
+#[test]
+fn errors_of_servers_and_clients_name_the_line_of_theirs() {
+    let server = |more: &str| {
+        format!("[[server]]\nname = \"s\"\nkind = \"tcp\"\ntarget = \"127.0.0.1:1\"\nkeys = \"k\"\n{more}")
+    };
+    let two = |more: &str| format!("{}{}", server("port = 1\n"), server(more).replace("\"s\"", "\"t\""));
+    let cases = [
+        (server("host = \"a.i2p\"\n"), "line 8: [[server]] host is for"),
+        (server("") + &server(""), "line 9: [[server]] name is taken"),
+        (two("port = 1\n"), "line 13: [[server]] keys are those of another server: they need different ports"),
+        (two("hops = 1\n"), "line 13: [[server]] keys are those of another server: they need the same hops"),
+        (
+            "[[client]]\nname = \"x\"\nlisten = \"0.0.0.0:1\"\nto = \"a.i2p\"\n".to_owned(),
+            "line 5: [[client]] listen must be",
+        ),
+    ];
+    for (text, words) in cases {
+        let e = Settings::parse(&format!("[network]\nid = 99\n{text}")).unwrap_err();
+        assert!(e.starts_with(words), "{e}");
+    }
+    assert!(Settings::parse(&format!("[network]\nid = 99\n{}", two("port = 2\n"))).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused_with_words(text in "(\\[network\\]\nid = 99\n)?(\\[{1,2}[a-z_0-9]{1,10}\\]{1,2}\n)?([a-z_]{1,9} ?= ?[ -~]{0,20}\n){0,4}") {
+        if let Err(why) = Settings::parse(&text) {
+            prop_assert!(!why.is_empty());
+        }
+    }
+
+    #[test]
+    fn numbers_are_in_range_or_refused(id in any::<i64>(), hops in any::<i64>(), quantity in any::<i64>()) {
+        let text = format!(
+            "[network]\nid = {id}\n[tunnels]\nexploratory_hops = {hops}\nexploratory_quantity = {quantity}\n"
+        );
+        let good = (16..=254).contains(&id) && (0..=7).contains(&hops) && (1..=16).contains(&quantity);
+        prop_assert_eq!(Settings::parse(&text).is_ok(), good);
+    }
+}
