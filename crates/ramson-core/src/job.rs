@@ -1,8 +1,9 @@
 //! Public-key work as values: the shell runs them on a pool, the simulator in place.
 
-use crate::dest::{DestinationDone, DestinationJob};
+use crate::dest::ratchet::handshake::SessionDone;
+use crate::dest::{DestinationDone, DestinationJob, SignDone, VerifyDone as VerifyBundledDone};
 use crate::keys::RouterKeys;
-use crate::link::{LinkDone, LinkJob};
+use crate::link::{ConnId, LinkDone, LinkJob};
 use crate::netdb::store::{VerifyDone, VerifyJob};
 use crate::own_info::OwnInfo;
 use crate::rng::Rng;
@@ -67,6 +68,33 @@ pub enum Job {
     },
 }
 
+/// What a job is for: what is left of it when its run has panicked.
+pub struct JobName {
+    class: Class,
+    pub(crate) of: JobOf,
+}
+
+/// Who waits for a job, and what it is told when there is no result.
+pub(crate) enum JobOf {
+    Link(ConnId),
+    /// The build request of another router.
+    Request,
+    Session(DestinationId, SessionDone),
+    SignLeaseSet(DestinationId, SignDone),
+    VerifyBundled(DestinationId, VerifyBundledDone),
+    Stream(DestinationId, u64),
+    VerifyRouter(Hash),
+    SignInfo,
+    SealToRouter(u64),
+    Nobody,
+}
+
+impl JobName {
+    pub const fn class(&self) -> Class {
+        self.class
+    }
+}
+
 /// What came of a [`Job`].
 pub enum JobDone {
     Link(LinkDone),
@@ -88,9 +116,31 @@ pub enum JobDone {
         destination: DestinationId,
         set: Option<Arc<AnyLeaseSet>>,
     },
+    /// It has panicked.
+    Failed(JobName),
 }
 
 impl Job {
+    /// To be kept while the job runs, for [`JobDone::Failed`].
+    pub fn name(&self) -> JobName {
+        let of = match self {
+            Self::Link(job) => JobOf::Link(job.conn),
+            Self::Tunnel(TunnelJob::Request(_)) => JobOf::Request,
+            Self::Destination(id, DestinationJob::Session(job)) => JobOf::Session(*id, job.failed()),
+            Self::Destination(id, DestinationJob::Sign(_)) => JobOf::SignLeaseSet(*id, SignDone::failed()),
+            Self::Destination(id, DestinationJob::Verify(job)) => JobOf::VerifyBundled(*id, job.failed()),
+            Self::Stream(id, job) => JobOf::Stream(*id, job.id()),
+            Self::VerifyRouter(job) => JobOf::VerifyRouter(job.hash()),
+            Self::SignInfo { .. } => JobOf::SignInfo,
+            Self::SealToRouter { token, .. } => JobOf::SealToRouter(*token),
+            // These have time-outs.
+            Self::Tunnel(TunnelJob::Create(_)) | Self::OpenAtRouter { .. } | Self::VerifyLeaseSet { .. } => {
+                JobOf::Nobody
+            }
+        };
+        JobName { class: self.class(), of }
+    }
+
     pub fn class(&self) -> Class {
         match self {
             Self::Link(job) if job.conn.is_inbound() => Class::Inbound,

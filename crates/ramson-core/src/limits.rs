@@ -167,6 +167,15 @@ pub mod dest {
     pub const LEASE_SET_JOBS: usize = 32;
 }
 
+/// The router as a whole.
+pub mod router {
+    use crate::time::Duration;
+
+    /// Panics, each of which removed one machine, within a window; one more ends the router.
+    pub const FAULTS: usize = 10;
+    pub const FAULTS_WINDOW: Duration = Duration::from_secs(60);
+}
+
 /// Streams and datagrams. All per local destination unless said otherwise.
 pub mod stream {
     use crate::time::Duration;

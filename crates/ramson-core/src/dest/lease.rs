@@ -23,6 +23,13 @@ pub struct SignJob {
 #[derive(Debug)]
 pub struct SignDone(Result<LeaseSet2, DecodeError>);
 
+impl SignDone {
+    /// Of a job that has panicked.
+    pub(crate) const fn failed() -> Self {
+        Self(Err(DecodeError::invalid("LeaseSet2", "it could not be signed")))
+    }
+}
+
 impl SignJob {
     pub fn run(self) -> SignDone {
         SignDone(self.unsigned.sign(&self.key))
@@ -124,6 +131,11 @@ pub struct VerifyDone {
 }
 
 impl VerifyJob {
+    /// The result of this job when it has panicked.
+    pub(crate) const fn failed(&self) -> VerifyDone {
+        VerifyDone { session_key: self.session_key, set: None }
+    }
+
     pub fn run(self) -> VerifyDone {
         let set = self.set.verify().is_ok().then_some(self.set);
         VerifyDone { session_key: self.session_key, set }

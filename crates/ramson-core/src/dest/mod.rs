@@ -200,6 +200,12 @@ impl Destination {
         token
     }
 
+    /// Drops all sessions after a fault, see [`Sessions::forget_all`].
+    pub fn forget_sessions(&mut self) {
+        self.held.clear();
+        self.sessions.forget_all();
+    }
+
     /// The inbound tunnels of the own pool changed.
     pub fn handle_leases(&mut self, now: Now, leases: Vec<Lease2>) {
         self.own.set_leases(now, leases);

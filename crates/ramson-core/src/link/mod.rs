@@ -153,6 +153,8 @@ pub struct Links {
     timers: Timers<ConnId>,
     /// Connections whose peers may have something to send.
     dirty: BTreeSet<ConnId>,
+    /// The connection that is being flushed, or whose time has come.
+    working: Option<ConnId>,
     failed: BTreeMap<Hash, Failed>,
     /// Peers that we have dialled, to tell an unprompted inbound session (reachability, specification part A6).
     dialled: BTreeSet<Hash>,
@@ -191,6 +193,7 @@ impl Links {
             replays,
             timers: Timers::default(),
             dirty: BTreeSet::new(),
+            working: None,
             failed: BTreeMap::new(),
             dialled: BTreeSet::new(),
             events: VecDeque::new(),
@@ -254,8 +257,10 @@ impl Links {
     pub fn poll_event(&mut self, now: Now) -> Option<Event> {
         if self.events.is_empty() {
             while let Some(conn) = self.dirty.pop_first() {
+                self.working = Some(conn);
                 self.flush(now, conn);
             }
+            self.working = None;
         }
         self.events.pop_front()
     }
@@ -266,8 +271,10 @@ impl Links {
 
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(conn) = self.timers.pop_due(now.mono) {
+            self.working = Some(conn);
             self.check_deadline(now, conn);
         }
+        self.working = None;
     }
 
     /// Ends every session, telling the peers that the router shuts down.
@@ -281,6 +288,25 @@ impl Links {
     /// The TCP connection is gone, or could not be made.
     pub fn handle_closed(&mut self, now: Now, conn: ConnId) {
         self.remove(now, conn);
+    }
+
+    /// A panic came while this connection, or the one that the links have noted, was worked on: it is reset. False when
+    /// there is none.
+    pub fn end_broken(&mut self, now: Now, conn: Option<ConnId>) -> bool {
+        let noted = self.working.take();
+        let Some(conn) = conn.or(noted) else { return false };
+        self.events.push_back(Event::Close { conn, how: CloseKind::Reset });
+        self.remove(now, conn);
+        true
+    }
+
+    /// Resets all sessions with a peer.
+    pub fn end_sessions(&mut self, now: Now, peer: &Hash) {
+        let of_peer = self.conns.iter().filter(|(_, conn)| conn.peer.as_ref() == Some(peer));
+        let conns: Vec<ConnId> = of_peer.map(|(id, _)| *id).collect();
+        for conn in conns {
+            self.end_broken(now, Some(conn));
+        }
     }
 
     /// Forgets a connection, and tells what that means for its peer.

@@ -93,6 +93,11 @@ pub struct VerifyJob {
 }
 
 impl VerifyJob {
+    /// The router whose signature it is.
+    pub fn hash(&self) -> Hash {
+        self.info.hash()
+    }
+
     pub fn run(self) -> VerifyDone {
         VerifyDone { hash: self.info.hash(), verified: Verified::new(self.info).ok(), source: self.source }
     }
@@ -258,6 +263,11 @@ impl RouterStore {
         if let Err(refusal) = result {
             self.events.push_back(Event::Refused(done.hash, refusal));
         }
+    }
+
+    /// The job for this router has panicked.
+    pub fn handle_job_failed(&mut self, hash: &Hash) {
+        self.verifying.remove(hash);
     }
 
     /// Inserts a RouterInfo that was verified elsewhere, such as by a handshake.

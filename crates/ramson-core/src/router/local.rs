@@ -2,6 +2,7 @@
 //! router. Nothing in it is shared with another destination.
 
 use super::door::{Command, ConnectError, DestinationId, Event, StreamError, StreamKey};
+use super::faults::Machine;
 use super::{Router, Timer};
 use crate::dest::{Destination, DestinationConfig, DestinationDone, DestinationEvent, SendError};
 use crate::job::Job;
@@ -47,7 +48,7 @@ pub(super) struct Local {
     /// The public part.
     public: PublicDestination,
     pub(super) destination: Destination,
-    streams: Streams,
+    pub(super) streams: Streams,
     pub(super) lookups: Lookups,
     publisher: Option<LeaseSetPublisher>,
     /// The end of a LeaseSet that waits for the first outbound tunnel.
@@ -134,9 +135,10 @@ impl Local {
         self.streams.end_all(now, |stream| unsent.get(&stream).is_some_and(|unsent| !unsent.data.is_empty()))
     }
 
-    fn forget(&mut self, stream: stream::StreamId) {
+    /// Forgets what a program has to do with a stream; gives the token of a connect that it waits for.
+    pub(super) fn forget(&mut self, stream: stream::StreamId) -> Option<u64> {
         self.unsent.remove(&stream);
-        self.connecting.remove(&stream);
+        self.connecting.remove(&stream).map(|(token, _)| token)
     }
 }
 
@@ -286,8 +288,11 @@ impl Router {
     pub(super) fn handle_local_timeout(&mut self, id: DestinationId) {
         let (now, store) = (self.now, &self.store);
         let Some(local) = self.locals.get_mut(&id) else { return };
+        self.running = Machine::Sessions(id);
         local.destination.handle_timeout(now);
+        self.running = Machine::Streams(id);
         local.streams.handle_timeout(now);
+        self.running = Machine::Shared;
         local.lookups.handle_timeout(now, store);
         if let Some(publisher) = &mut local.publisher {
             publisher.handle_timeout(now, store);
@@ -300,10 +305,17 @@ impl Router {
         loop {
             let Some(local) = self.locals.get_mut(&id) else { return };
             if let Some(event) = local.destination.poll_event() {
+                self.runs(Machine::Sessions(id));
                 self.handle_destination(id, event);
-            } else if let Some(event) = local.streams.poll_event() {
+                continue;
+            }
+            if let Some(event) = local.streams.poll_event() {
+                self.runs(Machine::Streams(id));
                 self.handle_stream(id, event);
-            } else if let Some(event) = local.lookups.poll_event() {
+                continue;
+            }
+            self.running = Machine::Shared;
+            if let Some(event) = local.lookups.poll_event() {
                 self.handle_lookup(Some(id), event);
             } else if let Some(event) = local.publisher.as_mut().and_then(LeaseSetPublisher::poll_event) {
                 self.handle_lease_set_publisher(id, event);
@@ -358,6 +370,7 @@ impl Router {
     pub(super) fn handle_local_message(&mut self, pool: PoolId, message: Message) {
         let Some(id) = self.pools.get(&pool).copied() else { return };
         let now = self.now;
+        self.runs(Machine::Sessions(id));
         self.with_local(id, |local| match message.kind {
             Kind::GARLIC => {
                 let _ = local.destination.handle_garlic(now, &message.body);
@@ -413,6 +426,7 @@ impl Router {
 
     fn received(&mut self, id: DestinationId, from: Option<Hash>, payload: ClientPayload) {
         let now = self.now;
+        self.runs(Machine::Streams(id));
         let Some(local) = self.locals.get_mut(&id) else { return };
         if payload.protocol == protocol::STREAMING {
             local.bytes.0 += payload.data.len() as u64;
@@ -573,6 +587,7 @@ impl Router {
         let event = match event {
             stream::Event::Send { to, from_port, to_port, packet, .. } => {
                 let payload = ClientPayload { protocol: protocol::STREAMING, from_port, to_port, data: packet };
+                self.running = Machine::Sessions(id);
                 local.destination.send(now, to, payload);
                 return;
             }

@@ -3,9 +3,11 @@
 //! [`Router::handle_input`] takes one input; then [`Router::poll_output`] is called until it says
 //! [`Output::Timeout`]. The files of this folder are the wires: `network` joins links, netDb and our own RouterInfo,
 //! `tunnels` joins tunnels to links, choice of hops and garlic, `lookups` sends what look-ups and publications ask
-//! for, `local` is one destination of ours with its streams, `questions` answers those of others.
+//! for, `local` is one destination of ours with its streams, `questions` answers those of others, `faults` removes what has
+//! panicked.
 
 mod door;
+mod faults;
 mod local;
 mod lookups;
 mod network;
@@ -17,6 +19,7 @@ pub use door::{
     Command, Config, ConnectError, DestinationId, ENTROPY_INTERVAL, Event, Input, Output, PoolState, StreamError,
     StreamKey,
 };
+pub use faults::{Fatal, Removed};
 pub use local::LocalOptions;
 pub use status::{LocalStatus, Snapshot};
 
@@ -34,6 +37,7 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
 use crate::tunnel::{PoolId, StaticKey, TransitRules, TunnelConfig, Tunnels};
+use faults::Machine;
 use local::Local;
 use lookups::Sealing;
 use ramson_wire::data::{Hash, RouterInfo};
@@ -81,6 +85,14 @@ pub struct Router {
     outputs: VecDeque<Output>,
     /// Enough routers were known to begin: tunnels are built, and our RouterInfo is published.
     begun: bool,
+    /// What runs, for when it panics.
+    running: Machine,
+    /// When panics came lately, and how many there were in all, those of jobs included.
+    faults: VecDeque<Instant>,
+    fault_count: u64,
+    /// A test's: this machine panics.
+    #[cfg(test)]
+    trip: Option<Machine>,
 }
 
 /// What the router itself waits for.
@@ -165,6 +177,11 @@ impl Router {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             begun: false,
+            running: Machine::Shared,
+            faults: VecDeque::new(),
+            fault_count: 0,
+            #[cfg(test)]
+            trip: None,
             clock: NetworkClock::new(config.small_network),
             system: now,
             now,
@@ -218,6 +235,7 @@ impl Router {
         self.system = system;
         self.now = self.clock.correct(system);
         let now = self.now;
+        self.runs(machine_of(&input));
         match input {
             Input::TcpOpened { conn, room } => self.links.handle_opened(now, conn, room),
             Input::TcpAccepted { conn, addr, room } => self.links.handle_accepted(now, conn, addr, room),
@@ -235,6 +253,7 @@ impl Router {
             Input::Timeout => {}
         }
         self.handle_timeouts();
+        self.runs(Machine::Shared);
     }
 
     /// The next thing to do outside. Ends with [`Output::Timeout`].
@@ -251,9 +270,13 @@ impl Router {
     /// Carries what the machines say to where it belongs, until all are quiet.
     fn turn(&mut self) {
         loop {
+            self.runs(Machine::Links);
             if let Some(event) = self.links.poll_event(self.now) {
                 self.handle_link(event);
-            } else if let Some(event) = self.store.poll_event() {
+                continue;
+            }
+            self.runs(Machine::Shared);
+            if let Some(event) = self.store.poll_event() {
                 self.handle_store_event(event);
             } else if let Some(event) = self.lookups.poll_event() {
                 self.handle_lookup(None, event);
@@ -261,11 +284,15 @@ impl Router {
                 self.handle_publisher(event);
             } else if let Some(id) = self.dirty.pop_first() {
                 self.drain_local(id);
-            } else if let Some(event) = self.tunnels.poll_event() {
-                // Last, since it ends the turn of the tunnels: what shares a tunnel message is together by now.
-                self.handle_tunnels(event);
             } else {
-                return;
+                // Last, since it ends the turn of the tunnels: what shares a tunnel message is together by now.
+                self.runs(Machine::Tunnels);
+                let event = self.tunnels.poll_event();
+                self.runs(Machine::Shared);
+                match event {
+                    Some(event) => self.handle_tunnels(event),
+                    None => return,
+                }
             }
         }
     }
@@ -288,9 +315,11 @@ impl Router {
     fn handle_timeouts(&mut self) {
         let now = self.now;
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
+        self.runs(Machine::Links);
         if due(self.links.next_timeout()) {
             self.links.handle_timeout(now);
         }
+        self.runs(Machine::Shared);
         if due(self.lookups.next_timeout()) {
             self.lookups.handle_timeout(now, &self.store);
         }
@@ -304,6 +333,7 @@ impl Router {
             self.tunnels.handle_timeout(now);
         }
         while let Some(timer) = self.timers.pop_due(now.mono) {
+            self.runs(Machine::Shared);
             match timer {
                 Timer::Local(id) => self.handle_local_timeout(id),
                 Timer::Close(id) => self.remove_local(id),
@@ -327,6 +357,7 @@ impl Router {
             JobDone::Destination(id, done) => self.local_job(id, |local, now| local.destination_done(now, done)),
             JobDone::Stream(id, done) => self.local_job(id, |local, now| local.stream_done(now, done)),
             JobDone::VerifyLeaseSet { destination, set } => self.lease_set_verified(destination, set),
+            JobDone::Failed(name) => self.job_failed(name),
         }
     }
 
@@ -341,6 +372,30 @@ impl Router {
     fn token(&mut self) -> u64 {
         self.next_token += 1;
         self.next_token
+    }
+}
+
+/// What runs while an input is taken in.
+fn machine_of(input: &Input<'_>) -> Machine {
+    match input {
+        Input::TcpOpened { conn, .. }
+        | Input::TcpAccepted { conn, .. }
+        | Input::TcpData { conn, .. }
+        | Input::TcpWritable { conn, .. }
+        | Input::TcpClosed { conn } => Machine::Connection(*conn),
+        Input::JobDone(JobDone::Link(done)) => Machine::Connection(done.conn),
+        Input::JobDone(JobDone::Destination(id, _)) => Machine::Sessions(*id),
+        Input::JobDone(JobDone::Stream(id, _)) => Machine::Streams(*id),
+        Input::JobDone(JobDone::SignInfo(_)) => Machine::Shared,
+        Input::JobDone(_) | Input::RouterInfo(_) => Machine::Item,
+        Input::Command(
+            Command::StreamSend { stream, .. }
+            | Command::StreamShutdown(stream)
+            | Command::StreamReset(stream)
+            | Command::StreamRelease(stream)
+            | Command::StreamCredit { stream, .. },
+        ) => Machine::Streams(stream.destination),
+        Input::Command(_) | Input::TimeFloor(_) | Input::Entropy(_) | Input::Timeout => Machine::Shared,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Links, the network database, our own RouterInfo and the clock.
 
+use super::faults::Machine;
 use super::{BEGIN_WITH, Event, Output, RESIGN, Router, SWEEP, TUNNELS_WITH, Timer};
 use crate::job::Job;
 use crate::link;
@@ -23,6 +24,11 @@ pub(super) const DIRECT_MS: u64 = 30_000;
 impl Router {
     pub(super) fn handle_link(&mut self, event: link::Event) {
         let now = self.now;
+        self.runs(match &event {
+            link::Event::Received { from, .. } | link::Event::RouterInfo { from, .. } => Machine::Peer(*from),
+            link::Event::Up { peer, .. } => Machine::Peer(*peer),
+            _ => Machine::Shared,
+        });
         match event {
             link::Event::Open { conn, addr } => self.outputs.push_back(Output::TcpOpen { conn, addr }),
             link::Event::Write { conn, bytes } => self.outputs.push_back(Output::TcpWrite { conn, bytes }),

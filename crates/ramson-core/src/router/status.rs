@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub why: &'static str,
     pub published: Vec<SocketAddr>,
     pub locals: Vec<LocalStatus>,
+    /// Panics since the start, each of which has cost one machine or one job.
+    pub faults: u64,
 }
 
 /// One destination of ours.
@@ -61,6 +63,7 @@ impl Router {
             why: self.why_reachable(),
             published: self.own.published.clone(),
             locals: locals.collect(),
+            faults: self.fault_count,
         }
     }
 

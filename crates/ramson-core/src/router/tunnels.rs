@@ -1,5 +1,6 @@
 //! Tunnels joined to links, to the choice of hops, and to garlic for the router.
 
+use super::faults::Machine;
 use super::{Router, lookups};
 use crate::job::Job;
 use crate::netdb::lookup::Kind as LookupKind;
@@ -29,9 +30,15 @@ impl Router {
         match event {
             tunnel::Event::Send { to, message } => self.send_or_look_up(to, message),
             tunnel::Event::Job(job) => self.job(Job::Tunnel(job)),
-            tunnel::Event::Inbound { pool: PoolId::EXPLORATORY, message, .. } => self.handle_exploratory(message),
+            tunnel::Event::Inbound { pool: PoolId::EXPLORATORY, message, .. } => {
+                self.runs(Machine::Item);
+                self.handle_exploratory(message);
+            }
             tunnel::Event::Inbound { pool, message, .. } => self.handle_local_message(pool, message),
-            tunnel::Event::Local { message, .. } => self.handle_delivered(message),
+            tunnel::Event::Local { from, message } => {
+                self.runs(Machine::Peer(from));
+                self.handle_delivered(message);
+            }
             tunnel::Event::NeedHops { direction, build, length, other_end, order, .. } => {
                 self.choose_hops(direction, build, length, other_end, order);
             }

@@ -18,6 +18,13 @@ pub enum Job {
 }
 
 impl Job {
+    pub(crate) const fn id(&self) -> u64 {
+        match self {
+            Self::Sign(job) => job.id,
+            Self::Verify(job) => job.id,
+        }
+    }
+
     pub fn run(self, rng: &mut Rng) -> Done {
         match self {
             Self::Sign(job) => job.run(rng),

@@ -167,6 +167,9 @@ pub enum Error {
     /// The peer reset the stream, or refused it.
     #[error("reset by the peer")]
     Reset,
+    /// A panic while the stream was worked on. Our own fault.
+    #[error("a fault of this router")]
+    Fault,
     /// The peer did not answer.
     #[error("the peer does not answer")]
     TimedOut,

@@ -75,6 +75,11 @@ pub struct Streams {
     resets: Bucket,
     held: usize,
     early: usize,
+    /// The stream that is being worked on.
+    working: Option<StreamId>,
+    /// A test's: work on this stream panics.
+    #[cfg(test)]
+    pub(crate) trip: Option<StreamId>,
 }
 
 impl Streams {
@@ -104,6 +109,9 @@ impl Streams {
             resets: Bucket::new(limits::RESETS, at),
             held: 0,
             early: 0,
+            working: None,
+            #[cfg(test)]
+            trip: None,
         }
     }
 
@@ -253,6 +261,29 @@ impl Streams {
             (purpose, Outcome::Verified { packet, verified }) => self.handle_verified(now, purpose, &packet, verified),
             _ => {}
         }
+    }
+
+    /// A job has panicked: the stream that waits for it fails.
+    pub fn handle_job_failed(&mut self, now: Now, job: u64) {
+        if let Some(
+            Purpose::Sign { stream, .. }
+            | Purpose::SynAck { stream }
+            | Purpose::Close { stream }
+            | Purpose::Reset { stream },
+        ) = self.jobs.take(job)
+        {
+            self.drive(now, stream, |connection, ctx| connection.fail(Error::Fault, ctx));
+        }
+    }
+
+    /// Removes the stream on which work was done when a panic came, without a word to anybody; returns it.
+    pub fn end_broken(&mut self, now: Now) -> Option<StreamId> {
+        let stream = self.working.take()?;
+        // The books were not closed.
+        let held = || self.connections.values().map(Connection::held_bytes);
+        (self.held, self.early) = (held().map(|held| held.0).sum(), held().map(|held| held.1).sum());
+        self.remove(now.mono, stream);
+        Some(stream)
     }
 
     /// The path to `to` is another one: tunnels or lease have changed.
@@ -674,6 +705,9 @@ impl Streams {
         act: impl FnOnce(&mut Connection, &mut Context<'_>) -> R,
     ) -> Option<R> {
         let connection = self.connections.get_mut(&stream)?;
+        self.working = Some(stream);
+        #[cfg(test)]
+        assert!(self.trip != Some(stream), "tripped by a test");
         let before = connection.held_bytes();
         let spare = Spare {
             all: limits::RECEIVE_TOTAL.saturating_sub(self.held),
@@ -693,6 +727,7 @@ impl Streams {
         if connection.is_dead() {
             self.remove(now.mono, stream);
         }
+        self.working = None;
         Some(result)
     }
 

@@ -105,6 +105,8 @@ pub struct Tunnels {
     tester: Tester,
     /// Outbound tunnels in which something waits.
     dirty: Vec<TunnelId>,
+    /// The tunnel, ours or another's, that is being worked on.
+    working: Option<TunnelId>,
     events: VecDeque<Event>,
     tick: Instant,
     /// The latest time that was seen, for the end of a turn.
@@ -125,6 +127,7 @@ impl Tunnels {
             transit: Transit::new(now, config.own, config.key, config.transit, &mut rng),
             tester: Tester::default(),
             dirty: Vec::new(),
+            working: None,
             events: VecDeque::new(),
             tick: Instant::FAR,
             now,
@@ -177,7 +180,25 @@ impl Tunnels {
         if result.is_err() {
             self.transit.stats.dropped += 1;
         }
+        self.working = None;
         result
+    }
+
+    /// The job of a request of others has panicked.
+    pub fn handle_request_failed(&mut self) {
+        self.transit.handle_request_failed();
+    }
+
+    /// Removes the tunnel that was worked on when a panic came. False when there is none.
+    pub fn end_broken(&mut self, now: Now) -> bool {
+        let Some(tunnel) = self.working.take().or(self.transit.working.take()) else { return false };
+        if self.tunnels.contains_key(&tunnel) {
+            self.lose(now, tunnel);
+            self.tunnels.remove(&tunnel);
+        } else {
+            self.transit.remove(tunnel);
+        }
+        true
     }
 
     /// Sends a message out of a pool, through this tunnel or one of its choice; returns the tunnel. The message leaves
@@ -370,6 +391,7 @@ impl Tunnels {
 
     fn handle_data(&mut self, now: Now, from: Hash, mut message: Message) -> Result<(), TransitError> {
         let (tunnel, _) = tunnel_data::split_mut(&mut message.body)?;
+        self.working = Some(tunnel);
         let Some(own) = self.tunnels.get_mut(&tunnel) else {
             let mut actions = Vec::new();
             let result = self.transit.handle_data(now, from, message, &mut actions);
@@ -385,6 +407,7 @@ impl Tunnels {
     }
 
     fn handle_gateway(&mut self, now: Now, tunnel: TunnelId, message: Message) -> Result<(), TransitError> {
+        self.working = Some(tunnel);
         if let Some(own) = self.tunnels.get(&tunnel) {
             if own.direction == Direction::Inbound && own.hops.is_empty() && own.health.is_usable(now.mono) {
                 self.deliver(now, tunnel, message);
@@ -513,14 +536,17 @@ impl Tunnels {
     fn flush(&mut self) {
         let now = self.now;
         for id in std::mem::take(&mut self.dirty) {
+            self.working = Some(id);
             let mut out = Vec::new();
             if let Some(own) = self.tunnels.get_mut(&id) {
                 own.flush(now, &mut self.rng, &mut out);
             }
             self.send_all(now, out);
         }
+        self.working = None;
         let mut actions = Vec::new();
         self.transit.flush(now, &mut actions);
         self.act(now, actions);
+        self.working = None;
     }
 }

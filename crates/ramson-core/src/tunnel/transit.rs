@@ -169,6 +169,8 @@ pub(super) struct Transit {
     partial_bytes: usize,
     dirty: Vec<TunnelId>,
     delivered: Vec<Delivered>,
+    /// The tunnel that is being flushed.
+    pub(super) working: Option<TunnelId>,
     pub(super) stats: TransitStats,
 }
 
@@ -200,6 +202,7 @@ impl Transit {
             partial_bytes: 0,
             dirty: Vec::new(),
             delivered: Vec::new(),
+            working: None,
             stats: TransitStats::default(),
             rng,
         }
@@ -238,15 +241,20 @@ impl Transit {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while self.expiry.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, tunnel)) = self.expiry.pop_front() else { return };
-            let Some(entry) = self.table.remove(&tunnel) else { continue };
-            if let Work::Endpoint { endpoint, .. } = &entry.work {
-                self.partial_bytes = self.partial_bytes.saturating_sub(endpoint.bytes());
-            }
-            if let Some(count) = self.per_peer.get_mut(&entry.previous) {
-                *count -= 1;
-                if *count == 0 {
-                    self.per_peer.remove(&entry.previous);
-                }
+            self.remove(tunnel);
+        }
+    }
+
+    /// Forgets a tunnel before its time. Its place in the order of ends stays, and means nothing then.
+    pub(super) fn remove(&mut self, tunnel: TunnelId) {
+        let Some(entry) = self.table.remove(&tunnel) else { return };
+        if let Work::Endpoint { endpoint, .. } = &entry.work {
+            self.partial_bytes = self.partial_bytes.saturating_sub(endpoint.bytes());
+        }
+        if let Some(count) = self.per_peer.get_mut(&entry.previous) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_peer.remove(&entry.previous);
             }
         }
     }
@@ -465,6 +473,7 @@ impl Transit {
     /// Sends what waits in gateways, at the end of a turn.
     pub(super) fn flush(&mut self, now: Now, out: &mut Vec<Action>) {
         for tunnel in std::mem::take(&mut self.dirty) {
+            self.working = Some(tunnel);
             let Some(entry) = self.table.get_mut(&tunnel) else { continue };
             if let Work::Gateway(gateway) = &mut entry.work {
                 let mut bodies = Vec::new();
@@ -472,6 +481,12 @@ impl Transit {
                 send_down(entry, bodies, now, &mut self.rng, out);
             }
         }
+        self.working = None;
+    }
+
+    /// The job of a request has panicked.
+    pub(super) fn handle_request_failed(&mut self) {
+        self.jobs = self.jobs.saturating_sub(1);
     }
 
     fn for_gateway(&mut self, tunnel: TunnelId, message: Message) -> Message {

@@ -74,6 +74,8 @@ fn tunnels_of_one_previous_hop_are_limited() {
     }
     assert_eq!(ask(&mut served, share, peer(0)), limits::TRANSIT_PER_PEER, "declined");
     assert_eq!(ask(&mut served, share, peer(1)), limits::TRANSIT_PER_PEER + 1, "others have room");
+    served.transit.remove(100);
+    assert_eq!(ask(&mut served, share + 1, peer(0)), limits::TRANSIT_PER_PEER + 1, "the place of one that went");
     let lifetime = limits::LIFETIME + limits::GRACE;
     served.pass(u64::try_from(lifetime.as_millis()).unwrap());
     served.transit.handle_timeout(served.now.mono);

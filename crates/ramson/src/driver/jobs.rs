@@ -1,7 +1,7 @@
 //! The pool that runs the core's public-key work: few threads, and a bounded queue for each class, the most urgent
 //! class first.
 
-use ramson_core::job::{Class, Job, JobDone};
+use ramson_core::job::{Class, Job, JobDone, JobName};
 use ramson_core::rng::Rng;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,7 +67,7 @@ impl Pool {
                 self.shared.wake.notify_one();
                 None
             }
-            Some(job) => run(job, &mut self.rng),
+            Some(job) => Some(run(job, &mut self.rng)),
         }
     }
 
@@ -105,23 +105,24 @@ fn work(shared: &Shared, done: &UnboundedSender<JobDone>, mut rng: Rng) {
             queues = shared.wake.wait(queues).unwrap_or_else(PoisonError::into_inner);
         };
         drop(queues);
-        if let Some(result) = run(job, &mut rng)
-            && done.send(result).is_err()
-        {
+        if done.send(run(job, &mut rng)).is_err() {
             return;
         }
     }
 }
 
-/// Runs a job. A panic in it is a bug that is reported; the job has no result then, and whoever waits for it has a
-/// time-out.
-fn run(job: Job, rng: &mut Rng) -> Option<JobDone> {
-    let class = job.class();
-    let result = catch_unwind(AssertUnwindSafe(|| job.run(rng)));
-    if result.is_err() {
+/// Runs a job. A panic in it is a bug that is reported; who waits for the job is told that it failed.
+fn run(job: Job, rng: &mut Rng) -> JobDone {
+    let name = job.name();
+    shield(name, || job.run(rng))
+}
+
+fn shield(name: JobName, work: impl FnOnce() -> JobDone) -> JobDone {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let class = name.class();
         tracing::error!(?class, "a job has panicked; this is a bug of Ramson, please report it");
-    }
-    result.ok()
+        JobDone::Failed(name)
+    })
 }
 
 fn lock(queues: &Mutex<Queues>) -> MutexGuard<'_, Queues> {
@@ -165,6 +166,14 @@ mod tests {
         }
         assert!(queues.push(own(0)).is_some());
         assert!(queues.push(transit()).is_none());
+    }
+
+    #[test]
+    fn a_job_that_panics_is_named() {
+        let job = own(7);
+        let done = shield(job.name(), || panic!("as a bug would"));
+        assert!(matches!(done, JobDone::Failed(name) if name.class() == Class::Own));
+        assert!(matches!(run(job, &mut Rng::from_seed([1; 32])), JobDone::SealToRouter { token: 7, .. }));
     }
 
     #[tokio::test]

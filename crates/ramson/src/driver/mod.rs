@@ -6,8 +6,10 @@
 //! the pool for public-key work, `disk` the thread that writes the netDb, `reseeding` where routers come from,
 //! `progress` and `translate` put the core's view into the words of the API.
 //!
-//! A panic in the core is a bug. It ends this task, with an error in the log: every stream, every waiting call and
-//! every later one then fails with "shutting down", and [`crate::Ramson::stopped`] returns. The process goes on.
+//! A panic in the core is a bug. It is caught at the door, and the core removes the machine out of which it came: a
+//! session, a stream, a tunnel. Where there is none, or after too many, the panic ends this task, with an error in the
+//! log: every stream, every waiting call and every later one then fails with "shutting down", and
+//! [`crate::Ramson::stopped`] returns. The process goes on.
 
 mod clients;
 mod clock;
@@ -32,12 +34,13 @@ use jobs::Pool;
 use progress::Reporter;
 use ramson_core::job::{Job, JobDone};
 use ramson_core::link::ConnId;
-use ramson_core::router::{self, ENTROPY_INTERVAL, Input, Output, Router, Snapshot};
+use ramson_core::router::{self, ENTROPY_INTERVAL, Input, Output, Removed, Router, Snapshot};
 use ramson_core::time::{Duration, Instant};
 use ramson_wire::data::PrivateKeys;
 use reseeding::{Finished, Reseeding};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tokio::net::TcpStream;
 
 /// Bytes read from one socket in one turn.
@@ -142,9 +145,11 @@ impl Driver {
                 self.disk.save_own(info.clone());
             }
         }
-        self.router.handle_input(self.clock.now(), input);
+        let now = self.clock.now();
+        self.enter(|router| router.handle_input(now, input));
         loop {
-            match self.router.poll_output() {
+            let Some(output) = self.enter(Router::poll_output) else { continue };
+            match output {
                 Output::TcpOpen { conn, addr } => self.conns.open(conn, addr),
                 Output::TcpWrite { conn, bytes } => {
                     let turn = self.conns.write(conn, bytes);
@@ -161,6 +166,17 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Calls the core. `None` when that has panicked, and what panicked is gone.
+    fn enter<R>(&mut self, act: impl FnOnce(&mut Router) -> R) -> Option<R> {
+        let entered = enter(&mut self.router, &self.clock, act);
+        if let Err(removed) = &entered {
+            let warning = format!("a fault of Ramson has cost {}; please report it", translate::removed(*removed));
+            tracing::error!("{warning}");
+            let _ = self.end.events.send(Event::Warning(warning));
+        }
+        entered.ok()
     }
 
     fn submit(&mut self, job: Job) {
@@ -410,6 +426,14 @@ impl Driver {
     }
 }
 
+/// Calls the core. A panic out of one of its machines costs that machine, which is told; any other one goes on.
+fn enter<R>(router: &mut Router, clock: &Clock, act: impl FnOnce(&mut Router) -> R) -> Result<R, Removed> {
+    catch_unwind(AssertUnwindSafe(|| act(router))).or_else(|panic| match router.recover(clock.now()) {
+        Ok(removed) => Err(removed),
+        Err(_) => resume_unwind(panic),
+    })
+}
+
 fn new_keys() -> Result<PrivateKeys, Error> {
     Ok(PrivateKeys::random(&mut start::rng()?))
 }
@@ -417,4 +441,23 @@ fn new_keys() -> Result<PrivateKeys, Error> {
 /// An error that the operator must act upon.
 fn setup(what: &str, why: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::Setup, format!("{what}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use ramson_core::keys::RouterKeys;
+    use ramson_core::rng::Rng;
+
+    #[test]
+    fn a_panic_that_no_machine_answers_for_goes_on() {
+        let clock = Clock::new();
+        let keys = RouterKeys::generate(&mut Rng::from_seed([1; 32]));
+        let config = translate::config(&Config::private("/nowhere", 99), Vec::new(), true, false);
+        let mut router = Router::new(config, keys, [2; 32], clock.now());
+        assert_eq!(enter(&mut router, &clock, |router| router.snapshot().faults), Ok(0));
+        let outside = AssertUnwindSafe(|| enter(&mut router, &clock, |_| panic!("as a bug would")));
+        assert!(catch_unwind(outside).is_err());
+    }
 }

@@ -8,7 +8,7 @@ use crate::reseed::{Outcome, Reseeder, Schedule, export_zip};
 use crate::seam::{DriverEnd, Reply};
 use crate::status::Event;
 use crate::store::{self, Store};
-use ramson_core::job::{Job, JobDone};
+use ramson_core::job::{Class, Job, JobDone};
 use ramson_core::time::{Duration, Instant};
 use ramson_wire::data::RouterInfo;
 use std::collections::VecDeque;
@@ -201,7 +201,8 @@ impl Reseeding {
     }
 
     pub(crate) fn note_done(&mut self, done: &JobDone) {
-        if matches!(done, JobDone::VerifyRouter(_)) {
+        let failed = matches!(done, JobDone::Failed(name) if name.class() == Class::Verify);
+        if failed || matches!(done, JobDone::VerifyRouter(_)) {
             self.verifying = self.verifying.saturating_sub(1);
         }
     }

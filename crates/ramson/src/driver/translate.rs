@@ -12,7 +12,7 @@ use crate::status::{
 };
 use ramson_core::link::AddressRules;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
-use ramson_core::router::{self, LocalOptions, PoolState, Snapshot};
+use ramson_core::router::{self, LocalOptions, PoolState, Removed, Snapshot};
 use ramson_core::time::Instant;
 use ramson_core::tunnel::{PoolConfig, Wanted};
 use ramson_wire::data::{PrivateKeys, base32, base64};
@@ -122,6 +122,17 @@ fn destinations(snapshot: &Snapshot, clients: &Clients) -> Vec<DestinationStatus
             }
         })
         .collect()
+}
+
+/// What a panic has cost, for a person.
+pub(crate) const fn removed(removed: Removed) -> &'static str {
+    match removed {
+        Removed::Session => "a session with another router",
+        Removed::Tunnel => "a tunnel",
+        Removed::DestinationSessions => "the sessions of a destination, which begin anew",
+        Removed::Stream => "a stream",
+        _ => "a message",
+    }
 }
 
 /// Whether others can reach us.

@@ -31,6 +31,13 @@ pub struct SessionDone {
     pub(crate) result: Result<Done, CryptoError>,
 }
 
+impl SessionJob {
+    /// The result of this job when it has panicked.
+    pub(crate) const fn failed(&self) -> SessionDone {
+        SessionDone { id: self.id, result: Err(CryptoError) }
+    }
+}
+
 impl std::fmt::Debug for SessionJob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SessionJob({})", self.id)

@@ -191,6 +191,15 @@ impl Sessions {
         }
     }
 
+    /// Drops all sessions, after a fault that may have left one of them half changed. New ones follow with the next
+    /// messages; what waited is lost. Results of jobs that are out find nobody.
+    pub fn forget_all(&mut self) {
+        let fresh = Self::new(self.own.clone(), self.rng.child("anew"));
+        let old = std::mem::replace(self, fresh);
+        (self.lease_set, self.replays, self.next_id) = (old.lease_set, old.replays, old.next_id);
+        self.ratchet_after = old.ratchet_after;
+    }
+
     /// The own LeaseSet that goes with every new session, and to every session when it changed. `store` is the body
     /// of a DatabaseStore message.
     pub fn set_lease_set(&mut self, store: Vec<u8>) {

@@ -307,6 +307,27 @@ fn t85_replayed_skewed_and_undated_new_sessions_are_refused() {
     assert!(matches!(read(&mut pair, &frame(&created.encrypted)), Some(SessionError::Malformed(_))));
 }
 
+/// After a fault all sessions are dropped, and new ones follow. No tag or timer of the old ones is left.
+#[test]
+fn sessions_that_are_dropped_begin_anew() {
+    let mut pair = Pair::new();
+    for from_a in [true, false, true] {
+        pair.send(from_a);
+        pair.drive();
+    }
+    let got = pair.a.got.len();
+    // A younger session would not be replaced at the other side.
+    pair.wait(RESTART_AFTER);
+    pair.b.sessions.forget_all();
+    assert_eq!(pair.b.sessions.sizes(), [0; 6]);
+    pair.send(false);
+    pair.drive();
+    assert_eq!(pair.a.got.len(), got + 1);
+    pair.send(true);
+    pair.drive();
+    assert_eq!(pair.b.got.len(), 3);
+}
+
 /// A New Session message that comes again is refused, until as many others have come as are remembered.
 #[test]
 fn t85_replays_of_new_sessions_are_known_up_to_the_limit() {
