@@ -5,7 +5,7 @@ use crate::folder::Folder;
 use crate::settings::{Kind, Level, NetworkId, Settings};
 use crate::{Failure, show};
 use ramson::config::PUBLIC_NETWORK_ID;
-use ramson::{DestinationOptions, LocalDestination, Ramson};
+use ramson::{DestinationOptions, Event, LocalDestination, Ramson};
 use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
 use ramson_services::names::Names;
 use ramson_services::tunnels::{
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 use tracing_subscriber::filter::LevelFilter;
@@ -133,9 +133,7 @@ async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Fa
         () = signals.next() => return Ok(()),
     };
     let mut tasks = JoinSet::new();
-    if json {
-        tasks.spawn(tell(ramson.clone()));
-    }
+    let teller = json.then(|| tokio::spawn(tell(ramson.events())));
     let opened = tokio::select! {
         opened = open(folder, settings, &ramson, &mut tasks) => opened,
         () = signals.next() => Ok(()),
@@ -149,6 +147,10 @@ async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Fa
     let stop = async {
         ramson.shutdown().await;
         tasks.shutdown().await;
+        // It ends with the line that says so.
+        if let Some(teller) = teller {
+            let _ = teller.await;
+        }
     };
     tokio::select! {
         () = stop => {}
@@ -239,11 +241,15 @@ async fn destination(ramson: &Ramson, name: &str, tunnels: ramson::TunnelOptions
 }
 
 /// Writes what happens as JSON lines. The library writes the log.
-async fn tell(ramson: Ramson) {
-    let mut events = ramson.events();
+async fn tell(mut events: Receiver<Event>) {
     loop {
         match events.recv().await {
-            Ok(event) => drop(show::pairs(true, &[("event", serde_json::to_value(&event).unwrap_or_default())])),
+            Ok(event) => {
+                let _ = show::pairs(true, &[("event", serde_json::to_value(&event).unwrap_or_default())]);
+                if event == Event::Stopped {
+                    return;
+                }
+            }
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
