@@ -3,8 +3,8 @@
 //! [`Router::handle_input`] takes one input; then [`Router::poll_output`] is called until it says
 //! [`Output::Timeout`]. The files of this folder are the wires: `network` joins links, netDb and our own RouterInfo,
 //! `tunnels` joins tunnels to links, choice of hops and garlic, `lookups` sends what look-ups and publications ask
-//! for, `local` is one destination of ours with its streams, `questions` answers those of others, `faults` removes what has
-//! panicked.
+//! for, `local` is one destination of ours with its streams, `questions` answers those of others, `faults` removes
+//! what has panicked.
 
 mod door;
 mod faults;
