@@ -61,7 +61,7 @@ impl Net {
             "--ff-peer",
             spec.floodfill_peer,
             "--loglevel",
-            "info",
+            if std::env::var_os("INTEROP_LOG").is_some() { "debug" } else { "info" },
             "--web",
             &web,
             "--wait",

@@ -199,6 +199,7 @@ fn hosts(net: &Net) -> Result<String, String> {
 /// Ramson's configuration: a private network, three hops, one web site, names from hosts.txt in the data folder.
 fn ramson_toml(ip: &str, run: &Path) -> String {
     let run = run.display();
+    let level = std::env::var("INTEROP_LOG").unwrap_or_else(|_| "info".to_owned());
     format!(
         r#"[network]
 id = 99
@@ -213,6 +214,9 @@ publish = ["{ip}:23456"]
 servers = "off"
 files = ["{run}/seeds.su3"]
 certificates = ["{run}/reseed-cert.crt"]
+
+[log]
+level = "{level}"
 
 [http_proxy]
 listen = "127.0.0.1:4444"

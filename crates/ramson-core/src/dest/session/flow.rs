@@ -59,11 +59,17 @@ impl Sessions {
 
     fn send_new_session(&mut self, now: Now, key: PublicKey) -> bool {
         let Some(remote) = self.remotes.get(&key) else { return false };
-        let waiting = remote.sessions.iter().filter(|id| {
-            self.sessions.get(id).is_some_and(|session| matches!(session.state, State::Initiating { .. }))
-        });
-        if remote.creating + waiting.count() >= limits::PENDING_NEW_SESSIONS {
-            return false;
+        let waiting: Vec<(SessionId, &Session)> = remote
+            .sessions
+            .iter()
+            .filter_map(|id| Some((*id, self.sessions.get(id)?)))
+            .filter(|(_, session)| matches!(session.state, State::Initiating { .. }))
+            .collect();
+        if remote.creating + waiting.len() >= limits::PENDING_NEW_SESSIONS {
+            // i2pd answers by the first of several for two minutes, Java by the last: one in between makes room.
+            let spare = waiting.get(1).filter(|(_, session)| now.mono.since(session.created) >= REPLY_PATIENCE);
+            let Some((spare, _)) = spare.copied() else { return false };
+            self.remove_session(spare);
         }
         let Some(remote) = self.remotes.get_mut(&key) else { return false };
         let Some(message) = remote.queue.pop_front() else { return false };
@@ -464,6 +470,9 @@ impl Sessions {
         self.events.push_back(SessionEvent::Sealed { to, token, body: ramson_wire::garlic::frame(encrypted) });
     }
 }
+
+/// An unanswered New Session that is neither the first nor the last may be forgotten after this.
+const REPLY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The other side does not answer any more: perhaps it lost the session.
 fn must_restart(session: &Session, now: Instant) -> bool {

@@ -276,6 +276,27 @@ fn unanswered_new_sessions_are_bounded_and_the_rest_waits_and_fails() {
 }
 
 #[test]
+fn new_sessions_go_on_while_none_is_answered_and_the_first_can_still_be() {
+    let mut pair = Pair::new();
+    pair.send(true);
+    let first = pair.a.drain(pair.now).remove(0);
+    let mut bodies = 0;
+    for _ in 0..20 {
+        pair.wait(Duration::from_secs(3));
+        pair.send(true);
+        bodies += pair.a.drain(pair.now).len();
+        let [_, sessions, ..] = pair.a.sessions.sizes();
+        assert!(sessions <= limits::PENDING_NEW_SESSIONS);
+    }
+    assert!(bodies >= 12, "{bodies}");
+    pair.b.sessions.handle_garlic(pair.now, &first).unwrap();
+    pair.b.drain(pair.now);
+    pair.send(false);
+    pair.drive();
+    assert!(!pair.a.got.is_empty(), "the reply to the first one is read");
+}
+
+#[test]
 fn t85_replayed_skewed_and_undated_new_sessions_are_refused() {
     let mut pair = Pair::new();
     pair.send(true);
