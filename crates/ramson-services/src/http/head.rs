@@ -156,7 +156,8 @@ impl Response {
             Err(httparse::Error::TooManyHeaders) => return Err(BadHead("too many headers")),
             _ => return Err(BadHead("the response cannot be read")),
         }
-        let (Some(code), Some(minor)) = (parsed.code, parsed.version) else {
+        // A code such as 020 is no status, and would be another one when it is written again.
+        let (Some(code @ 100..), Some(minor)) = (parsed.code, parsed.version) else {
             return Err(BadHead("the response cannot be read"));
         };
         let reason = parsed.reason.unwrap_or_default().to_owned();
@@ -311,6 +312,7 @@ mod tests {
         assert_eq!(framing("HTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n", "GET"), Ok(Framing::None));
         assert_eq!(framing("HTTP/1.1 200 x\r\nContent-Length: 9\r\n\r\n", "HEAD"), Ok(Framing::None));
         assert_eq!(framing("HTTP/1.0 200 x\r\nContent-Length: 9\r\n\r\n", "GET"), Ok(Framing::Length(9)));
+        assert!(framing("HTTP/1.1 020 x\r\n\r\n", "GET").is_err());
         assert!(framing("HTTP/1.1 200 x\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n", "GET").is_err());
     }
 
