@@ -143,6 +143,8 @@ pub mod dest {
     pub const QUEUED_PER_REMOTE: usize = 64;
     /// How long they wait.
     pub const QUEUED_FOR: Duration = Duration::from_secs(30);
+    /// Tags that stand ready; beyond, the sets of tags do not grow above 160 in front.
+    pub const TAGS: usize = 1 << 17;
     /// Jobs that read New Session messages at one time; further messages are dropped.
     pub const NEW_SESSION_JOBS: usize = 32;
     /// New Session messages read per second, and how many may come at once; further ones are dropped.

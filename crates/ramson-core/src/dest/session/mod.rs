@@ -415,8 +415,9 @@ impl Sessions {
 
     /// Makes tags up to the window in front, and forgets those far behind.
     fn fill(&mut self, id: SetId) {
+        let most = if self.tags.len() < limits::TAGS { state::MAX_WINDOW } else { state::MIN_WINDOW };
         let Some(set) = self.sets.get_mut(&id) else { return };
-        let until = set.reached.saturating_add(set.window());
+        let until = set.reached.saturating_add(set.window(most));
         while set.chain.next_index() < until {
             let Some(entry) = set.chain.next_entry() else { break };
             // Of two equal tags the first one stays: the other message is lost, as it would be in any case.
@@ -440,7 +441,10 @@ impl Sessions {
         let Some(used) = self.tags.remove(&tag) else { return };
         if let Some(set) = self.sets.get_mut(&used.set) {
             set.reached = set.reached.max(used.index.saturating_add(1));
-            set.live.retain(|(index, _)| *index != used.index);
+            // In order of the index, and what is in front of a message that comes in order is what was lost.
+            if let Ok(at) = set.live.binary_search_by_key(&used.index, |(index, _)| *index) {
+                set.live.remove(at);
+            }
         }
         self.fill(used.set);
     }

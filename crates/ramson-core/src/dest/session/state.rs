@@ -145,18 +145,22 @@ impl InboundSet {
         Self { session, chain, replies, live: VecDeque::new(), reached: 0 }
     }
 
-    /// How many tags stand ready in front of the highest index that came.
-    pub(super) fn window(&self) -> u16 {
+    /// How many tags stand ready in front of the highest index that came, at most `most`. A sender's streams have so
+    /// much in flight as they have sent before, by several tunnels: where one of them loses all of that, what comes by
+    /// the others must still be read, or the session is lost.
+    pub(super) fn window(&self, most: u16) -> u16 {
         match (self.replies, self.chain.id()) {
             (true, _) => 12,
-            (false, 0) => (24 + self.reached / 4).min(MAX_WINDOW),
-            (false, _) => MAX_WINDOW,
+            (false, 0) => self.reached.saturating_add(24).min(most),
+            (false, _) => self.reached.saturating_add(MIN_WINDOW).min(most),
         }
     }
 }
 
-/// Tags in front of, and kept behind, the highest index that came.
-pub(super) const MAX_WINDOW: u16 = 160;
+/// Tags in front of the first message of a later set, and the most where memory is short.
+pub(super) const MIN_WINDOW: u16 = 160;
+/// Tags in front of, and kept behind, the highest index that came: i2pd's streams have 512 packets in flight each.
+pub(super) const MAX_WINDOW: u16 = 2048;
 
 #[cfg(test)]
 mod tests {

@@ -275,6 +275,34 @@ fn unanswered_new_sessions_are_bounded_and_the_rest_waits_and_fails() {
     assert_eq!(pair.a.sessions.sizes(), [0; 6]);
 }
 
+/// A tunnel that fails takes a whole window of several streams with it; another one delivers late.
+#[test]
+fn a_session_outlives_the_loss_of_as_much_as_came_before() {
+    let mut pair = Pair::new();
+    pair.establish();
+    for burst in [40, 80, 400, 1500] {
+        (0..burst).for_each(|_| {
+            pair.send(true);
+            pair.drive();
+        });
+        let late: Vec<Vec<u8>> = (0..burst)
+            .map(|_| {
+                pair.send(true);
+                pair.a.drain(pair.now).remove(0)
+            })
+            .collect();
+        let before = pair.b.got.len();
+        pair.send(true);
+        pair.drive();
+        assert_eq!(pair.b.got.len(), before + 1, "after {burst} lost");
+        for body in late {
+            let _ = pair.b.sessions.handle_garlic(pair.now, &body);
+            pair.b.drain(pair.now);
+        }
+        assert_eq!(pair.b.got.len(), before + 1 + burst, "{burst} late ones");
+    }
+}
+
 #[test]
 fn new_sessions_go_on_while_none_is_answered_and_the_first_can_still_be() {
     let mut pair = Pair::new();
