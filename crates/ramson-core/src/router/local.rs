@@ -415,7 +415,10 @@ impl Router {
         let target = Target::Tunnel { gateway: lease.gateway, tunnel: lease.tunnel_id };
         let known = local.paths.get(&path).copied();
         let usable = known.filter(|t| self.tunnels.outbound(local.pool).iter().any(|o| o.tunnel == *t));
-        if let Ok(tunnel) = self.tunnels.send(self.now, local.pool, usable, target, message) {
+        let pool = local.pool;
+        let tunnel = usable.or_else(|| self.outbound_to(pool, &lease.gateway));
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        if let Ok(tunnel) = self.tunnels.send(self.now, pool, tunnel, target, message) {
             tracing::trace!(pool = local.pool.0, path, tunnel, gateway = ?lease.gateway, lease = lease.tunnel_id, len, "garlic sent");
             local.paths.insert(path, tunnel);
             if local.paths.len() > MAX_PATHS {

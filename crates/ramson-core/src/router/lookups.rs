@@ -5,8 +5,9 @@ use super::network::DIRECT_MS;
 use super::{DestinationId, Router};
 use crate::job::Job;
 use crate::netdb::lookup::{self, Kind as LookupKind, LookupId};
+use crate::peers::Reach;
 use crate::time::{Duration, Instant};
-use crate::tunnel::{PoolId, Target};
+use crate::tunnel::{PoolId, Target, TunnelId};
 use ramson_wire::codec::Encode;
 use ramson_wire::crypto::CryptoError;
 use ramson_wire::data::{AnyLeaseSet, Hash, LeaseSet2};
@@ -140,7 +141,19 @@ impl Router {
         let (Some(Sealing { pool, to }), Ok(body)) = (self.sealing.remove(&token), body) else { return };
         let message = self.message(Kind::GARLIC, QUESTION_MS, body);
         // Without a tunnel the question is lost; whoever asked has a time-out.
-        let _ = self.tunnels.send(self.now, pool, None, Target::Router(to), message);
+        let tunnel = self.outbound_to(pool, &to);
+        let _ = self.tunnels.send(self.now, pool, tunnel, Target::Router(to), message);
+    }
+
+    /// An outbound tunnel whose endpoint can dial `to`, as far as RouterInfos tell and there is one; else any.
+    pub(super) fn outbound_to(&mut self, pool: PoolId, to: &Hash) -> Option<TunnelId> {
+        let reach = |hash: &Hash| self.store.get(hash).map(|info| Reach::of(info));
+        let target = reach(to);
+        let reaches = |last: &Hash| {
+            let (Some(target), false) = (target, last == to) else { return true };
+            reach(last).is_none_or(|last| last.can_dial(target))
+        };
+        self.tunnels.choose_outbound(pool, reaches)
     }
 
     /// Asks a floodfill for routers that we do not know.

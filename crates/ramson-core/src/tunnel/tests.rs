@@ -283,6 +283,37 @@ fn tunnels_are_replaced_before_they_end() {
 }
 
 #[test]
+fn every_side_has_a_tunnel_before_any_pool_is_full() {
+    let mut net = Net::new(9, 6);
+    for pool in 0..4 {
+        net.pool(0, PoolId(pool), 2, 6);
+    }
+    net.advance(Duration::from_secs(1));
+    for pool in 0..4 {
+        let (inbound, outbound) = net.counts(0, PoolId(pool));
+        assert!(inbound >= 1 && outbound >= 1, "pool {pool}: {inbound} {outbound}");
+    }
+    assert!(net.nodes[0].tunnels.stats().started <= limits::BUILDS as u64);
+}
+
+#[test]
+fn an_outbound_tunnel_is_chosen_by_whom_it_reaches() {
+    let mut net = ready(9, 5, 2);
+    let tunnels = &mut net.nodes[0].tunnels;
+    let all = tunnels.outbound(CLIENT);
+    assert!(all.len() > 1);
+    for wanted in &all {
+        for _ in 0..20 {
+            let chosen = tunnels.choose_outbound(CLIENT, |last| *last == wanted.last_hop).unwrap();
+            let chosen = all.iter().find(|tunnel| tunnel.tunnel == chosen).unwrap();
+            assert_eq!(chosen.last_hop, wanted.last_hop);
+        }
+    }
+    assert!(tunnels.choose_outbound(CLIENT, |_| false).is_some(), "one that may not reach is better than none");
+    assert!(tunnels.choose_outbound(PoolId(77), |_| true).is_none());
+}
+
+#[test]
 fn builds_keep_to_their_budget() {
     let mut net = Net::new(9, 6);
     net.wire = Box::new(|_, _, _| false);

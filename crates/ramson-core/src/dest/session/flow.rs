@@ -67,8 +67,13 @@ impl Sessions {
             .collect();
         if remote.creating + waiting.len() >= limits::PENDING_NEW_SESSIONS {
             // i2pd answers by the first of several for two minutes, Java by the last: one in between makes room.
-            let spare = waiting.get(1).filter(|(_, session)| now.mono.since(session.created) >= REPLY_PATIENCE);
-            let Some((spare, _)) = spare.copied() else { return false };
+            let idle = |session: &Session| {
+                let reading = matches!(session.state, State::Initiating { reading: true });
+                !reading && now.mono.since(session.created) >= REPLY_PATIENCE
+            };
+            let Some(spare) = waiting.iter().skip(1).find(|(_, session)| idle(session)).map(|(id, _)| *id) else {
+                return false;
+            };
             self.remove_session(spare);
         }
         let Some(remote) = self.remotes.get_mut(&key) else { return false };
