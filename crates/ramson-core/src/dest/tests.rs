@@ -259,6 +259,7 @@ fn a_failed_path_leads_to_another_lease() {
         used.insert((lease.gateway, path));
         let now = pair.now;
         pair.sides[0].destination.handle_path_failed(now, &to);
+        pair.now = pair.now.later(Duration::from_secs(1));
     }
     assert_eq!(used.len(), 3, "each of the three leases once");
 }

@@ -33,10 +33,10 @@ impl Sessions {
                 break;
             }
         }
-        let first = self.remotes.get(&key).and_then(|remote| remote.queue.front()).map(|message| message.deadline);
-        if let Some(deadline) = first {
-            self.timers.set(Timer::Queue(key), deadline);
-        }
+        let Some(remote) = self.remotes.get(&key) else { return };
+        let Some(deadline) = remote.queue.front().map(|message| message.deadline) else { return };
+        let next = remote.last_new_session.map(|at| at + NEW_SESSION_INTERVAL).filter(|at| *at > now.mono);
+        self.timers.set(Timer::Queue(key), next.map_or(deadline, |next| next.min(deadline)));
     }
 
     pub(super) fn expire_queue(&mut self, now: Now, key: PublicKey) {
@@ -65,6 +65,9 @@ impl Sessions {
             .filter_map(|id| Some((*id, self.sessions.get(id)?)))
             .filter(|(_, session)| matches!(session.state, State::Initiating { .. }))
             .collect();
+        if remote.last_new_session.is_some_and(|at| now.mono.since(at) < NEW_SESSION_INTERVAL) {
+            return false;
+        }
         if remote.creating + waiting.len() >= limits::PENDING_NEW_SESSIONS {
             // i2pd answers by the first of several for two minutes, Java by the last: one in between makes room.
             let idle = |session: &Session| {
@@ -79,6 +82,7 @@ impl Sessions {
         let Some(remote) = self.remotes.get_mut(&key) else { return false };
         let Some(message) = remote.queue.pop_front() else { return false };
         remote.creating += 1;
+        remote.last_new_session = Some(now.mono);
         let (payload, lease_set) = self.handshake_payload(now, true, true, &message.cloves);
         let context = Context::NewSession { remote: key, to: message.to, token: message.token, lease_set };
         let work = CreateNewSession { own: Some(self.own.clone()), peer: key, payload };
@@ -475,6 +479,10 @@ impl Sessions {
         self.events.push_back(SessionEvent::Sealed { to, token, body: ramson_wire::garlic::frame(encrypted) });
     }
 }
+
+/// Between two New Sessions to one remote: i2pd drops those that come within 200 ms of another one, whoever sent that.
+/// What waits goes by the session as soon as the first one is answered.
+pub(super) const NEW_SESSION_INTERVAL: Duration = Duration::from_millis(300);
 
 /// An unanswered New Session that is neither the first nor the last may be forgotten after this.
 const REPLY_PATIENCE: Duration = Duration::from_secs(5);

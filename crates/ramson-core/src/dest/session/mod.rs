@@ -143,6 +143,7 @@ struct Remote {
     sessions: Vec<SessionId>,
     /// New Session messages that are being made.
     creating: usize,
+    last_new_session: Option<Instant>,
     queue: VecDeque<Outgoing>,
     active: Instant,
 }
