@@ -14,6 +14,7 @@ mod fetch;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod intake;
+mod pins;
 mod schedule;
 mod trust;
 
@@ -29,12 +30,13 @@ use trust::Trust;
 pub use bundle::export_zip;
 pub use schedule::Schedule;
 
-/// Servers that i2pd and the Java router ship. `i2pseed.creativecowpat.net` is not among
-/// them: its TLS certificate is self-signed, and would need a trust of its own. Java's `i2p.ghativega.in` is not
-/// either: the certificate of its signer is not shipped here.
+/// Servers that i2pd and the Java router ship. The certificate of `i2pseed.creativecowpat.net` is self-signed: it is
+/// trusted for that host alone.
 pub const SERVERS: &[&str] = &[
     "https://coconut.incognet.io/",
+    "https://i2p.ghativega.in/",
     "https://i2p.novg.net/",
+    "https://i2pseed.creativecowpat.net:8443/",
     "https://reseed-fr.i2pd.xyz/",
     "https://reseed-pl.i2pd.xyz/",
     "https://reseed.diva.exchange/",
