@@ -19,7 +19,7 @@ mod schedule;
 mod trust;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ramson_wire::data::RouterInfo;
@@ -66,6 +66,33 @@ pub struct Bundle {
     pub signer: Option<String>,
     /// When it was signed, in seconds since 1970: the clock is not before this.
     pub signed_at: Option<u64>,
+}
+
+/// Sources that somebody names for one reseed, instead of the configured ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Bundles (su3, zip), RouterInfos, or folders of them.
+    pub files: Vec<PathBuf>,
+    /// Servers, or bundles on them; `https` only.
+    pub urls: Vec<String>,
+}
+
+impl Sources {
+    /// Only these files.
+    pub fn files(files: Vec<PathBuf>) -> Self {
+        Self { files, urls: Vec::new() }
+    }
+
+    /// The configuration for a reseed from here: all that is named is read, however many routers come of the first.
+    /// Without any source it stays as it is.
+    pub(crate) fn apply(self, config: &mut ReseedConfig) {
+        if self == Self::default() {
+            return;
+        }
+        config.files = self.files;
+        config.servers = if self.urls.is_empty() { ReseedServers::Off } else { ReseedServers::Urls(self.urls) };
+        config.minimum_routers = usize::MAX;
+    }
 }
 
 /// What several sources gave together.

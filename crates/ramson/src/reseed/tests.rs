@@ -354,6 +354,32 @@ fn servers_are_asked_until_two_signers_gave_enough() {
 }
 
 #[test]
+fn named_sources_stand_in_place_of_the_configured_ones_and_are_all_read() {
+    let url = |serve: Serve| format!("https://localhost:{}/", server(serve));
+    let dir = tempfile::tempdir().unwrap();
+    let configured = ReseedConfig { files: vec![dir.path().join("none")], ..ReseedConfig::default() };
+    let with = |sources: Sources| {
+        let mut config = configured.clone();
+        sources.apply(&mut config);
+        config
+    };
+    assert_eq!(with(Sources::default()), configured);
+    let only_files = with(Sources::files(vec![write(dir.path(), "a.su3", DIVA)]));
+    assert_eq!(only_files.servers, ReseedServers::Off);
+    assert_eq!(reseeder(only_files).from_files(NOW).bundles.len(), 1);
+    let unsigned: Serve = |stream| answer(stream, "200 OK", &zip_of(&[("routerInfo-good.dat", ROUTER)]));
+    let urls = vec![url(unsigned), "http://localhost/".to_owned(), url(serve_bundle)];
+    // What comes over the network is signed, even for who takes unsigned files.
+    let insisting = ReseedConfig { dangerously_accept_unsigned_files: true, ..with(Sources { files: vec![], urls }) };
+    assert!(insisting.files.is_empty());
+    let outcome = reseeder(insisting.clone()).from_servers(1, insisting.minimum_routers, NOW);
+    let mut stages: Vec<Stage> = outcome.errors.iter().map(|why| why.stage).collect();
+    stages.sort_by_key(|stage| *stage == Stage::Url);
+    assert_eq!((outcome.bundles.len(), stages.len(), stages[1]), (1, 2, Stage::Url), "{:?}", outcome.errors);
+    assert_eq!(outcome.bundles[0].signer.as_deref(), Some("reseed@diva.exchange"));
+}
+
+#[test]
 fn the_order_of_servers_is_spread() {
     let first = |seed: u64| {
         let mut servers = SERVERS.to_vec();
