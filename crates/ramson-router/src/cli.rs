@@ -39,6 +39,9 @@ enum Command {
         /// Bundles (su3, zip) or folders of RouterInfos, instead of the configured sources
         #[arg(long = "file", value_name = "PATH", conflicts_with = "export")]
         files: Vec<PathBuf>,
+        /// Reseed servers, or signed bundles (su3) on any server, by https, instead of the configured sources
+        #[arg(long = "url", value_name = "URL", conflicts_with = "export")]
+        urls: Vec<String>,
         /// Write a bundle of the netDb, a zip without a signature
         #[arg(long, value_name = "FILE")]
         export: Option<PathBuf>,
@@ -96,12 +99,13 @@ impl Cli {
                 let status: Status = control::ask(&args.folder()?, &control::Request::Status)?;
                 show::status(&status, args.json)
             }
-            Some(Command::Reseed { folder, files, export }) => {
+            Some(Command::Reseed { folder, files, urls, export }) => {
                 let absolute = |p: PathBuf| std::path::absolute(p).map_err(Failure::failed);
                 let request = match export {
                     Some(file) => control::Request::ExportReseed { file: absolute(file)? },
                     None => {
-                        control::Request::Reseed { files: files.into_iter().map(absolute).collect::<Result<_, _>>()? }
+                        let files = files.into_iter().map(absolute).collect::<Result<_, _>>()?;
+                        control::Request::Reseed { files, urls }
                     }
                 };
                 let routers: usize = control::ask(&folder.folder()?, &request)?;

@@ -19,7 +19,7 @@ const REQUESTS: usize = 16;
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
     Status,
-    Reseed { files: Vec<PathBuf> },
+    Reseed { files: Vec<PathBuf>, urls: Vec<String> },
     ExportReseed { file: PathBuf },
     Lookup { hash: [u8; 32] },
 }
@@ -48,7 +48,9 @@ impl Doors {
         };
         match request {
             Request::Status => json(&answer(self.ramson.status().await)),
-            Request::Reseed { files } => json(&answer(self.ramson.reseed(files).await)),
+            Request::Reseed { files, urls } => {
+                json(&answer(self.ramson.reseed(ramson::reseed::Sources { files, urls }).await))
+            }
             Request::ExportReseed { file } => json(&answer(self.ramson.export_reseed(file).await)),
             Request::Lookup { hash } => match &self.local {
                 Some(local) if !local.progress().borrow().is_ready() => {
@@ -172,7 +174,7 @@ mod tests {
             assert_eq!(status.destinations[0].b32, local.b32());
             let found: String = ask(&folder, &Request::Lookup { hash: local.hash().0 }).unwrap();
             assert_eq!(found, local.base64());
-            let error = ask::<usize>(&folder, &Request::Reseed { files: Vec::new() }).unwrap_err();
+            let error = ask::<usize>(&folder, &Request::Reseed { files: Vec::new(), urls: Vec::new() }).unwrap_err();
             assert!(error.text.contains("netDb"), "{}", error.text);
         })
         .await
@@ -182,12 +184,13 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn requests_are_written_and_read_back(
-            files in proptest::collection::vec("[ -~é]{0,20}", 0..4), hash in proptest::array::uniform32(0u8..),
+            files in proptest::collection::vec("[ -~é]{0,20}", 0..4),
+            urls in proptest::collection::vec("[ -~é]{0,20}", 0..4), hash in proptest::array::uniform32(0u8..),
         ) {
             let files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
             let file = files.first().cloned().unwrap_or_default();
             let requests =
-                [Request::Status, Request::Reseed { files }, Request::ExportReseed { file }, Request::Lookup { hash }];
+                [Request::Status, Request::Reseed { files, urls }, Request::ExportReseed { file }, Request::Lookup { hash }];
             for request in requests {
                 let line = json(&request);
                 proptest::prop_assert_eq!(serde_json::from_str::<Request>(&line).ok(), Some(request));

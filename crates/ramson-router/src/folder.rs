@@ -30,6 +30,11 @@ impl Folder {
         self.0.join("hosts.txt")
     }
 
+    /// Names that were visited after their source was said.
+    pub(crate) fn used_names(&self) -> PathBuf {
+        self.0.join("names-used.txt")
+    }
+
     pub(crate) fn control(&self) -> PathBuf {
         self.0.join("control.sock")
     }

@@ -132,18 +132,32 @@ async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Fa
         started = Ramson::start(settings.router(folder.path())) => started.map_err(Failure::failed)?,
         () = signals.next() => return Ok(()),
     };
+    until_end(folder, settings, &ramson, json, &mut signals).await
+}
+
+/// Serves until a signal comes, which is success, or the router stops by itself, which is none. Then closes all.
+async fn until_end(
+    folder: &Folder,
+    settings: &Settings,
+    ramson: &Ramson,
+    json: bool,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
     let mut tasks = JoinSet::new();
     let teller = json.then(|| tokio::spawn(tell(ramson.events())));
-    let opened = tokio::select! {
-        opened = open(folder, settings, &ramson, &mut tasks) => opened,
-        () = signals.next() => Ok(()),
+    let serve = async {
+        open(folder, settings, ramson, &mut tasks).await?;
+        std::future::pending().await
     };
-    if opened.is_ok() {
-        tokio::select! {
-            () = signals.next() => info!("stopping; a second signal stops at once"),
-            () = ramson.stopped() => {}
+    let result = tokio::select! {
+        biased;
+        () = signals.next() => {
+            info!("stopping; a second signal stops at once");
+            Ok(())
         }
-    }
+        () = ramson.stopped() => Err(stopped_by_itself()),
+        failed = serve => failed,
+    };
     let stop = async {
         ramson.shutdown().await;
         tasks.shutdown().await;
@@ -158,7 +172,13 @@ async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Fa
         () = tokio::time::sleep(STOP_TIME) => warn!("stopped before everything was closed"),
     }
     let _ = std::fs::remove_file(folder.control());
-    opened
+    result
+}
+
+fn stopped_by_itself() -> Failure {
+    Failure::failed(
+        "the router has stopped by itself, by a fault that its log names; please report it, and start it again",
+    )
 }
 
 /// Opens what local programs and other people use.
@@ -170,7 +190,8 @@ async fn open(folder: &Folder, settings: &Settings, ramson: &Ramson, tasks: &mut
         let local = destination(ramson, "http proxy", proxy.tunnels()).await?;
         let credentials =
             proxy.user.clone().zip(proxy.password.clone()).map(|(user, password)| Credentials { user, password });
-        let config = ProxyConfig { listen: proxy.listen.0, credentials };
+        let ask_first_use = settings.names.ask_first_use.then(|| folder.used_names());
+        let config = ProxyConfig { listen: proxy.listen.0, credentials, ask_first_use };
         let server = HttpProxy::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
         let at = server.local_addr().map_err(Failure::failed)?;
         info!("the HTTP proxy listens at {at}");
@@ -288,5 +309,28 @@ impl Signals {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ramson::testing::Network;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_router_that_stops_without_a_signal_is_a_failure() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::find(Some(temporary.path().to_owned())).unwrap();
+        let settings = Settings::parse("network.id = 99\nhttp_proxy.listen = \"127.0.0.1:0\"\n").unwrap();
+        let ramson = Network::default().router();
+        let other = ramson.clone();
+        tokio::spawn(async move {
+            other.destination(DestinationOptions::client("a"), None).await.unwrap();
+            other.shutdown().await;
+        });
+        let mut signals = Signals::new().unwrap();
+        let failure = until_end(&folder, &settings, &ramson, false, &mut signals).await.unwrap_err();
+        assert_eq!(failure.status, 1);
+        assert!(failure.text.contains("stopped by itself"), "{}", failure.text);
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub(crate) http_proxy: HttpProxy,
     #[serde(default)]
+    pub(crate) names: Naming,
+    #[serde(default)]
     pub(crate) server: Vec<Server>,
     #[serde(default)]
     pub(crate) client: Vec<Client>,
@@ -95,6 +97,12 @@ pub(crate) struct HttpProxy {
     pub(crate) password: Option<String>,
     hops: Hops,
     quantity: Quantity,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Naming {
+    pub(crate) ask_first_use: bool,
 }
 
 /// A server of ours.
@@ -384,6 +392,12 @@ impl Default for HttpProxy {
     fn default() -> Self {
         let listen = At(SocketAddr::from(([127, 0, 0, 1], 4444)));
         Self { enabled: true, listen, user: None, password: None, hops: Hops::default(), quantity: Quantity::default() }
+    }
+}
+
+impl Default for Naming {
+    fn default() -> Self {
+        Self { ask_first_use: true }
     }
 }
 

@@ -43,6 +43,10 @@ pub const PENDING_HELPER_TIME: Duration = Duration::from_secs(600);
 pub const SESSION_NAMES: usize = 1024;
 /// Names whose source was shown.
 pub const SHOWN_NAMES: usize = 4096;
+/// Names that the user has gone on to after their source was said; one makes room for another. And the bytes of their
+/// file.
+pub const USED_NAMES: usize = 4096;
+pub const USED_NAMES_BYTES: u64 = 1024 * 1024;
 
 /// Bytes of a hosts.txt.
 pub const HOSTS_BYTES: u64 = 64 * 1024 * 1024;

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::reseed::Sources;
 use crate::seam::{Command, Created, DestinationId, Reply};
 use crate::status::{Event, Progress, Status};
 use crate::stream::Stream;
@@ -69,10 +70,10 @@ impl Ramson {
         self.events.subscribe()
     }
 
-    /// Reseeds now, from files or, if there are none, from the configured sources; answers with the number of new
+    /// Reseeds now, from these sources or, if there are none, from the configured ones; answers with the number of new
     /// routers.
-    pub async fn reseed(&self, files: Vec<PathBuf>) -> Result<usize, Error> {
-        self.ask(|reply| Command::Reseed { files, reply }).await
+    pub async fn reseed(&self, sources: Sources) -> Result<usize, Error> {
+        self.ask(|reply| Command::Reseed { sources, reply }).await
     }
 
     /// Writes a reseed bundle of the netDb, a zip without a signature; answers with the number of routers in it.

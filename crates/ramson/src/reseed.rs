@@ -14,11 +14,12 @@ mod fetch;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod intake;
+mod pins;
 mod schedule;
 mod trust;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ramson_wire::data::RouterInfo;
@@ -29,12 +30,13 @@ use trust::Trust;
 pub use bundle::export_zip;
 pub use schedule::Schedule;
 
-/// Servers that i2pd and the Java router ship. `i2pseed.creativecowpat.net` is not among
-/// them: its TLS certificate is self-signed, and would need a trust of its own. Java's `i2p.ghativega.in` is not
-/// either: the certificate of its signer is not shipped here.
+/// Servers that i2pd and the Java router ship. The certificate of `i2pseed.creativecowpat.net` is self-signed: it is
+/// trusted for that host alone.
 pub const SERVERS: &[&str] = &[
     "https://coconut.incognet.io/",
+    "https://i2p.ghativega.in/",
     "https://i2p.novg.net/",
+    "https://i2pseed.creativecowpat.net:8443/",
     "https://reseed-fr.i2pd.xyz/",
     "https://reseed-pl.i2pd.xyz/",
     "https://reseed.diva.exchange/",
@@ -64,6 +66,33 @@ pub struct Bundle {
     pub signer: Option<String>,
     /// When it was signed, in seconds since 1970: the clock is not before this.
     pub signed_at: Option<u64>,
+}
+
+/// Sources that somebody names for one reseed, instead of the configured ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Bundles (su3, zip), RouterInfos, or folders of them.
+    pub files: Vec<PathBuf>,
+    /// Servers, or bundles on them; `https` only.
+    pub urls: Vec<String>,
+}
+
+impl Sources {
+    /// Only these files.
+    pub fn files(files: Vec<PathBuf>) -> Self {
+        Self { files, urls: Vec::new() }
+    }
+
+    /// The configuration for a reseed from here: all that is named is read, however many routers come of the first.
+    /// Without any source it stays as it is.
+    pub(crate) fn apply(self, config: &mut ReseedConfig) {
+        if self == Self::default() {
+            return;
+        }
+        config.files = self.files;
+        config.servers = if self.urls.is_empty() { ReseedServers::Off } else { ReseedServers::Urls(self.urls) };
+        config.minimum_routers = usize::MAX;
+    }
 }
 
 /// What several sources gave together.

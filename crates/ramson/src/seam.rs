@@ -40,6 +40,7 @@
 
 use crate::client::{DestinationOptions, Incoming, Ramson, Target};
 use crate::error::Error;
+use crate::reseed::Sources;
 use crate::status::{Event, Progress, Status};
 use crate::stream::{Shared, Stream, lock};
 use ramson_wire::data::{Destination, Hash, PrivateKeys};
@@ -107,10 +108,10 @@ pub enum Command {
     Status {
         reply: Reply<Box<Status>>,
     },
-    /// Reseed now: from these files, or from the configured sources if there are none. Answers with the number of new
+    /// Reseed now: from these sources, or from the configured ones if there are none. Answers with the number of new
     /// routers.
     Reseed {
-        files: Vec<PathBuf>,
+        sources: Sources,
         reply: Reply<usize>,
     },
     /// Write a reseed bundle of the netDb to a file, a zip without a signature. Answers with the number of routers in it.

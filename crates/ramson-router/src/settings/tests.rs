@@ -24,6 +24,8 @@ fn what_the_template_says_is_the_default_is_the_default() {
     let bare = Settings::parse("[network]\nid = 99\n").unwrap().router(Path::new("/d"));
     let tunnels = "[network]\nid = 99\n[tunnels]\nexploratory_hops = 2\nexploratory_quantity = 3\n[transit]\nenabled = true\nmax_tunnels = 2500\nkilobytes_per_second = 2000\n";
     let said = Settings::parse(tunnels).unwrap().router(Path::new("/d"));
+    let asks = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().names.ask_first_use;
+    assert!(asks("") && asks("[names]\n") && !asks("names.ask_first_use = false\n"));
     assert_eq!((bare.tunnels, bare.transit), (said.tunnels, said.transit));
 }
 

@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 /// The proxy's own origin.
-const ORIGIN: &str = "http://proxy.i2p";
+pub(super) const ORIGIN: &str = "http://proxy.i2p";
 
 /// Address helpers that wait for the user's word.
 #[derive(Debug, Default)]
@@ -102,11 +102,10 @@ impl Helpers {
 
     /// The user's answer.
     pub(crate) async fn answer(&self, headers: &Headers, form: &str, names: &Names, local: &LocalDestination) -> Page {
-        let foreign = headers.all("origin").any(|o| o != ORIGIN.as_bytes())
-            || headers.all("sec-fetch-site").any(|s| s != b"same-origin");
         let found = field(form, "id").and_then(|id| self.find(&id));
         let token = field(form, "token").unwrap_or_default();
-        let Some(p) = found.filter(|p| !foreign && bool::from(p.token.as_bytes().ct_eq(token.as_bytes()))) else {
+        let Some(p) = found.filter(|p| !is_foreign(headers) && bool::from(p.token.as_bytes().ct_eq(token.as_bytes())))
+        else {
             return gone();
         };
         self.lock().retain(|other| other.id != p.id);
@@ -144,7 +143,12 @@ impl Helpers {
     }
 }
 
-fn gone() -> Page {
+/// Whether a form was not sent from the proxy's own pages.
+pub(super) fn is_foreign(headers: &Headers) -> bool {
+    headers.all("origin").any(|o| o != ORIGIN.as_bytes()) || headers.all("sec-fetch-site").any(|s| s != b"same-origin")
+}
+
+pub(super) fn gone() -> Page {
     Page::new(
         403,
         "Not Accepted",
@@ -153,7 +157,7 @@ fn gone() -> Page {
     )
 }
 
-fn nonce() -> String {
+pub(super) fn nonce() -> String {
     base32::encode(&crypto::random::<16>(&mut rand_core::UnwrapErr(getrandom::SysRng)))
 }
 

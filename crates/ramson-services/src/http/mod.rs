@@ -3,6 +3,7 @@
 
 mod address;
 pub(crate) mod exchange;
+mod first_use;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod head;

@@ -2,8 +2,9 @@
 
 use super::address::{Address, Site};
 use super::exchange::{Asked, ExchangeError, Failure, exchange};
+use super::first_use::{FirstUses, is_page_visit};
 use super::head::{Framing, Request, Response};
-use super::helper::{Helpers, read_target};
+use super::helper::{self, Helpers, read_target};
 use super::hygiene;
 use super::pages::{self, Page};
 use super::wire::{HeadError, Side, pass_body, write};
@@ -17,6 +18,7 @@ use ramson::{Error, ErrorKind, LocalDestination, Progress, Stream, Target};
 use ramson_wire::data::{base32, base64};
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use subtle::ConstantTimeEq;
 use tokio::io::AsyncWriteExt;
@@ -31,6 +33,9 @@ pub struct ProxyConfig {
     pub listen: SocketAddr,
     /// Asked of every client. Without them the proxy listens on loopback only.
     pub credentials: Option<Credentials>,
+    /// Say who names a site before the first visit, where the user did not name it himself. The file remembers the names
+    /// that were visited. Without one nothing is asked.
+    pub ask_first_use: Option<PathBuf>,
 }
 
 /// A user name and password, for `Proxy-Authorization: Basic`.
@@ -69,6 +74,7 @@ struct Shared {
     local: LocalDestination,
     names: Arc<Names>,
     helpers: Helpers,
+    first_uses: Option<FirstUses>,
     /// The value of `Proxy-Authorization` that is accepted, behind `Basic `.
     password: Option<String>,
     /// Names whose source was told.
@@ -83,7 +89,9 @@ impl HttpProxy {
         }
         let listener = TcpListener::bind(config.listen).await.map_err(|e| ProxyError::Bind(config.listen, e))?;
         let password = config.credentials.map(|c| standard_base64(format!("{}:{}", c.user, c.password).as_bytes()));
-        let shared = Shared { local, names, helpers: Helpers::default(), password, shown: Mutex::default() };
+        let first_uses = config.ask_first_use.as_deref().map(FirstUses::open);
+        let shared =
+            Shared { local, names, helpers: Helpers::default(), first_uses, password, shown: Mutex::default() };
         Ok(Self { listener, shared: Arc::new(shared) })
     }
 
@@ -226,6 +234,13 @@ impl Shared {
             }
         }
         let Some((destination, source)) = known else { return Err(Box::new(pages::unknown_name(name.as_str()))) };
+        if let Some(uses) = &self.first_uses
+            && !source.is_own()
+            && is_page_visit(request)
+            && !uses.knows(&name, &destination.hash())
+        {
+            return Err(Box::new(uses.ask(name, destination.hash(), source, address.url())));
+        }
         let is_first_use = is_navigation(request) && self.is_first_use(&name);
         Ok(Route { address, target: Target::Destination(destination), source: Some(source), is_first_use })
     }
@@ -351,13 +366,20 @@ impl Shared {
         let alive = asked.keep_alive && asked.framing == Framing::None;
         let page = match (asked.request.method.as_str(), path, asked.framing) {
             ("GET", "/helper", Framing::None) => self.helpers.page(query, &self.names),
-            ("POST", "/helper", Framing::Length(n)) if n <= FORM_BYTES => {
+            ("GET", "/name", Framing::None) => {
+                self.first_uses.as_ref().map_or_else(helper::gone, |uses| uses.page(query))
+            }
+            ("POST", "/helper" | "/name", Framing::Length(n)) if n <= FORM_BYTES => {
                 let mut form = Vec::new();
                 if pass_body(&mut client.from, &mut form, asked.framing, false).await.is_err() {
                     return Next::End;
                 }
                 let form = String::from_utf8_lossy(&form).into_owned();
-                let page = self.helpers.answer(&asked.request.headers, &form, &self.names, &self.local).await;
+                let headers = &asked.request.headers;
+                let page = match &self.first_uses {
+                    Some(uses) if path == "/name" => uses.answer(headers, &form),
+                    _ => self.helpers.answer(headers, &form, &self.names, &self.local).await,
+                };
                 return show(client, &page, &asked.request, asked.keep_alive).await;
             }
             ("GET" | "HEAD", "/", Framing::None) => self.home(),

@@ -30,6 +30,16 @@ pub enum Source {
     Shipped,
 }
 
+impl Source {
+    /// Whether the user gave the name its meaning himself.
+    pub fn is_own(self) -> bool {
+        match self {
+            Self::Session | Self::User => true,
+            Self::Shipped => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -223,9 +223,7 @@ async fn t109_an_address_helper_asks_before_it_stores() {
     assert!(world.names.resolve(&name("new.i2p")).is_none(), "a link alone, as in an image, stores nothing");
     let text = world.get(&page).await.text();
     assert!(text.contains(&site.b32()));
-    let value = |field: &str| {
-        text.split(&format!("name=\"{field}\" value=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned()
-    };
+    let value = |field: &str| hidden(&text, field);
     let post = |token: &str, headers: &str| {
         let form = format!("id={}&token={token}&do=save", value("id"));
         format!(
@@ -275,6 +273,60 @@ async fn t109_questions_are_bounded_and_a_b32_address_takes_no_helper() {
         site.b32()
     );
     assert_eq!(world.ask(&post).await.code, 400, "a form stores nothing either");
+}
+
+#[tokio::test]
+async fn who_names_a_site_is_said_before_the_first_visit() {
+    const NAME: &str = "http://smtp.postman.i2p/a?b=1";
+    let world = World::new().await;
+    let b32 = world.names.resolve(&name("smtp.postman.i2p")).unwrap().0.hash();
+    let b32 = ramson_wire::data::base32::host_name(&b32);
+    for untouched in ["", "Accept: */*\r\n", "Accept: text/html\r\nSec-Fetch-Dest: image\r\n"] {
+        let code = world.ask(&get(NAME, untouched)).await.code;
+        assert_eq!(code, 504, "programs and parts of pages go through: {untouched}");
+    }
+    let visit = get(NAME, "Accept: text/html,*/*\r\n");
+    assert_eq!(world.ask(&get(NAME, "Sec-Fetch-Dest: document\r\n")).await.code, 302);
+    let asked = world.ask(&visit).await;
+    let page = asked.header("location").unwrap().to_owned();
+    assert!(asked.code == 302 && page.starts_with("http://proxy.i2p/name?id="), "{asked:?}");
+    let text = world.get(&page).await.text();
+    for words in ["smtp.postman.i2p", &b32, "the list that comes with Ramson", "Go on", "/a?b=1"] {
+        assert!(text.contains(words), "{words}");
+    }
+    let post = |token: &str, headers: &str| {
+        let form = format!("id={}&token={token}&do=go", hidden(&text, "id"));
+        let head = format!("POST http://proxy.i2p/name HTTP/1.1\r\nHost: proxy.i2p\r\n{headers}");
+        format!("{head}Content-Length: {}\r\n\r\n{form}", form.len())
+    };
+    let token = hidden(&text, "token");
+    assert_eq!(world.ask(&post("wrong", "")).await.code, 403);
+    assert_eq!(world.ask(&post(&token, "Origin: http://evil.i2p\r\n")).await.code, 403);
+    assert_eq!(world.ask(&visit).await.code, 302, "nothing was accepted");
+    let done = world.ask(&post(&token, "Origin: http://proxy.i2p\r\n")).await;
+    assert_eq!((done.code, done.header("refresh")), (200, Some("0; url=http://smtp.postman.i2p/a?b=1")));
+    assert_eq!(world.ask(&visit).await.code, 504, "asked once, then on to the site");
+    assert_eq!(world.ask(&post(&token, "")).await.code, 403, "an answer counts once");
+    assert_eq!(world.get("http://proxy.i2p/name?id=x").await.code, 403);
+    let kept = std::fs::read_to_string(world.folder.path().join("names-used.txt")).unwrap();
+    assert_eq!(kept, format!("smtp.postman.i2p={b32}\n"));
+}
+
+#[tokio::test]
+async fn what_the_user_named_himself_is_not_asked_about() {
+    let world = World::new().await;
+    let (site, _) = world.site().await;
+    world.names.store(&name("mine.i2p"), site.destination()).unwrap();
+    world.names.store(&name("smtp.postman.i2p"), site.destination()).unwrap();
+    assert!(world.names.accept_for_session(name("now.i2p"), site.destination().clone()));
+    for host in ["mine.i2p", "smtp.postman.i2p", "now.i2p", &site.b32()] {
+        let answer = world.ask(&get(&format!("http://{host}/"), "Accept: text/html\r\n")).await;
+        assert_eq!(answer.code, 200, "{host}");
+    }
+}
+
+fn hidden(page: &str, field: &str) -> String {
+    page.split(&format!("name=\"{field}\" value=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -340,7 +392,7 @@ async fn beyond_loopback_only_with_a_password() {
     assert_eq!(right.code, 200);
     assert!(!right.text().to_lowercase().contains("proxy-authorization"));
     let local = world.ramson.destination(DestinationOptions::client("open"), None).await.unwrap();
-    let config = ProxyConfig { listen: "0.0.0.0:0".parse().unwrap(), credentials: None };
+    let config = ProxyConfig { listen: "0.0.0.0:0".parse().unwrap(), credentials: None, ask_first_use: None };
     let open = HttpProxy::bind(config, local, Arc::clone(&world.names)).await;
     assert!(matches!(open, Err(ProxyError::Unprotected(_))));
 }

@@ -30,7 +30,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let names = Arc::new(Names::open(folder.path().join("hosts.txt")).unwrap());
         let local = ramson.destination(DestinationOptions::client("proxy"), None).await.unwrap();
-        let config = ProxyConfig { listen: "127.0.0.1:0".parse().unwrap(), credentials };
+        let ask_first_use = Some(folder.path().join("names-used.txt"));
+        let config = ProxyConfig { listen: "127.0.0.1:0".parse().unwrap(), credentials, ask_first_use };
         let server = HttpProxy::bind(config, local, Arc::clone(&names)).await.unwrap();
         let proxy = server.local_addr().unwrap();
         tokio::spawn(server.run());

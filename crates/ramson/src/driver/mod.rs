@@ -369,8 +369,8 @@ impl Driver {
                 let _ = reply.send(Ok(Box::new(status)));
                 Outcome::Nothing
             }
-            Command::Reseed { files, reply } => {
-                self.reseeding.start(files, Some(reply));
+            Command::Reseed { sources, reply } => {
+                self.reseeding.start(sources, Some(reply));
                 Outcome::Nothing
             }
             Command::ExportReseed { file, reply } => {

@@ -4,7 +4,7 @@
 use super::setup;
 use crate::config::{NetworkConfig, ReseedConfig, ReseedServers};
 use crate::error::{Error, ErrorKind};
-use crate::reseed::{Outcome, Reseeder, Schedule, export_zip};
+use crate::reseed::{Outcome, Reseeder, Schedule, Sources, export_zip};
 use crate::seam::{DriverEnd, Reply};
 use crate::status::Event;
 use crate::store::{self, Store};
@@ -108,13 +108,10 @@ impl Reseeding {
         self.trouble.as_deref()
     }
 
-    /// Reseeds now, from these files, or else from the configured sources.
-    pub(crate) fn start(&mut self, files: Vec<PathBuf>, reply: Option<Reply<usize>>) {
+    /// Reseeds now, from these sources, or else from the configured ones.
+    pub(crate) fn start(&mut self, sources: Sources, reply: Option<Reply<usize>>) {
         let mut config = self.config.clone();
-        if !files.is_empty() {
-            config.files = files;
-            config.servers = ReseedServers::Off;
-        }
+        sources.apply(&mut config);
         if !has_source(&config) {
             let why = Error::new(
                 ErrorKind::Misuse,
@@ -222,7 +219,7 @@ impl Reseeding {
         }
         if routers < self.config.minimum_routers && now >= self.not_before && has_source(&self.config) {
             self.not_before = now + PAUSE;
-            self.start(Vec::new(), None);
+            self.start(Sources::default(), None);
         }
     }
 }
@@ -317,7 +314,7 @@ mod tests {
         let (_ramson, end) = seam::open();
         let (_dir, mut reseeding) = without_sources(Vec::new());
         let (reply, answer) = tokio::sync::oneshot::channel();
-        reseeding.start(Vec::new(), Some(reply));
+        reseeding.start(Sources::default(), Some(reply));
         assert_eq!(answer.await.unwrap().unwrap_err().kind(), ErrorKind::Misuse);
         reseeding.tick(Instant::ZERO, 0, &end);
         assert!(!reseeding.is_active());
@@ -383,7 +380,7 @@ mod tests {
         for accept in [false, true] {
             reseeding.config.dangerously_accept_unsigned_files = accept;
             let (reply, answer) = tokio::sync::oneshot::channel();
-            reseeding.start(vec![file.clone()], Some(reply));
+            reseeding.start(Sources::files(vec![file.clone()]), Some(reply));
             let finished = reseeding.next().await;
             reseeding.handle_finished(Instant::ZERO, finished, 0, &end);
             if accept {

@@ -44,7 +44,7 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
     let opened = tokio::task::spawn_blocking(move || open(&folder)).await;
     let Opened { store, keys, port, stored, mut rng } =
         opened.map_err(|why| setup("cannot open the data folder", &why))??;
-    let listeners = listen(&config.ntcp2, port, &store, &mut rng)?;
+    let listeners = listen(&config, port, &store, &mut rng)?;
     let listening = listeners.addresses();
     let publish = published(&config, &listening)?;
     let (ipv4, ipv6) = families(&config, &publish);
@@ -175,20 +175,22 @@ fn open(folder: &std::path::Path) -> Result<Opened, Error> {
 }
 
 /// Listens where the settings say. A random port is drawn once, and kept when it could be bound.
-fn listen(config: &Ntcp2Config, kept: Option<u16>, store: &Store, rng: &mut Rng) -> Result<Listeners, Error> {
-    if config.outbound_only {
+fn listen(config: &Config, kept: Option<u16>, store: &Store, rng: &mut Rng) -> Result<Listeners, Error> {
+    let Config { ntcp2: Ntcp2Config { bind: wanted, outbound_only, .. }, proxy, .. } = config;
+    // A listener on all addresses would show the machine that the proxy hides.
+    if *outbound_only || (proxy.is_some() && wanted.is_empty()) {
         return Ok(Listeners::default());
     }
     let failed = |why: io::Error| setup("cannot listen", &why);
-    let random = config.bind.is_empty() || config.bind.iter().any(|addr| addr.port() == 0);
+    let random = wanted.is_empty() || wanted.iter().any(|addr| addr.port() == 0);
     if !random || kept.is_some() {
-        return bind(&config.bind, kept.unwrap_or(0)).map_err(failed);
+        return bind(wanted, kept.unwrap_or(0)).map_err(failed);
     }
     let mut tries = 0;
     let (listeners, port) = loop {
         let port = draw_port(rng);
         tries += 1;
-        match bind(&config.bind, port) {
+        match bind(wanted, port) {
             Err(why) if why.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => {}
             bound => break (bound.map_err(failed)?, port),
         }
@@ -328,7 +330,7 @@ mod tests {
             let status = ramson.status().await.unwrap();
             assert_eq!((status.network_id, status.destinations.len()), (99, 1));
             seen.push((status.router, status.reachability.published));
-            assert_eq!(ramson.reseed(Vec::new()).await.unwrap_err().kind(), ErrorKind::Misuse);
+            assert_eq!(ramson.reseed(crate::reseed::Sources::default()).await.unwrap_err().kind(), ErrorKind::Misuse);
             ramson.shutdown().await;
             ramson.stopped().await;
             assert_eq!(ramson.status().await.unwrap_err().kind(), ErrorKind::ShuttingDown);
@@ -346,6 +348,22 @@ mod tests {
         while start(config.clone()).await.is_err() {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn behind_a_proxy_only_a_named_address_listens() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (kind, address) = (crate::config::ProxyKind::Socks5, "127.0.0.1:9050".parse().unwrap());
+        let mut config = Config::private(dir.path(), 99);
+        config.proxy = Some(crate::config::Proxy { kind, address, user: None, password: None });
+        let addresses = |config: &Config| {
+            let listeners = listen(config, None, &store, &mut Rng::from_seed([1; 32])).unwrap();
+            listeners.addresses().len()
+        };
+        assert_eq!(addresses(&config), 0);
+        config.ntcp2.bind = vec!["127.0.0.1:0".parse().unwrap()];
+        assert_eq!(addresses(&config), 1);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use ramson_wire::data::base64;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use super::pins::{self, Pin, PinsAndRoots};
 use super::{Failure, MAX_BUNDLE, Stage};
 use crate::config::{Proxy, ProxyKind};
 
@@ -113,24 +114,26 @@ impl std::fmt::Debug for Roots {
 
 impl Roots {
     /// The authorities that Mozilla trusts, carried along: so a bare machine has them, too, and one that trusts a
-    /// filter of its network does not trust it here.
+    /// filter of its network does not trust it here. The shipped pins count besides.
     pub(super) fn public() -> Result<Self, Failure> {
-        Self::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+        Self::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }, pins::shipped()?)
     }
 
-    /// Only the authority with this certificate.
+    /// Only the authority with this certificate, and these pins.
     #[cfg(test)]
-    pub(super) fn only(der: &[u8]) -> Result<Self, Failure> {
+    pub(super) fn only(der: &[u8], pins: Vec<Pin>) -> Result<Self, Failure> {
         let mut roots = RootCertStore::empty();
         roots.add(rustls::pki_types::CertificateDer::from(der.to_vec())).unwrap();
-        Self::new(roots)
+        Self::new(roots, pins)
     }
 
-    fn new(roots: RootCertStore) -> Result<Self, Failure> {
+    fn new(roots: RootCertStore, pins: Vec<Pin>) -> Result<Self, Failure> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = PinsAndRoots::new(pins, roots, Arc::clone(&provider))?;
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|why| Failure::new(Stage::Tls, why))?;
-        Ok(Self(Arc::new(builder.with_root_certificates(roots).with_no_client_auth())))
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        Ok(Self(Arc::new(builder.with_no_client_auth())))
     }
 }
 

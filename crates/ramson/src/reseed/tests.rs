@@ -13,11 +13,12 @@ use crate::config::ProxyKind;
 /// A real bundle of 2025, its signer's certificate is shipped.
 const DIVA: &[u8] = include_bytes!("../../../ramson-wire/tests/fixtures/reseed/diva-2025.su3");
 const ROUTER: &[u8] = include_bytes!("../../../ramson-wire/tests/fixtures/routers/router1.dat");
+const CA: &[u8] = include_bytes!("../../tests/fixtures/tls/ca.der");
 const NOW: u64 = 1_780_000_000;
 
 fn reseeder(config: ReseedConfig) -> Reseeder {
     let mut reseeder = Reseeder::new(&NetworkConfig::public(), &config).unwrap();
-    reseeder.roots = fetch::Roots::only(include_bytes!("../../tests/fixtures/tls/ca.der")).unwrap();
+    reseeder.roots = fetch::Roots::only(CA, Vec::new()).unwrap();
     reseeder
 }
 
@@ -29,8 +30,13 @@ impl<T: Read + Write> ReadWrite for T {}
 
 /// An HTTPS server for `localhost`, with a certificate of the test authority.
 fn server(serve: Serve) -> u16 {
-    let key = PrivatePkcs8KeyDer::from(include_bytes!("../../tests/fixtures/tls/server.key.der").to_vec());
-    let chain = vec![CertificateDer::from(include_bytes!("../../tests/fixtures/tls/server.der").to_vec())];
+    let key = include_bytes!("../../tests/fixtures/tls/server.key.der");
+    server_with(include_bytes!("../../tests/fixtures/tls/server.der"), key, serve)
+}
+
+fn server_with(certificate: &'static [u8], key: &'static [u8], serve: Serve) -> u16 {
+    let key = PrivatePkcs8KeyDer::from(key);
+    let chain = vec![CertificateDer::from(certificate)];
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::Pkcs8(key)).unwrap());
@@ -99,6 +105,25 @@ fn a_server_of_another_authority_is_refused() {
 }
 
 #[test]
+fn a_pinned_certificate_counts_for_its_host_only() {
+    const PINNED: &[u8] = include_bytes!("../../tests/fixtures/tls/pinned.der");
+    const OTHER: &[u8] = include_bytes!("../../tests/fixtures/tls/other.der");
+    let pinned = server_with(PINNED, include_bytes!("../../tests/fixtures/tls/pinned.key.der"), serve_bundle);
+    let other = server_with(OTHER, include_bytes!("../../tests/fixtures/tls/other.key.der"), serve_bundle);
+    let fetched = |pinned_host: &str, url: String| {
+        let pin = pins::Pin { host: pinned_host.to_owned(), certificate: CertificateDer::from(PINNED) };
+        let mut reseeder = reseeder(ReseedConfig::default());
+        reseeder.roots = fetch::Roots::only(CA, vec![pin]).unwrap();
+        reseeder.from_url(&url, NOW).map_err(|why| why.stage)
+    };
+    let at = |port: u16| format!("https://LocalHost:{port}/");
+    assert!(fetched("localhost", at(pinned)).is_ok());
+    assert_eq!(fetched("other.example", at(pinned)).unwrap_err(), Stage::Tls, "pinned for another host");
+    assert_eq!(fetched("localhost", at(other)).unwrap_err(), Stage::Tls, "another self-signed certificate");
+    assert!(fetched("localhost", at(server(serve_bundle))).is_ok(), "the authority counts besides");
+}
+
+#[test]
 fn bad_answers_say_which_step_failed() {
     let cases: [(Serve, Stage, &str); 8] = [
         (|s| answer(s, "503 Busy", b""), Stage::Http, "503"),
@@ -134,7 +159,7 @@ fn a_slow_server_ends_at_the_deadline() {
         }
     });
     let url = fetch::Url::parse(&format!("https://localhost:{port}/"), 2).unwrap();
-    let roots = fetch::Roots::only(include_bytes!("../../tests/fixtures/tls/ca.der")).unwrap();
+    let roots = fetch::Roots::only(CA, Vec::new()).unwrap();
     let failure = fetch::fetch(&url, None, &roots, Instant::now() + Duration::from_millis(500)).unwrap_err();
     assert_eq!((failure.stage, failure.why.as_str()), (Stage::Http, "took too long"));
 }
@@ -326,6 +351,32 @@ fn servers_are_asked_until_two_signers_gave_enough() {
     }
     let off = ReseedConfig { servers: ReseedServers::Off, ..ReseedConfig::default() };
     assert!(reseeder(off).from_servers(1, 10, NOW).bundles.is_empty());
+}
+
+#[test]
+fn named_sources_stand_in_place_of_the_configured_ones_and_are_all_read() {
+    let url = |serve: Serve| format!("https://localhost:{}/", server(serve));
+    let dir = tempfile::tempdir().unwrap();
+    let configured = ReseedConfig { files: vec![dir.path().join("none")], ..ReseedConfig::default() };
+    let with = |sources: Sources| {
+        let mut config = configured.clone();
+        sources.apply(&mut config);
+        config
+    };
+    assert_eq!(with(Sources::default()), configured);
+    let only_files = with(Sources::files(vec![write(dir.path(), "a.su3", DIVA)]));
+    assert_eq!(only_files.servers, ReseedServers::Off);
+    assert_eq!(reseeder(only_files).from_files(NOW).bundles.len(), 1);
+    let unsigned: Serve = |stream| answer(stream, "200 OK", &zip_of(&[("routerInfo-good.dat", ROUTER)]));
+    let urls = vec![url(unsigned), "http://localhost/".to_owned(), url(serve_bundle)];
+    // What comes over the network is signed, even for who takes unsigned files.
+    let insisting = ReseedConfig { dangerously_accept_unsigned_files: true, ..with(Sources { files: vec![], urls }) };
+    assert!(insisting.files.is_empty());
+    let outcome = reseeder(insisting.clone()).from_servers(1, insisting.minimum_routers, NOW);
+    let mut stages: Vec<Stage> = outcome.errors.iter().map(|why| why.stage).collect();
+    stages.sort_by_key(|stage| *stage == Stage::Url);
+    assert_eq!((outcome.bundles.len(), stages.len(), stages[1]), (1, 2, Stage::Url), "{:?}", outcome.errors);
+    assert_eq!(outcome.bundles[0].signer.as_deref(), Some("reseed@diva.exchange"));
 }
 
 #[test]

@@ -17,6 +17,7 @@ macro_rules! shipped {
 const SHIPPED: &[&[u8]] = shipped!(
     "acetone_at_mail.i2p"
     "admin_at_stormycloud.org"
+    "arnavbhatt288_at_mail.i2p"
     "creativecowpat_at_mail.i2p"
     "diyarciftci_at_protonmail.com"
     "echelon3_at_mail.i2p"
@@ -92,6 +93,7 @@ mod tests {
     fn every_shipped_certificate_is_read() {
         let trust = Trust::new(&[]).unwrap();
         assert_eq!(trust.signers.len(), SHIPPED.len());
+        assert_eq!(trust.keys("arnavbhatt288@mail.i2p", 1_750_000_000).unwrap().len(), 1);
         assert_eq!(trust.keys("reseed@diva.exchange", 1_750_000_000).unwrap().len(), 1);
         assert!(trust.keys("reseed@diva.exchange", 4_000_000_000).unwrap_err().why.contains("expired"));
         assert!(trust.keys("reseed@diva.exchange", 1).is_err());
