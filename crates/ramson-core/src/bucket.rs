@@ -1,6 +1,8 @@
 //! A token bucket over the machine's clock: what strangers may make us do.
 
 use crate::time::Instant;
+use ramson_wire::data::Hash;
+use std::collections::BTreeMap;
 
 /// Millionths of an event, so that a rate per second is a rate per microsecond.
 const EVENT: u64 = 1_000_000;
@@ -24,8 +26,14 @@ impl Bucket {
 
     /// Takes one event of the allowance; false when there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
+        self.take_many(now, 1)
+    }
+
+    /// Takes so many events, or none of them; false when there are not so many.
+    pub(crate) fn take_many(&mut self, now: Instant, events: usize) -> bool {
         self.refill(now);
-        let Some(level) = self.level.checked_sub(EVENT) else { return false };
+        let wanted = u64::try_from(events).unwrap_or(u64::MAX).saturating_mul(EVENT);
+        let Some(level) = self.level.checked_sub(wanted) else { return false };
         self.level = level;
         true
     }
@@ -45,6 +53,38 @@ impl Bucket {
         let micros = now.as_micros().saturating_sub(self.at.as_micros());
         self.level = self.level.saturating_add(micros.saturating_mul(self.per_second)).min(self.full);
         self.at = self.at.max(now);
+    }
+}
+
+/// A bucket for each of many peers, in a bounded table. Those whose bucket is full make room; where none is, a peer
+/// that is not in the table has no allowance.
+pub(crate) struct PeerBuckets {
+    rate: (u32, u32),
+    most: usize,
+    buckets: BTreeMap<Hash, Bucket>,
+}
+
+impl PeerBuckets {
+    /// At most `most` peers, each with events per second and how many may come at once.
+    pub(crate) const fn new(rate: (u32, u32), most: usize) -> Self {
+        Self { rate, most, buckets: BTreeMap::new() }
+    }
+
+    /// Takes one event of the peer's allowance; false when there is none.
+    pub(crate) fn take(&mut self, now: Instant, peer: Hash) -> bool {
+        if !self.buckets.contains_key(&peer) && self.buckets.len() >= self.most {
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
+            if self.buckets.len() >= self.most {
+                return false;
+            }
+        }
+        self.buckets.entry(peer).or_insert_with(|| Bucket::new(self.rate, now)).take(now)
+    }
+
+    /// Peers that are counted.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.buckets.len()
     }
 }
 
@@ -72,5 +112,29 @@ mod tests {
         assert_eq!((0..5).filter(|_| bucket.take(at(100_000_000))).count(), 3);
         assert!(!bucket.take(at(1)), "a clock that goes back gives nothing");
         assert_eq!(bucket.used(), at(100_000_000));
+    }
+
+    #[test]
+    fn takes_all_of_many_or_none() {
+        let at = Instant::from_micros;
+        let mut bucket = Bucket::new((1_000, 400), at(0));
+        assert!(!bucket.take_many(at(0), 401) && !bucket.take_many(at(0), usize::MAX));
+        assert!(bucket.take_many(at(0), 300));
+        assert!(bucket.take(at(0)));
+        assert!(!bucket.take_many(at(0), 100) && bucket.take_many(at(0), 99));
+    }
+
+    #[test]
+    fn peers_have_an_allowance_each_in_a_bounded_table() {
+        let at = |ms| Instant::ZERO + Duration::from_millis(ms);
+        let peer = |n: u32| Hash::of(&n.to_be_bytes());
+        let mut peers = PeerBuckets::new((1, 2), 3);
+        for n in 0..3 {
+            assert!(peers.take(at(0), peer(n)) && peers.take(at(0), peer(n)) && !peers.take(at(0), peer(n)));
+        }
+        assert!(!peers.take(at(0), peer(3)), "no place");
+        assert!(peers.take(at(1_000), peer(0)) && !peers.take(at(1_000), peer(3)));
+        assert!(peers.take(at(2_000), peer(3)), "two have made room");
+        assert_eq!(peers.len(), 2);
     }
 }

@@ -86,6 +86,7 @@ pub(crate) enum JobOf {
     VerifyRouter(Hash),
     SignInfo,
     SealToRouter(u64),
+    OpenAtRouter,
     Nobody,
 }
 
@@ -116,7 +117,7 @@ pub enum JobDone {
         destination: DestinationId,
         set: Option<Arc<AnyLeaseSet>>,
     },
-    /// It has panicked.
+    /// It has panicked, or there was no room for it.
     Failed(JobName),
 }
 
@@ -133,10 +134,9 @@ impl Job {
             Self::VerifyRouter(job) => JobOf::VerifyRouter(job.hash()),
             Self::SignInfo { .. } => JobOf::SignInfo,
             Self::SealToRouter { token, .. } => JobOf::SealToRouter(*token),
+            Self::OpenAtRouter { .. } => JobOf::OpenAtRouter,
             // These have time-outs.
-            Self::Tunnel(TunnelJob::Create(_)) | Self::OpenAtRouter { .. } | Self::VerifyLeaseSet { .. } => {
-                JobOf::Nobody
-            }
+            Self::Tunnel(TunnelJob::Create(_)) | Self::VerifyLeaseSet { .. } => JobOf::Nobody,
         };
         JobName { class: self.class(), of }
     }

@@ -176,6 +176,14 @@ pub mod router {
     /// Panics, each of which removed one machine, within a window; one more ends the router.
     pub const FAULTS: usize = 10;
     pub const FAULTS_WINDOW: Duration = Duration::from_secs(60);
+    /// Garlic messages to our static key that are being opened; one beyond is dropped.
+    pub const GARLIC_JOBS: usize = 64;
+    /// The same per second of one router, and how many may come at once; one beyond is dropped unopened.
+    pub const GARLIC_PER_PEER: (u32, u32) = (10, 100);
+    /// The same for all routers together.
+    pub const GARLIC: (u32, u32) = (200, 600);
+    /// Routers whose garlic is counted; those that no longer matter make room.
+    pub const GARLIC_PEERS: usize = 4_096;
 }
 
 /// Streams and datagrams. All per local destination unless said otherwise.

@@ -138,7 +138,8 @@ impl Router {
             JobOf::VerifyRouter(hash) => self.store.handle_job_failed(&hash),
             JobOf::SignInfo => self.signing = false,
             JobOf::SealToRouter(token) => drop(self.sealing.remove(&token)),
-            // A build, a message or a look-up that has a time-out.
+            JobOf::OpenAtRouter => self.garlic.job_done(),
+            // A build or a look-up that has a time-out.
             JobOf::Nobody => {}
         }
     }

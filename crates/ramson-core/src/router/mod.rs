@@ -77,6 +77,8 @@ pub struct Router {
     next_token: u64,
     /// Questions of others that are answered.
     questions: Bucket,
+    /// Garlic of others that is opened.
+    garlic: tunnels::GarlicGate,
     locals: BTreeMap<DestinationId, Local>,
     pools: BTreeMap<PoolId, DestinationId>,
     /// Destinations that may have something to say.
@@ -171,6 +173,7 @@ impl Router {
             sealing: BTreeMap::new(),
             next_token: 0,
             questions: Bucket::new(QUESTIONS, now.mono),
+            garlic: tunnels::GarlicGate::new(now.mono),
             locals: BTreeMap::new(),
             pools: BTreeMap::new(),
             dirty: BTreeSet::new(),

@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub exploratory: PoolState,
     pub tunnels: Stats,
     pub accepts_transit: bool,
+    /// Garlic messages to the router that were dropped unopened, because there were too many.
+    pub garlic_dropped: u64,
     /// Our addresses are published with cap R.
     pub reachable: bool,
     pub why: &'static str,
@@ -59,6 +61,7 @@ impl Router {
             exploratory: self.pool_state(PoolId::EXPLORATORY, self.config.exploratory),
             tunnels: self.tunnels.stats(),
             accepts_transit: self.config.transit_tunnels > 0,
+            garlic_dropped: self.garlic.dropped,
             reachable: self.own.is_reachable(),
             why: self.why_reachable(),
             published: self.own.published.clone(),

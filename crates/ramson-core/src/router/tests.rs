@@ -3,13 +3,18 @@
 use super::faults::Machine;
 use super::*;
 use crate::job::JobName;
+use crate::limits::router as limits;
 use crate::limits::tunnel::POOLS;
 use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, CloseKind, ConnId};
 use crate::netdb::store::testing::NOW;
 use crate::stream::{ConnectOptions, StreamId};
-use crate::tunnel::{PoolConfig, PoolError, Wanted};
+use crate::tunnel::{self, PoolConfig, PoolError, Wanted};
+use ramson_wire::codec::Encode;
 use ramson_wire::data::PrivateKeys;
+use ramson_wire::garlic::block::{Block, Clove, Delivery};
+use ramson_wire::i2np::tunnel_build::BuildRecords;
+use ramson_wire::i2np::{Kind, Message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A router, what it has said, and the clock.
@@ -229,4 +234,78 @@ fn a_destination_beyond_the_limit_fails_and_leaves_nothing() {
     let exploratory = solo.router.config.exploratory;
     let own = solo.router.tunnels.create_pool(solo.now, PoolId::EXPLORATORY, exploratory);
     assert_eq!(own, Ok(()), "the router's own pool has its place");
+}
+
+/// Garlic to the router, and what is asked of others because of it.
+impl Solo {
+    /// Whether garlic that `from` answers for is opened. The job is run at once.
+    fn opens(&mut self, from: u32) -> bool {
+        let before = self.router.snapshot().garlic_dropped;
+        self.router.open_garlic(Some(Hash::of(&from.to_be_bytes())), vec![0; 100]);
+        self.drain();
+        self.router.snapshot().garlic_dropped == before
+    }
+}
+
+/// Threats T76: the throttle comes before the key work.
+#[test]
+fn t76_garlic_of_one_router_is_throttled_before_it_is_opened() {
+    let mut solo = Solo::new();
+    assert_eq!((0..300).filter(|_| solo.opens(0)).count(), limits::GARLIC_PER_PEER.1 as usize);
+    assert!(solo.opens(1), "others have their share");
+    solo.now = solo.now.later(Duration::from_secs(1));
+    solo.input(Input::Timeout);
+    assert_eq!((0..300).filter(|_| solo.opens(0)).count(), limits::GARLIC_PER_PEER.0 as usize);
+    let all = (2..2_000).filter(|from| solo.opens(*from)).count();
+    assert!(all < limits::GARLIC.1 as usize, "all together have a bound too: {all}");
+}
+
+#[test]
+fn jobs_that_open_garlic_are_bounded() {
+    let mut solo = Solo::new();
+    let offer = |solo: &mut Solo, from: u32| {
+        solo.router.open_garlic(Some(Hash::of(&from.to_be_bytes())), vec![0; 100]);
+    };
+    let mut names = Vec::new();
+    (0..2 * limits::GARLIC_JOBS as u32).for_each(|from| offer(&mut solo, from));
+    while let Some(output) = solo.router.outputs.pop_front() {
+        if let Output::Job(job @ Job::OpenAtRouter { .. }) = output {
+            names.push(job.name());
+        }
+    }
+    assert_eq!((names.len(), solo.router.garlic.dropped), (limits::GARLIC_JOBS, limits::GARLIC_JOBS as u64));
+    // A job that is lost gives its place back.
+    solo.input(Input::JobDone(JobDone::Failed(names.pop().unwrap())));
+    assert!(solo.opens(1_000) && solo.opens(1_001), "and so does one that ends");
+    offer(&mut solo, 1_002);
+    offer(&mut solo, 1_003);
+    assert_eq!(solo.router.garlic.dropped, limits::GARLIC_JOBS as u64 + 1);
+}
+
+/// The hop before us answers for garlic out of the end of somebody's tunnel, and for the request in it.
+#[test]
+fn requests_by_a_tunnel_count_for_the_hop_before_us() {
+    let mut solo = Solo::new();
+    let from = Hash([7; 32]);
+    let message = Message { kind: Kind::GARLIC, id: 1, expiration: solo.now.unix_ms + 1_000, body: vec![0; 100] };
+    solo.router.handle_tunnels(tunnel::Event::Local { from, message });
+    let asked = solo.router.outputs.pop_front();
+    assert!(matches!(asked, Some(Output::Job(Job::OpenAtRouter { from: Some(by), .. })) if by == from));
+    // What was in it: a request, which the tunnels count for the same router.
+    let mut record = [9; 218];
+    record[..16].copy_from_slice(&solo.router.hash.as_bytes()[..16]);
+    let mut offer = |from| {
+        record[16..48].copy_from_slice(&solo.rng.bytes::<32>());
+        let body = BuildRecords::new(vec![record; 1]).unwrap().to_bytes();
+        let message = Message { kind: Kind::SHORT_TUNNEL_BUILD, id: 1, expiration: solo.now.unix_ms + 1_000, body };
+        let clove = Block::Clove(Clove { delivery: Delivery::Local, message });
+        let payload = Block::encode_all(&[Block::DateTime(1), clove]);
+        let before = solo.router.tunnels.stats().transit.dropped;
+        solo.router.opened_at_router(from, Ok(payload));
+        solo.router.tunnels.handle_request_failed();
+        solo.router.tunnels.stats().transit.dropped == before
+    };
+    let burst = crate::limits::tunnel::REQUESTS_PER_PEER.1 as usize;
+    assert_eq!((0..300).filter(|_| offer(Some(from))).count(), burst);
+    assert!(offer(Some(Hash([8; 32]))), "others have their share");
 }

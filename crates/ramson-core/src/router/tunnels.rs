@@ -2,7 +2,9 @@
 
 use super::faults::Machine;
 use super::{Router, lookups};
+use crate::bucket::{Bucket, PeerBuckets};
 use crate::job::Job;
+use crate::limits::router as limits;
 use crate::netdb::lookup::Kind as LookupKind;
 use crate::peers::Reach;
 use crate::peers::select::{SelfView, Terms, select};
@@ -25,6 +27,37 @@ pub(super) struct Waiting {
     messages: VecDeque<Message>,
 }
 
+/// What bounds the work on garlic to our static key (threats T76): most requests of others come in such garlic.
+pub(super) struct GarlicGate {
+    per_peer: PeerBuckets,
+    all: Bucket,
+    jobs: usize,
+    /// Messages that were dropped unopened.
+    pub(super) dropped: u64,
+}
+
+impl GarlicGate {
+    pub(super) fn new(now: Instant) -> Self {
+        let per_peer = PeerBuckets::new(limits::GARLIC_PER_PEER, limits::GARLIC_PEERS);
+        Self { per_peer, all: Bucket::new(limits::GARLIC, now), jobs: 0, dropped: 0 }
+    }
+
+    /// Whether a message that `from` answers for may be opened. Then a job is begun.
+    fn admit(&mut self, now: Instant, from: Hash) -> bool {
+        let admitted = self.jobs < limits::GARLIC_JOBS && self.per_peer.take(now, from) && self.all.take(now);
+        match admitted {
+            true => self.jobs += 1,
+            false => self.dropped += 1,
+        }
+        admitted
+    }
+
+    /// A job is over, or lost.
+    pub(super) fn job_done(&mut self) {
+        self.jobs = self.jobs.saturating_sub(1);
+    }
+}
+
 impl Router {
     pub(super) fn handle_tunnels(&mut self, event: tunnel::Event) {
         match event {
@@ -37,7 +70,7 @@ impl Router {
             tunnel::Event::Inbound { pool, message, .. } => self.handle_local_message(pool, message),
             tunnel::Event::Local { from, message } => {
                 self.runs(Machine::Peer(from));
-                self.handle_delivered(message);
+                self.handle_delivered(from, message);
             }
             tunnel::Event::NeedHops { direction, build, length, other_end, order, .. } => {
                 self.choose_hops(direction, build, length, other_end, order);
@@ -60,7 +93,7 @@ impl Router {
     /// Sends to a router; one that is unknown is looked up once, and few messages wait for that.
     fn send_or_look_up(&mut self, to: Hash, message: Message) {
         if to == self.hash {
-            return self.handle_delivered(message);
+            return self.handle_delivered(self.hash, message);
         }
         if self.links.is_connected(&to) || self.store.get(&to).is_some() {
             if !self.send_direct(&to, message) && !self.links.is_connected(&to) {
@@ -138,13 +171,13 @@ impl Router {
         }
     }
 
-    /// A message that somebody's tunnel delivered to us as a router (threats T82).
-    fn handle_delivered(&mut self, message: Message) {
+    /// A message that somebody's tunnel delivered to us as a router (threats T82). The hop before us answers for what
+    /// it asks of us; nothing is believed because it comes from there.
+    fn handle_delivered(&mut self, from: Hash, message: Message) {
         match message.kind {
-            Kind::GARLIC => self.open_garlic(None, message.body),
+            Kind::GARLIC => self.open_garlic(Some(from), message.body),
             Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
-                let own = self.hash;
-                let _ = self.tunnels.handle_message(self.now, own, message);
+                let _ = self.tunnels.handle_message(self.now, from, message);
             }
             Kind::DATABASE_LOOKUP => self.handle_question(&message.body),
             Kind::DATABASE_STORE => self.handle_database_store(None, &message.body),
@@ -152,7 +185,8 @@ impl Router {
         }
     }
 
-    /// Garlic for us as a router: under a one-time key that we gave away, or sealed to our static key.
+    /// Garlic for us as a router: under a one-time key that we gave away, or sealed to our static key. `from` is the
+    /// peer that answers for it, or nobody where it comes by a tunnel of our own.
     pub(super) fn open_garlic(&mut self, from: Option<Hash>, body: Vec<u8>) {
         let tag = garlic::one_time::tag(&body);
         if let Some(key) = tag.and_then(|tag| self.one_time.remove(&tag)) {
@@ -160,6 +194,9 @@ impl Router {
             if let Ok(blocks) = opened.and_then(|payload| Block::decode_all(&payload)) {
                 self.handle_answers(blocks);
             }
+            return;
+        }
+        if !self.garlic.admit(self.now.mono, from.unwrap_or(self.hash)) {
             return;
         }
         let key = self.keys.static_key.clone();
@@ -180,6 +217,7 @@ impl Router {
 
     /// Cloves that were sealed to our static key. Only for us: cloves for others are not relayed.
     pub(super) fn opened_at_router(&mut self, from: Option<Hash>, payload: Result<Vec<u8>, DecodeError>) {
+        self.garlic.job_done();
         let Ok(blocks) = payload.and_then(|payload| Block::decode_all(&payload)) else { return };
         for block in blocks {
             let Block::Clove(clove) = block else { continue };
@@ -187,8 +225,9 @@ impl Router {
                 continue;
             }
             match clove.message.kind {
+                // Nobody asks for a tunnel by a tunnel of ours.
                 Kind::SHORT_TUNNEL_BUILD => {
-                    let from = from.unwrap_or(self.hash);
+                    let Some(from) = from else { continue };
                     let _ = self.tunnels.handle_message(self.now, from, clove.message);
                 }
                 Kind::DATABASE_LOOKUP => self.handle_question(&clove.message.body),

@@ -4,7 +4,7 @@
 use super::build::wrap_once;
 use super::endpoint::{Delivered, Endpoint};
 use super::gateway::Gateway;
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, PeerBuckets};
 use crate::limits::tunnel as limits;
 use crate::rng::{Rng, SeededMap, SeededState};
 use crate::seen::Seen;
@@ -164,7 +164,7 @@ pub(super) struct Transit {
     per_peer: BTreeMap<Hash, usize>,
     replays: Seen,
     throttle: Bucket,
-    throttles: BTreeMap<Hash, Bucket>,
+    throttles: PeerBuckets,
     jobs: usize,
     partial_bytes: usize,
     dirty: Vec<TunnelId>,
@@ -197,7 +197,7 @@ impl Transit {
             per_peer: BTreeMap::new(),
             replays: Seen::new(limits::REPLAY_KEYS, limits::REPLAY_GENERATION, &mut rng),
             throttle: Bucket::new(limits::REQUESTS, now.mono),
-            throttles: BTreeMap::new(),
+            throttles: PeerBuckets::new(limits::REQUESTS_PER_PEER, limits::REQUEST_PEERS),
             jobs: 0,
             partial_bytes: 0,
             dirty: Vec::new(),
@@ -265,7 +265,7 @@ impl Transit {
         let mut ours = (0u8..).zip(records.records()).filter(|(_, record)| build_record::is_for(record, &self.own));
         let (Some((index, record)), None) = (ours.next(), ours.next()) else { return Err(TransitError::NotForUs) };
         let ephemeral = build_record::ephemeral_key(record);
-        if self.jobs >= limits::REQUEST_JOBS || !self.throttle_of(now.mono, from) || !self.throttle.take(now.mono) {
+        if self.jobs >= limits::REQUEST_JOBS || !self.throttles.take(now.mono, from) || !self.throttle.take(now.mono) {
             return Err(TransitError::Throttled);
         }
         if !self.replays.insert(now.mono, &ephemeral) {
@@ -491,16 +491,6 @@ impl Transit {
 
     fn for_gateway(&mut self, tunnel: TunnelId, message: Message) -> Message {
         for_gateway(tunnel, message, &mut self.rng)
-    }
-
-    fn throttle_of(&mut self, now: Instant, from: Hash) -> bool {
-        if !self.throttles.contains_key(&from) && self.throttles.len() >= limits::REQUEST_PEERS {
-            self.throttles.retain(|_, bucket| !bucket.is_full(now));
-            if self.throttles.len() >= limits::REQUEST_PEERS {
-                return false;
-            }
-        }
-        self.throttles.entry(from).or_insert_with(|| Bucket::new(limits::REQUESTS_PER_PEER, now)).take(now)
     }
 }
 

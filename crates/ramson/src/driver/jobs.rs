@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 /// Jobs of one class that wait; the core bounds what it has out, so this is reached only when the machine is far too
-/// slow, and then the job is run on the driver's own thread.
+/// slow. Then a job of our own affairs is run on the driver's own thread, and one for strangers is lost.
 const QUEUE: usize = 4_096;
 
 /// The pool. Dropping it ends the threads after their current job.
@@ -59,13 +59,18 @@ impl Pool {
         Ok(Self { shared, done, rng })
     }
 
-    /// Queues a job. Gives the result back at once when the queue of its class is full.
+    /// Queues a job. Gives the result back at once when the queue of its class is full. Work that strangers cause is
+    /// not done then, so that it never holds up the driver.
     pub(crate) fn submit(&mut self, job: Job) -> Option<JobDone> {
         let refused = lock(&self.shared.queues).push(job);
         match refused {
             None => {
                 self.shared.wake.notify_one();
                 None
+            }
+            Some(job) if matches!(job.class(), Class::Transit | Class::Verify) => {
+                tracing::debug!(class = ?job.class(), "a job is lost: too many wait");
+                Some(JobDone::Failed(job.name()))
             }
             Some(job) => Some(run(job, &mut self.rng)),
         }
@@ -166,6 +171,20 @@ mod tests {
         }
         assert!(queues.push(own(0)).is_some());
         assert!(queues.push(transit()).is_none());
+    }
+
+    #[test]
+    fn a_full_class_is_run_at_once_for_us_and_lost_for_strangers() {
+        // No thread takes anything out of its queues.
+        let (_sender, done) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { queues: Mutex::default(), wake: Condvar::new() });
+        let mut pool = Pool { shared, done, rng: Rng::from_seed([1; 32]) };
+        for token in 0..QUEUE as u64 {
+            assert!(pool.submit(transit()).is_none() && pool.submit(own(token)).is_none());
+        }
+        assert!(matches!(pool.submit(own(7)), Some(JobDone::SealToRouter { token: 7, .. })));
+        let lost = pool.submit(transit());
+        assert!(matches!(lost, Some(JobDone::Failed(name)) if name.class() == Class::Transit));
     }
 
     #[test]
