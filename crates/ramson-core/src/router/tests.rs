@@ -30,6 +30,7 @@ impl Solo {
             addresses: AddressRules { allow_reserved: false, ipv4: true, ipv6: false },
             listen: Vec::new(),
             publishable: false,
+            withheld: Vec::new(),
             padding: PaddingStrategy::Random,
             small_network: false,
             exploratory: PoolConfig { inbound: wanted, outbound: wanted },
