@@ -80,7 +80,7 @@ impl Router {
     }
 
     fn why_reachable(&self) -> &'static str {
-        match (self.own.is_reachable(), self.reached) {
+        match (self.own.is_reachable(), self.reached.any()) {
             (true, true) => "a router that we never dialled has connected",
             (true, false) => "the network is private and an address is configured",
             (false, _) if !self.config.publishable && self.config.withheld.is_empty() => "no address is configured",
