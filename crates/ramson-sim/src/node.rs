@@ -39,6 +39,7 @@ pub fn router_config(addr: SocketAddr) -> Config {
         addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: false },
         listen: vec![addr],
         publishable: true,
+        withheld: Vec::new(),
         padding: PaddingStrategy::Random,
         small_network: true,
         exploratory: PoolConfig { inbound: wanted, outbound: wanted },

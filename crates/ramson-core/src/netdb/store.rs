@@ -58,7 +58,7 @@ pub enum Refusal {
 pub enum Source {
     /// A look-up of ours, or a peer that we talk to. It makes room for itself when the store is full.
     Wanted,
-    /// Somebody sent it.
+    /// A peer sent its own. It comes in while there is room.
     Unasked,
     /// Our disk or a reseed. It may be old.
     Local,

@@ -20,8 +20,10 @@ pub struct Config {
     pub addresses: AddressRules,
     /// Addresses that peers can dial, as the operator says. Published once that is believed.
     pub listen: Vec<SocketAddr>,
-    /// Outgoing connections come from the published addresses (or a proxy hides both).
+    /// Whether there is any: outgoing connections come from each of them, or from what is translated to it.
     pub publishable: bool,
+    /// Addresses of the operator from which outgoing connections do not come: not published, and told in the status.
+    pub withheld: Vec<SocketAddr>,
     pub padding: PaddingStrategy,
     /// Two hops of a tunnel may share a subnet or family, a hop's neighbours may be one router, and clocks count by
     /// address: for test networks.

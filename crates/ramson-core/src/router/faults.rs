@@ -30,7 +30,7 @@ pub(super) enum Machine {
     Sessions(DestinationId),
     /// The stream that the streams of a destination have noted.
     Streams(DestinationId),
-    /// One thing from outside, which nothing waits for.
+    /// One thing from outside, which nothing waits for and which changes nothing that machines share.
     Item,
 }
 
@@ -136,7 +136,7 @@ impl Router {
             }
             JobOf::Stream(id, job) => self.local_job(id, |local, now| local.streams.handle_job_failed(now, job)),
             JobOf::VerifyRouter(hash) => self.store.handle_job_failed(&hash),
-            JobOf::SignInfo => self.signing = false,
+            JobOf::SignInfo => self.signing_over(),
             JobOf::SealToRouter(token) => drop(self.sealing.remove(&token)),
             JobOf::OpenAtRouter => self.garlic.job_done(),
             // A build or a look-up that has a time-out.

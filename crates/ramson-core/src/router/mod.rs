@@ -66,8 +66,10 @@ pub struct Router {
     own_info: Option<Arc<RouterInfo>>,
     /// A signature is being made.
     signing: bool,
-    /// An inbound session came from a router that we never dialled.
-    reached: bool,
+    /// The network's time has changed, or what our RouterInfo says, while the signature is being made.
+    resign: bool,
+    /// By which families routers that we never dialled have come in.
+    reached: network::Reached,
     /// One-time keys under which answers to the router's own look-ups come.
     one_time: BTreeMap<[u8; 8], lookups::OneTime>,
     /// Messages for routers whose RouterInfo is being looked up.
@@ -167,7 +169,8 @@ impl Router {
             own,
             own_info: None,
             signing: false,
-            reached: false,
+            resign: false,
+            reached: network::Reached::default(),
             one_time: BTreeMap::new(),
             waiting: BTreeMap::new(),
             sealing: BTreeMap::new(),
@@ -389,7 +392,9 @@ fn machine_of(input: &Input<'_>) -> Machine {
         Input::JobDone(JobDone::Link(done)) => Machine::Connection(done.conn),
         Input::JobDone(JobDone::Destination(id, _)) => Machine::Sessions(*id),
         Input::JobDone(JobDone::Stream(id, _)) => Machine::Streams(*id),
-        Input::JobDone(JobDone::SignInfo(_)) => Machine::Shared,
+        Input::JobDone(JobDone::SignInfo(_) | JobDone::VerifyRouter(_) | JobDone::VerifyLeaseSet { .. }) => {
+            Machine::Shared
+        }
         Input::JobDone(_) | Input::RouterInfo(_) => Machine::Item,
         Input::Command(
             Command::StreamSend { stream, .. }

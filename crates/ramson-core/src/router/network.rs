@@ -13,6 +13,7 @@ use ramson_wire::i2np::database_search_reply::DatabaseSearchReply;
 use ramson_wire::i2np::database_store::{DatabaseStore, Entry, StoreReply};
 use ramson_wire::i2np::delivery_status::DeliveryStatus;
 use ramson_wire::i2np::{Kind, Message};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// How long after its expiration a message is still handled, and how far ahead it may expire.
@@ -20,6 +21,24 @@ const LATE_MS: u64 = 60_000;
 const AHEAD_MS: u64 = 180_000;
 /// Lifetime of what we send to a router directly.
 pub(super) const DIRECT_MS: u64 = 30_000;
+
+/// By which families an inbound session came from a router that we never dialled.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    v4: bool,
+    v6: bool,
+}
+
+impl Reached {
+    pub(super) const fn any(&self) -> bool {
+        self.v4 || self.v6
+    }
+
+    /// Notes one by this family. Returns whether there was one before.
+    const fn note(&mut self, v4: bool) -> bool {
+        std::mem::replace(if v4 { &mut self.v4 } else { &mut self.v6 }, true)
+    }
+}
 
 impl Router {
     pub(super) fn handle_link(&mut self, event: link::Event) {
@@ -35,7 +54,7 @@ impl Router {
             link::Event::Close { conn, how } => self.outputs.push_back(Output::TcpClose { conn, how }),
             link::Event::Job(job) => self.job(Job::Link(job)),
             link::Event::Received { from, message } => self.handle_message(from, message),
-            link::Event::Up { inbound, router_info, dialled_before, .. } => {
+            link::Event::Up { inbound, addr, router_info, dialled_before, .. } => {
                 if let Some(verified) = router_info {
                     // It passed the handshake; what the store does not want of it is the store's affair.
                     let _ = self.store.insert(now, verified, Source::Wanted);
@@ -45,7 +64,7 @@ impl Router {
                     self.begin_tunnels();
                 }
                 if inbound && !dialled_before {
-                    self.proven_reachable();
+                    self.proven_reachable(addr);
                 }
             }
             link::Event::Down { .. } | link::Event::Terminated { .. } => {}
@@ -94,13 +113,17 @@ impl Router {
         }
     }
 
-    /// A RouterInfo for us. LeaseSets are not: we are no floodfill, and our destinations hear of theirs by their own
-    /// tunnels (threats T25, T29).
+    /// A RouterInfo that we look for, or that a peer sends of itself. Others are dropped, or anybody could fill the
+    /// store from which hops are drawn (threats P-1, P-8). LeaseSets are not for us: we are no floodfill, and our
+    /// destinations hear of theirs by their own tunnels (threats T25, T29).
     pub(super) fn handle_database_store(&mut self, from: Option<Hash>, body: &[u8]) {
         let Ok(DatabaseStore { entry: Entry::RouterInfo(info), .. }) = DatabaseStore::from_bytes(body) else { return };
         let key = info.hash();
-        let wanted = self.lookups.wants(&key) || from == Some(key);
-        let source = if wanted { Source::Wanted } else { Source::Unasked };
+        let source = match self.lookups.wants(&key) {
+            true => Source::Wanted,
+            false if from == Some(key) => Source::Unasked,
+            false => return,
+        };
         if let Ok(store::Offer::Known) = self.store.offer(self.now, info, source) {
             self.lookups.handle_store(&key);
         }
@@ -135,14 +158,24 @@ impl Router {
     /// Has our RouterInfo signed with what is true now.
     pub(super) fn sign_own_info(&mut self) {
         self.timers.set(Timer::OwnInfo, self.now.mono + RESIGN);
-        if !std::mem::replace(&mut self.signing, true) {
-            let keys = Arc::clone(&self.keys);
-            self.job(Job::SignInfo { own: self.own.clone(), keys, unix_ms: self.now.unix_ms });
+        if std::mem::replace(&mut self.signing, true) {
+            self.resign = true;
+            return;
+        }
+        let keys = Arc::clone(&self.keys);
+        self.job(Job::SignInfo { own: self.own.clone(), keys, unix_ms: self.now.unix_ms });
+    }
+
+    /// No signature is being made any more. What has changed meanwhile needs another one.
+    pub(super) fn signing_over(&mut self) {
+        self.signing = false;
+        if std::mem::take(&mut self.resign) {
+            self.sign_own_info();
         }
     }
 
     pub(super) fn own_info_signed(&mut self, info: Result<RouterInfo, DecodeError>) {
-        self.signing = false;
+        self.signing_over();
         // A RouterInfo that cannot be signed is a fault of ours; the old one stays in use.
         let Ok(info) = info else { return };
         let stale = self.own_info.as_ref().is_some_and(|old| old.published() > info.published());
@@ -155,13 +188,17 @@ impl Router {
         }
     }
 
-    /// Cap R and our addresses are published when the operator has named them and somebody has come in by himself.
-    fn proven_reachable(&mut self) {
-        if std::mem::replace(&mut self.reached, true) || !self.config.publishable || self.own.is_reachable() {
+    /// Somebody has come in by himself: cap R and our addresses of the family by which he came are published, where
+    /// the operator has named any.
+    fn proven_reachable(&mut self, addr: IpAddr) {
+        let v4 = addr.to_canonical().is_ipv4();
+        if self.reached.note(v4) || !self.config.publishable {
             return;
         }
-        self.own.published = self.config.listen.clone();
-        if self.own.is_reachable() {
+        let of_family = self.config.listen.iter().filter(|addr| addr.ip().to_canonical().is_ipv4() == v4);
+        let new: Vec<SocketAddr> = of_family.filter(|addr| !self.own.published.contains(addr)).copied().collect();
+        if !new.is_empty() {
+            self.own.published.extend(new);
             self.event(Event::Reachable { published: true, why: "a router that we never dialled has connected" });
             self.sign_own_info();
         }

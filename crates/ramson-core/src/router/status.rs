@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub reachable: bool,
     pub why: &'static str,
     pub published: Vec<SocketAddr>,
+    /// Addresses of the operator that are not published, since outgoing connections do not come from them.
+    pub withheld: Vec<SocketAddr>,
     pub locals: Vec<LocalStatus>,
     /// Panics since the start, each of which has cost one machine or one job.
     pub faults: u64,
@@ -65,6 +67,7 @@ impl Router {
             reachable: self.own.is_reachable(),
             why: self.why_reachable(),
             published: self.own.published.clone(),
+            withheld: self.config.withheld.clone(),
             locals: locals.collect(),
             faults: self.fault_count,
         }
@@ -80,12 +83,11 @@ impl Router {
     }
 
     fn why_reachable(&self) -> &'static str {
-        match (self.own.is_reachable(), self.reached) {
+        match (self.own.is_reachable(), self.reached.any()) {
             (true, true) => "a router that we never dialled has connected",
             (true, false) => "the network is private and an address is configured",
-            (false, _) if !self.config.publishable => {
-                "no address is configured, or outgoing connections do not come from it"
-            }
+            (false, _) if !self.config.publishable && self.config.withheld.is_empty() => "no address is configured",
+            (false, _) if !self.config.publishable => "no address can be published",
             (false, _) => "nobody that we did not dial has connected yet",
         }
     }

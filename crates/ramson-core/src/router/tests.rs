@@ -5,14 +5,17 @@ use super::*;
 use crate::job::JobName;
 use crate::limits::router as limits;
 use crate::limits::tunnel::POOLS;
+use crate::link;
 use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, CloseKind, ConnId};
-use crate::netdb::store::testing::NOW;
+use crate::netdb::lookup::Kind as LookupKind;
+use crate::netdb::store::testing::{NOW, info, wish};
 use crate::stream::{ConnectOptions, StreamId};
 use crate::tunnel::{self, PoolConfig, PoolError, Wanted};
 use ramson_wire::codec::Encode;
 use ramson_wire::data::PrivateKeys;
 use ramson_wire::garlic::block::{Block, Clove, Delivery};
+use ramson_wire::i2np::database_store::{DatabaseStore, Entry};
 use ramson_wire::i2np::tunnel_build::BuildRecords;
 use ramson_wire::i2np::{Kind, Message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,13 +31,19 @@ struct Solo {
 
 impl Solo {
     fn new() -> Self {
+        Self::listening(&[])
+    }
+
+    /// A router on the live network, whose operator has named these addresses.
+    fn listening(listen: &[&str]) -> Self {
         let mut rng = Rng::from_seed([1; 32]);
         let wanted = Wanted { length: 2, quantity: 2 };
         let config = Config {
             network_id: 2,
             addresses: AddressRules { allow_reserved: false, ipv4: true, ipv6: false },
-            listen: Vec::new(),
-            publishable: false,
+            listen: listen.iter().map(|addr| addr.parse().unwrap()).collect(),
+            publishable: !listen.is_empty(),
+            withheld: Vec::new(),
             padding: PaddingStrategy::Random,
             small_network: false,
             exploratory: PoolConfig { inbound: wanted, outbound: wanted },
@@ -113,6 +122,27 @@ impl Solo {
             }
         }
     }
+}
+
+/// A session that a router has begun which we never dialled.
+fn unprompted(addr: &str) -> link::Event {
+    link::Event::Up {
+        peer: Hash([7; 32]),
+        inbound: true,
+        addr: addr.parse().unwrap(),
+        router_info: None,
+        dialled_before: false,
+    }
+}
+
+/// A message by which `from` stores the RouterInfo of this seed.
+fn stored_by(solo: &mut Solo, from: Hash, seed: u64) -> Hash {
+    let info = info(&wish(seed));
+    let hash = info.hash();
+    let body = DatabaseStore::new(Entry::RouterInfo(info), None).to_bytes();
+    solo.router.handle_database_store(Some(from), &body);
+    solo.drain();
+    hash
 }
 
 fn accepted(conn: u64) -> Input<'static> {
@@ -202,15 +232,91 @@ fn a_job_without_a_result_leaves_nobody_waiting() {
     solo.input(Input::JobDone(JobDone::Failed(name)));
     assert!(!solo.router.signing);
     // A RouterInfo: it can be verified when it comes again.
-    let info = || {
-        Input::RouterInfo(Box::new(
-            crate::netdb::store::testing::info(&crate::netdb::store::testing::wish(3)).as_ref().clone(),
-        ))
-    };
-    let name = solo.job(info());
+    let router_info = || Input::RouterInfo(Box::new(info(&wish(3)).as_ref().clone()));
+    let name = solo.job(router_info());
     solo.input(Input::JobDone(JobDone::Failed(name)));
-    solo.job(info());
+    solo.job(router_info());
     assert_eq!(solo.router.snapshot().faults, 2);
+}
+
+#[test]
+fn results_that_change_what_is_shared_are_no_item() {
+    let mut rng = Rng::from_seed([2; 32]);
+    let mut solo = Solo::new();
+    let offer = Input::RouterInfo(Box::new(info(&wish(3)).as_ref().clone()));
+    solo.router.handle_input(NOW, offer);
+    let done = std::iter::repeat_with(|| solo.router.poll_output())
+        .find_map(|output| if let Output::Job(job) = output { Some(job.run(&mut rng)) } else { None });
+    assert_eq!(machine_of(&Input::JobDone(done.unwrap())), Machine::Shared);
+    let set = JobDone::VerifyLeaseSet { destination: DestinationId(1), set: None };
+    assert_eq!(machine_of(&Input::JobDone(set)), Machine::Shared);
+}
+
+#[test]
+fn an_unprompted_session_publishes_the_addresses_of_its_family() {
+    let (v4, v6) = ("20.30.7.1:9000", "[2a00:1450::1]:9000");
+    let mut solo = Solo::listening(&[v4, v6]);
+    let published = |solo: &Solo| {
+        let info = solo.router.own_info.clone().unwrap();
+        info.ntcp2_addresses().iter().filter_map(|a| a.endpoint()).map(|(addr, _)| addr.to_string()).collect::<Vec<_>>()
+    };
+    assert!(published(&solo).is_empty());
+    // A socket of both families shows IPv4 as mapped.
+    for (from, known) in [("::ffff:20.1.1.1", vec![v4]), ("20.1.1.2", vec![v4]), ("2a00:1450::5", vec![v4, v6])] {
+        solo.router.handle_link(unprompted(from));
+        solo.drain();
+        assert_eq!(published(&solo), known, "{from}");
+    }
+    let told = solo.events.iter().filter(|event| matches!(event, Event::Reachable { published: true, .. })).count();
+    assert_eq!(told, 2);
+    let mut solo = Solo::listening(&[v6]);
+    solo.router.handle_link(unprompted("20.1.1.1"));
+    solo.drain();
+    assert!(published(&solo).is_empty() && solo.events.is_empty());
+}
+
+#[test]
+fn what_changes_while_a_signature_is_made_is_signed_next() {
+    let listen = "20.30.7.1:9000";
+    for fails in [false, true] {
+        let mut solo = Solo::listening(&[listen]);
+        solo.now = solo.now.later(RESIGN);
+        solo.router.handle_input(solo.now, Input::Timeout);
+        let mut signing = None;
+        loop {
+            match solo.router.poll_output() {
+                Output::Job(job @ Job::SignInfo { .. }) => signing = Some(job),
+                Output::Timeout(_) => break,
+                _ => {}
+            }
+        }
+        let job = signing.unwrap();
+        solo.router.handle_link(unprompted("20.1.1.1"));
+        solo.drain();
+        let done = if fails { JobDone::Failed(job.name()) } else { job.run(&mut Rng::from_seed([3; 32])) };
+        solo.input(Input::JobDone(done));
+        let info = solo.router.own_info.clone().unwrap();
+        assert_eq!(info.ntcp2_addresses()[0].endpoint().unwrap().0.to_string(), listen, "fails: {fails}");
+        assert!(!solo.router.signing && !solo.router.resign);
+    }
+}
+
+/// Threats P-1 and P-8.
+#[test]
+fn p1_p8_router_infos_come_in_when_looked_for_or_from_the_router_itself() {
+    let mut solo = Solo::new();
+    let stranger = Hash([8; 32]);
+    let unasked = stored_by(&mut solo, stranger, 1);
+    assert!(solo.router.store.get(&unasked).is_none());
+    assert!(stored_by(&mut solo, unasked, 1) == unasked && solo.router.store.get(&unasked).is_some(), "its own");
+    // As for a router that an exploration has named; a floodfill is asked for it.
+    let floodfill = crate::netdb::store::testing::Wish { caps: "XfR", ..wish(2) };
+    solo.input(Input::RouterInfo(Box::new(info(&floodfill).as_ref().clone())));
+    let wanted = info(&wish(3)).hash();
+    solo.router.lookups.start(NOW, wanted, LookupKind::RouterInfo, &solo.router.store);
+    assert!(solo.router.lookups.wants(&wanted));
+    stored_by(&mut solo, stranger, 3);
+    assert!(solo.router.store.get(&wanted).is_some());
 }
 
 #[test]

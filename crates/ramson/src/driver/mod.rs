@@ -454,7 +454,7 @@ mod tests {
     fn a_panic_that_no_machine_answers_for_goes_on() {
         let clock = Clock::new();
         let keys = RouterKeys::generate(&mut Rng::from_seed([1; 32]));
-        let config = translate::config(&Config::private("/nowhere", 99), Vec::new(), true, false);
+        let config = translate::config(&Config::private("/nowhere", 99), translate::Publishing::default(), true, false);
         let mut router = Router::new(config, keys, [2; 32], clock.now());
         assert_eq!(enter(&mut router, &clock, |router| router.snapshot().faults), Ok(0));
         let outside = AssertUnwindSafe(|| enter(&mut router, &clock, |_| panic!("as a bug would")));

@@ -46,14 +46,17 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         opened.map_err(|why| setup("cannot open the data folder", &why))??;
     let listeners = listen(&config, port, &store, &mut rng)?;
     let listening = listeners.addresses();
-    let publish = published(&config, &listening)?;
-    let (ipv4, ipv6) = families(&config, &publish);
-    let source = translate::source(&config, &publish, is_ours);
+    let addresses = translate::publishing(&config, published(&config, &listening)?, is_ours, source_of);
+    for addr in &addresses.withheld {
+        tracing::warn!(%addr, "not published: connections to others would not come from this address");
+    }
+    let (ipv4, ipv6) = families(&config, &addresses.publish);
+    let source = translate::source(&config, &addresses.publish, is_ours);
 
     let hash = keys.identity.hash();
     let clock = Clock::new();
     let now = clock.now();
-    let router = Router::new(translate::config(&config, publish, ipv4, ipv6), keys, rng.bytes(), now);
+    let router = Router::new(translate::config(&config, addresses, ipv4, ipv6), keys, rng.bytes(), now);
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1)).max(1);
     let no_threads = |why: io::Error| setup("cannot start a thread", &why);
     let pool = Pool::new(threads, rng.child("jobs")).map_err(no_threads)?;
@@ -252,20 +255,23 @@ fn families(config: &Config, publish: &[SocketAddr]) -> (bool, bool) {
     }
     let named = |v4: bool| publish.iter().chain(&config.ntcp2.bind).any(|addr| addr.is_ipv4() == v4);
     let private = !config.network.is_public();
-    let ipv6 = named(false) || has_route(Ipv6Addr::new(0x2001, 0x500, 0x2f, 0, 0, 0, 0, 0xf).into());
-    let ipv4 = private || named(true) || has_route(Ipv4Addr::new(192, 5, 5, 241).into()) || !ipv6;
+    // A private IPv4 address is translated; an IPv6 address that is not public leads nowhere.
+    let ipv6 = named(false) || source_of(false).is_some_and(is_public);
+    let ipv4 = private || named(true) || source_of(true).is_some() || !ipv6;
     (ipv4, ipv6)
 }
 
-/// Whether the system would send to this address. Connecting a UDP socket only looks at its routes.
-fn has_route(to: IpAddr) -> bool {
-    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect((to, 9))?;
-        socket.local_addr()
-    });
-    // A private IPv4 address is translated; an IPv6 address that is not public leads nowhere.
-    from.is_ok_and(|from| from.is_ipv4() || is_public(from.ip()))
+/// The address from which the system would send into the world by IPv4, or by IPv6. Connecting a UDP socket only looks
+/// at its routes.
+fn source_of(v4: bool) -> Option<IpAddr> {
+    let (any, far): (IpAddr, IpAddr) = if v4 {
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 5, 5, 241).into())
+    } else {
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0x500, 0x2f, 0, 0, 0, 0, 0xf).into())
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((far, 9)).ok()?;
+    socket.local_addr().ok().map(|addr| addr.ip())
 }
 
 /// Whether this machine has the address.

@@ -15,22 +15,24 @@ use ramson_core::link::ntcp2::padding::PaddingStrategy;
 use ramson_core::router::{self, LocalOptions, PoolState, Removed, Snapshot};
 use ramson_core::time::Instant;
 use ramson_core::tunnel::{PoolConfig, Wanted};
+use ramson_wire::data::router_address::is_public;
 use ramson_wire::data::{PrivateKeys, base32, base64};
 use std::net::{IpAddr, SocketAddr};
 
-/// The core's settings. `publish` are the operator's addresses, with their ports; `ipv4` and `ipv6` say by which
-/// families peers can be dialled.
-pub(crate) fn config(config: &Config, publish: Vec<SocketAddr>, ipv4: bool, ipv6: bool) -> router::Config {
+/// The core's settings. `addresses` are those of the operator; `ipv4` and `ipv6` say by which families peers can be
+/// dialled.
+pub(crate) fn config(config: &Config, addresses: Publishing, ipv4: bool, ipv6: bool) -> router::Config {
     let exploratory = Wanted {
         length: usize::from(config.tunnels.exploratory_hops),
         quantity: usize::from(config.tunnels.exploratory_quantity),
     };
-    let listen = if config.proxy.is_some() { Vec::new() } else { publish };
+    let Publishing { publish: listen, withheld } = addresses;
     router::Config {
         network_id: config.network.id,
         addresses: AddressRules { allow_reserved: config.network.allow_reserved_addresses, ipv4, ipv6 },
         publishable: !listen.is_empty(),
         listen,
+        withheld,
         padding: if config.ntcp2.printable_padding { PaddingStrategy::Printable } else { PaddingStrategy::Random },
         small_network: config.network.allow_same_subnet,
         exploratory: PoolConfig { inbound: exploratory, outbound: exploratory },
@@ -51,6 +53,32 @@ fn bandwidth_letter(transit: &TransitConfig) -> char {
         256..=2000 => 'P',
         _ => 'X',
     }
+}
+
+/// The operator's addresses, with their ports, by whether they may be published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Publishing {
+    pub(crate) publish: Vec<SocketAddr>,
+    /// Outgoing connections would not come from these, and peers end those that come from elsewhere.
+    pub(crate) withheld: Vec<SocketAddr>,
+}
+
+/// Tells the operator's addresses apart. One that this machine has is bound by outgoing connections. For another one
+/// the system picks the source of its family, `source(ipv4)`: where that is private, it is translated on the way, and
+/// the operator says to what; where it is public, or there is none, peers would see another address than the
+/// published one.
+pub(crate) fn publishing(
+    config: &Config,
+    addresses: Vec<SocketAddr>,
+    is_ours: impl Fn(IpAddr) -> bool,
+    source: impl Fn(bool) -> Option<IpAddr>,
+) -> Publishing {
+    let comes_from = |addr: &SocketAddr| {
+        let translated = || source(addr.is_ipv4()).is_some_and(|ip| !is_public(ip));
+        config.proxy.is_none() && (is_ours(addr.ip()) || translated())
+    };
+    let (publish, withheld) = addresses.into_iter().partition(comes_from);
+    Publishing { publish, withheld }
 }
 
 /// Where outgoing connections come from: from the published address of their family, so that peers see the address
@@ -137,9 +165,15 @@ pub(crate) const fn removed(removed: Removed) -> &'static str {
 
 /// Whether others can reach us.
 pub(crate) fn reachability(snapshot: &Snapshot) -> Reachability {
+    let mut why = String::from(snapshot.why);
+    if !snapshot.withheld.is_empty() {
+        let withheld: Vec<String> = snapshot.withheld.iter().map(SocketAddr::to_string).collect();
+        let withheld = withheld.join(", ");
+        why = format!("{why} (not published, since connections to others would not come from there: {withheld})");
+    }
     Reachability {
         reachable: snapshot.reachable,
-        why: snapshot.why.into(),
+        why,
         published: snapshot.published.iter().map(|addr| format!("NTCP2 {addr}")).collect(),
     }
 }
@@ -165,13 +199,14 @@ mod tests {
 
     #[test]
     fn settings_of_the_public_and_of_a_private_network() {
-        let public = config(&Config::new("/nowhere"), Vec::new(), true, false);
+        let public = config(&Config::new("/nowhere"), Publishing::default(), true, false);
         assert!(!public.publishable && !public.addresses.allow_reserved && !public.small_network);
         assert_eq!((public.network_id, public.bandwidth, public.transit_tunnels), (2, 'P', 2_500));
         assert_eq!((public.addresses.ipv4, public.addresses.ipv6), (true, false));
         assert_eq!(public.exploratory.inbound, Wanted { length: 2, quantity: 3 });
         let published = addresses(&["10.0.0.1:9000"]);
-        let private = config(&Config::private("/nowhere", 99), published.clone(), true, true);
+        let publishing = Publishing { publish: published.clone(), ..Publishing::default() };
+        let private = config(&Config::private("/nowhere", 99), publishing, true, true);
         assert!(private.publishable && private.addresses.allow_reserved && private.small_network);
         assert_eq!((private.network_id, private.listen), (99, published));
     }
@@ -179,8 +214,10 @@ mod tests {
     #[test]
     fn behind_a_proxy_nothing_is_published_and_no_address_is_bound() {
         let published = addresses(&["192.0.2.1:9000"]);
-        let core = config(&proxied(), published.clone(), true, false);
+        let nothing = publishing(&proxied(), published.clone(), |_| true, |_| None);
+        let core = config(&proxied(), nothing, true, false);
         assert!(core.listen.is_empty() && !core.publishable);
+        assert_eq!(core.withheld, published);
         let source = source(&proxied(), &published, |_| true);
         assert!(source.proxy.is_some() && source.v4.is_none() && source.v6.is_none());
     }
@@ -190,6 +227,36 @@ mod tests {
         let published = addresses(&["192.0.2.1:9000", "[2001:db8::1]:9000"]);
         let ours = source(&Config::new("/nowhere"), &published, |ip| ip.is_ipv6());
         assert_eq!((ours.v4, ours.v6), (None, Some(published[1].ip())));
+    }
+
+    #[test]
+    fn only_addresses_that_connections_come_from_are_published() {
+        let published = addresses(&["20.30.7.1:9000", "[2a00:1450::1]:9000"]);
+        let (v4, v6) = (vec![published[0]], vec![published[1]]);
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let publishing = |ours: &[SocketAddr], source4: Option<&str>, source6: Option<&str>| {
+            let ours = |ip: IpAddr| ours.iter().any(|addr| addr.ip() == ip);
+            let source = |v4: bool| if v4 { source4.map(ip) } else { source6.map(ip) };
+            let found = super::publishing(&Config::new("/nowhere"), published.clone(), ours, source);
+            (found.publish, found.withheld)
+        };
+        let all = || (published.clone(), Vec::new());
+        let other = (Some("20.30.7.2"), Some("2a00:1450::2"));
+        assert_eq!(publishing(&published, other.0, other.1), all(), "bound, whatever the system would pick");
+        assert_eq!(publishing(&[], other.0, other.1), (Vec::new(), published.clone()), "peers would see another one");
+        assert_eq!(publishing(&[], Some("192.168.1.2"), other.1), (v4.clone(), v6.clone()), "translated");
+        assert_eq!(publishing(&v6, None, None), (v6, v4), "no way out");
+    }
+
+    #[test]
+    fn the_status_says_what_is_not_published_and_why() {
+        let keys = ramson_core::keys::RouterKeys::generate(&mut ramson_core::rng::Rng::from_seed([1; 32]));
+        let withheld = Publishing { withheld: addresses(&["20.30.7.1:9000"]), ..Publishing::default() };
+        let core = config(&Config::new("/nowhere"), withheld, true, false);
+        let now = ramson_core::time::Now::new(Instant::ZERO, 1_750_000_000_000);
+        let said = reachability(&router::Router::new(core, keys, [2; 32], now).snapshot());
+        assert!(!said.reachable && said.published.is_empty());
+        assert!(said.why.contains("not published") && said.why.contains("20.30.7.1:9000"), "{}", said.why);
     }
 
     #[test]
