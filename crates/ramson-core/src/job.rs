@@ -1,7 +1,7 @@
 //! Public-key work as values: the shell runs them on a pool, the simulator in place.
 
 use crate::dest::ratchet::handshake::SessionDone;
-use crate::dest::{DestinationDone, DestinationJob, SignDone, VerifyDone as VerifyBundledDone};
+use crate::dest::{DestinationDone, DestinationJob, SignDone, VerifyDone as VerifyBundledDone, datagram::DatagramDone};
 use crate::keys::RouterKeys;
 use crate::link::{ConnId, LinkDone, LinkJob};
 use crate::netdb::store::{VerifyDone, VerifyJob};
@@ -82,6 +82,7 @@ pub(crate) enum JobOf {
     Session(DestinationId, SessionDone),
     SignLeaseSet(DestinationId, SignDone),
     VerifyBundled(DestinationId, VerifyBundledDone),
+    Datagram(DestinationId, DatagramDone),
     Stream(DestinationId, u64),
     VerifyRouter(Hash),
     SignInfo,
@@ -130,6 +131,7 @@ impl Job {
             Self::Destination(id, DestinationJob::Session(job)) => JobOf::Session(*id, job.failed()),
             Self::Destination(id, DestinationJob::Sign(_)) => JobOf::SignLeaseSet(*id, SignDone::failed()),
             Self::Destination(id, DestinationJob::Verify(job)) => JobOf::VerifyBundled(*id, job.failed()),
+            Self::Destination(id, DestinationJob::Datagram(job)) => JobOf::Datagram(*id, job.failed()),
             Self::Stream(id, job) => JobOf::Stream(*id, job.id()),
             Self::VerifyRouter(job) => JobOf::VerifyRouter(job.hash()),
             Self::SignInfo { .. } => JobOf::SignInfo,

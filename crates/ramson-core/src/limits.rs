@@ -186,7 +186,27 @@ pub mod router {
     pub const GARLIC_PEERS: usize = 4_096;
 }
 
-/// Streams and datagrams. All per local destination unless said otherwise.
+/// Datagrams of one local destination.
+pub mod datagram {
+    use crate::time::Duration;
+
+    /// Bytes of a datagram with its header: a larger one is not sent, or dropped when it comes.
+    pub const BYTES: usize = 61_440;
+    /// Ports and formats that are bound: one beyond fails.
+    pub const PORTS: usize = 1024;
+    /// Datagrams that are being signed: one beyond is not sent.
+    pub const SIGNING: usize = 64;
+    /// Datagrams that are being verified: one beyond is dropped.
+    pub const VERIFYING: usize = 64;
+    /// Signatures verified per second, and how many may come at once: beyond, datagrams are dropped.
+    pub const VERIFICATIONS: (u32, u32) = (500, 500);
+    /// Signed datagrams in one generation of the replay filter; a full one begins the next early.
+    pub const REPLAYS: usize = 4096;
+    /// Age of a generation.
+    pub const REPLAY_GENERATION: Duration = Duration::from_secs(600);
+}
+
+/// Streams. All per local destination unless said otherwise.
 pub mod stream {
     use crate::time::Duration;
 

@@ -3,6 +3,7 @@
 //! [`Destination`] is one of them. It shares nothing with another one: each has its own sessions, tags, remote
 //! LeaseSets and randomness.
 
+pub mod datagram;
 mod lease;
 pub mod ratchet;
 mod remote;
@@ -16,6 +17,7 @@ use crate::limits::dest as limits;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
+use datagram::{DatagramDone, DatagramJob, Datagrams};
 use lease::{OwnLeaseSet, bundled_lease_set};
 use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
 use ramson_wire::data::{Hash, Lease2, LeaseSet2, PrivateKeys};
@@ -62,6 +64,8 @@ pub enum DestinationEvent {
     /// A payload for the client. `from` is the destination whose LeaseSet came in the session; what is in the
     /// payload may prove more.
     Received { from: Option<Hash>, payload: ClientPayload },
+    /// A datagram to a port that is bound.
+    Datagram(datagram::Incoming),
     /// The message with this token was not sent.
     Failed { to: Hash, token: u64, reason: SendError },
     /// A reply under a one-time key (a look-up's answer), or a DeliveryStatus. Nothing else than this destination's
@@ -91,6 +95,7 @@ pub enum DestinationJob {
     Session(SessionJob),
     Sign(SignJob),
     Verify(VerifyJob),
+    Datagram(DatagramJob),
 }
 
 /// The result of a [`DestinationJob`].
@@ -99,6 +104,7 @@ pub enum DestinationDone {
     Session(SessionDone),
     Sign(SignDone),
     Verify(VerifyDone),
+    Datagram(DatagramDone),
 }
 
 impl DestinationJob {
@@ -107,6 +113,7 @@ impl DestinationJob {
             Self::Session(job) => DestinationDone::Session(job.run(rng)),
             Self::Sign(job) => DestinationDone::Sign(job.run()),
             Self::Verify(job) => DestinationDone::Verify(job.run()),
+            Self::Datagram(job) => DestinationDone::Datagram(job.run()),
         }
     }
 }
@@ -119,6 +126,7 @@ pub struct Destination {
     own: OwnLeaseSet,
     sessions: Sessions,
     remotes: RemoteLeaseSets,
+    datagrams: Datagrams,
     /// Messages that wait for a LeaseSet.
     waiting: BTreeMap<Hash, Waiting>,
     /// Cloves that wait until the LeaseSet in front of them is verified, by the session's key.
@@ -147,6 +155,7 @@ impl Destination {
     /// A destination of these keys; `encryption` is the static key that its LeaseSet publishes.
     pub fn new(keys: PrivateKeys, encryption: SecretKey, config: DestinationConfig, mut rng: Rng) -> Self {
         let hash = keys.destination().hash();
+        let datagrams = Datagrams::new(&keys, &mut rng.child("datagrams"));
         let own = OwnLeaseSet::new(keys, encryption.public_key(), config.publish);
         let sessions = Sessions::new(encryption, rng.child("sessions"));
         Self {
@@ -156,6 +165,7 @@ impl Destination {
             own,
             sessions,
             remotes: RemoteLeaseSets::default(),
+            datagrams,
             waiting: BTreeMap::new(),
             held: BTreeMap::new(),
             next_token: 0,
@@ -178,14 +188,17 @@ impl Destination {
     pub fn send(&mut self, now: Now, to: Hash, payload: ClientPayload) -> u64 {
         self.next_token += 1;
         let token = self.next_token;
+        self.send_as(now, token, to, payload);
+        token
+    }
+
+    fn send_as(&mut self, now: Now, token: u64, to: Hash, payload: ClientPayload) {
         if to == self.hash {
-            self.events.push_back(DestinationEvent::Received { from: Some(to), payload });
-            return token;
+            return self.handle_payload(now, Some(to), payload);
         }
         let body = payload.to_data_message(self.config.compress);
         if body.len() > limits::CLIENT_PAYLOAD {
-            self.fail(to, token, SendError::TooLarge);
-            return token;
+            return self.fail(to, token, SendError::TooLarge);
         }
         match self.remotes.key(now, &to) {
             Some(key) if self.own.current().is_some() => {
@@ -197,7 +210,6 @@ impl Destination {
             known => self.wait(now, to, token, body, known.is_none()),
         }
         self.drain(now);
-        token
     }
 
     /// Drops all sessions after a fault, see [`Sessions::forget_all`].
@@ -284,6 +296,11 @@ impl Destination {
             }
             DestinationDone::Verify(done) => {
                 self.handle_verified(now, done);
+                Ok(())
+            }
+            DestinationDone::Datagram(done) => {
+                let step = self.datagrams.handle_job(done);
+                self.handle_datagram_step(now, step);
                 Ok(())
             }
         };
@@ -429,10 +446,18 @@ impl Destination {
                     Sender::Static(key) => self.sessions.hash_of(&key),
                     _ => None,
                 };
-                self.events.push_back(DestinationEvent::Received { from, payload });
+                self.handle_payload(now, from, payload);
             }
             _ => {}
         }
+    }
+
+    fn handle_payload(&mut self, now: Now, from: Option<Hash>, payload: ClientPayload) {
+        if self.datagrams.takes(&payload) {
+            let step = self.datagrams.handle(now, from, payload);
+            return self.handle_datagram_step(now, step);
+        }
+        self.events.push_back(DestinationEvent::Received { from, payload });
     }
 
     /// A LeaseSet in a session: it must publish the session's static key, and be newer than what is known.

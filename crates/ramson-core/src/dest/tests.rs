@@ -1,5 +1,7 @@
 //! Two destinations and one clock; a directory answers look-ups, a wire carries Garlic bodies to the lease's owner.
 
+mod datagram;
+
 use super::*;
 use ramson_wire::datagram::payload::protocol;
 
@@ -8,6 +10,7 @@ struct Side {
     rng: Rng,
     published: Option<LeaseSet2>,
     got: Vec<(Option<Hash>, ClientPayload)>,
+    datagrams: Vec<super::datagram::Incoming>,
     failed: Vec<SendError>,
     lookups: usize,
     control: usize,
@@ -32,15 +35,21 @@ fn secret(side: usize) -> SecretKey {
 
 impl Pair {
     fn new() -> Self {
+        Self::with_keys(|_, keys| keys)
+    }
+
+    /// With keys that are made of new ones, by side.
+    fn with_keys(keys_of: impl Fn(usize, PrivateKeys) -> PrivateKeys) -> Self {
         let mut rng = Rng::from_seed([5; 32]);
         let sides = [0, 1].map(|side| {
-            let keys = PrivateKeys::random(&mut rng);
+            let keys = keys_of(side, PrivateKeys::random(&mut rng));
             let config = DestinationConfig { publish: side == 1, compress: true };
             Side {
                 destination: Destination::new(keys, secret(side), config, rng.child("destination")),
                 rng: rng.child("jobs"),
                 published: None,
                 got: vec![],
+                datagrams: vec![],
                 failed: vec![],
                 lookups: 0,
                 control: 0,
@@ -115,6 +124,7 @@ impl Pair {
                     self.wire.push((1 - side, body));
                 }
                 DestinationEvent::Received { from, payload } => this.got.push((from, payload)),
+                DestinationEvent::Datagram(datagram) => this.datagrams.push(datagram),
                 DestinationEvent::Failed { reason, .. } => this.failed.push(reason),
                 DestinationEvent::Control { .. } => this.control += 1,
             }

@@ -134,6 +134,9 @@ impl Router {
             JobOf::VerifyBundled(id, done) => {
                 self.local_job(id, |local, now| local.destination_done(now, DestinationDone::Verify(done)));
             }
+            JobOf::Datagram(id, done) => {
+                self.local_job(id, |local, now| local.destination_done(now, DestinationDone::Datagram(done)));
+            }
             JobOf::Stream(id, job) => self.local_job(id, |local, now| local.streams.handle_job_failed(now, job)),
             JobOf::VerifyRouter(hash) => self.store.handle_job_failed(&hash),
             JobOf::SignInfo => self.signing_over(),

@@ -402,6 +402,8 @@ impl Router {
             }
             DestinationEvent::Garlic { lease, path, body, .. } => self.send_garlic(id, lease, path, body),
             DestinationEvent::Received { from, payload } => self.received(id, from, payload),
+            // No program can bind a port yet.
+            DestinationEvent::Datagram(_) => {}
             DestinationEvent::Failed { to, reason, .. } => self.sending_failed(id, to, reason),
             DestinationEvent::Control { message, .. } => self.handle_control(id, &message),
         }
