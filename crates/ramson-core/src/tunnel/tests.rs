@@ -16,7 +16,8 @@ use ramson_wire::tunnel::delivery::Instructions;
 use std::collections::{BTreeMap, VecDeque};
 
 const START_MS: u64 = 1_790_000_000_000;
-const RULES: TransitRules = TransitRules { accept: true, max_tunnels: 1000, private_network: false };
+const RULES: TransitRules =
+    TransitRules { accept: true, max_tunnels: 1000, bytes_per_second: u64::MAX, private_network: false };
 
 struct Node {
     hash: Hash,
