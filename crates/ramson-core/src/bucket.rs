@@ -38,6 +38,12 @@ impl Bucket {
         true
     }
 
+    /// Whether less than a quarter of the burst is left.
+    pub(crate) fn is_low(mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.level < self.full / 4
+    }
+
     /// Whether the whole burst is available, so that nothing is lost by forgetting the bucket.
     pub(crate) fn is_full(&mut self, now: Instant) -> bool {
         self.refill(now);
@@ -119,8 +125,8 @@ mod tests {
         let at = Instant::from_micros;
         let mut bucket = Bucket::new((1_000, 400), at(0));
         assert!(!bucket.take_many(at(0), 401) && !bucket.take_many(at(0), usize::MAX));
-        assert!(bucket.take_many(at(0), 300));
-        assert!(bucket.take(at(0)));
+        assert!(bucket.take_many(at(0), 300) && !bucket.is_low(at(0)));
+        assert!(bucket.take(at(0)) && bucket.is_low(at(0)) && !bucket.is_low(at(1_000)));
         assert!(!bucket.take_many(at(0), 100) && bucket.take_many(at(0), 99));
     }
 

@@ -91,8 +91,20 @@ pub mod tunnel {
     /// A request older, or more in the future, is dropped.
     pub const REQUEST_MAX_AGE: Duration = Duration::from_secs(8 * 60);
     pub const REQUEST_MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
-    /// IVs in one of the two generations of a tunnel's duplicate filter.
-    pub const SEEN_IVS: usize = 16_384;
+    /// IVs in one of the two generations of a tunnel's duplicate filter: 117 MB of messages. A full generation takes
+    /// 1.2 MB of memory, and begins the next early.
+    pub const SEEN_IVS: usize = 114_688;
+    /// IVs of all foreign tunnels together, about 18 bytes each: 8.6 GB of messages in the life of a tunnel.
+    pub const SEEN_IVS_TRANSIT: usize = 1 << 23;
+    /// IVs in one generation of a foreign tunnel while there are more than that. So there are never more than
+    /// [`SEEN_IVS_TRANSIT`] and two such generations of [`TRANSIT`] tunnels.
+    pub const SEEN_IVS_CROWDED: usize = 1_024;
+    /// Percent of the limit of foreign tunnels: from the first on we publish that we are full, below the second no
+    /// longer.
+    pub const TRANSIT_FULL: usize = 95;
+    pub const TRANSIT_ROOMY: usize = 80;
+    /// Bytes for foreign tunnels that may come at once where the rate is smaller: the largest message.
+    pub const TRANSIT_BURST: u32 = 1 << 16;
     /// Messages and bytes under reassembly at one endpoint; the oldest makes room.
     pub const PARTIAL_MESSAGES: usize = 64;
     pub const PARTIAL_BYTES: usize = 192 << 10;

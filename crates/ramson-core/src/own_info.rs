@@ -70,6 +70,16 @@ impl OwnInfo {
     }
 }
 
+/// Whether two RouterInfos of ours say something else that others go by: our addresses, or our caps.
+pub(crate) fn says_other(old: &RouterInfo, new: &RouterInfo) -> bool {
+    old.addresses() != new.addresses() || old.options().get("caps") != new.options().get("caps")
+}
+
+/// Whether a RouterInfo of ours says that transit is off or full.
+pub(crate) fn says_full(info: &RouterInfo) -> bool {
+    info.options().get("caps").is_some_and(|caps| caps.contains('G'))
+}
+
 fn host_of(ip: IpAddr) -> String {
     ip.to_canonical().to_string()
 }
@@ -108,5 +118,7 @@ mod tests {
         assert_eq!(options.iter().map(|(k, _)| k).collect::<Vec<_>>(), ["caps", "s", "v"], "no host, port or i");
         let full = OwnInfo { rejects_tunnels: true, ..own(&[]) }.sign(&keys, 5).unwrap();
         assert_eq!(full.options().get("caps"), Some("PUG"));
+        assert!(says_full(&full) && !says_full(&hidden) && says_other(&hidden, &full) && says_other(&hidden, &info));
+        assert!(!says_other(&hidden, &own(&[]).sign(&keys, 9).unwrap()), "the time alone is nothing else");
     }
 }

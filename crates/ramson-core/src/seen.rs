@@ -35,8 +35,12 @@ impl Seen {
         !self.old.contains(&key) && self.young.insert(key)
     }
 
+    /// From now on a generation has this capacity.
+    pub(crate) fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
+    }
+
     /// Entries of both generations.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }

@@ -116,7 +116,8 @@ impl Floodfill {
             padding: PaddingStrategy::Random,
             addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: false },
         };
-        let transit = TransitRules { accept: true, max_tunnels: 1_000, private_network: true };
+        let transit =
+            TransitRules { accept: true, max_tunnels: 1_000, bytes_per_second: u64::MAX, private_network: true };
         let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
         let links = Links::new(link_config, rng.child("links"));
         let mut floodfill = Self {

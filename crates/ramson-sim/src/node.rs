@@ -44,6 +44,7 @@ pub fn router_config(addr: SocketAddr) -> Config {
         small_network: true,
         exploratory: PoolConfig { inbound: wanted, outbound: wanted },
         transit_tunnels: 1_000,
+        transit_bytes_per_second: u64::MAX,
         bandwidth: 'P',
     }
 }

@@ -31,6 +31,8 @@ pub struct Config {
     pub exploratory: PoolConfig,
     /// Transit tunnels that we take part in at most; 0 for none.
     pub transit_tunnels: usize,
+    /// Bytes a second that we carry for others at most; 0 for none.
+    pub transit_bytes_per_second: u64,
     /// The published bandwidth letter.
     pub bandwidth: char,
 }

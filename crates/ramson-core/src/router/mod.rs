@@ -144,6 +144,7 @@ impl Router {
         let transit = TransitRules {
             accept: config.transit_tunnels > 0,
             max_tunnels: config.transit_tunnels,
+            bytes_per_second: config.transit_bytes_per_second,
             private_network: config.small_network,
         };
         let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
@@ -155,7 +156,7 @@ impl Router {
             published: if private && config.publishable { config.listen.clone() } else { Vec::new() },
             ipv4: config.addresses.ipv4,
             ipv6: config.addresses.ipv6,
-            rejects_tunnels: config.transit_tunnels == 0,
+            rejects_tunnels: config.transit_tunnels == 0 || config.transit_bytes_per_second == 0,
         };
         let mut router = Self {
             hash,

@@ -6,6 +6,7 @@ use crate::job::Job;
 use crate::link;
 use crate::netdb::publish;
 use crate::netdb::store::{self, Change, Source};
+use crate::own_info::says_other;
 use crate::time::Duration;
 use ramson_wire::codec::{Decode, DecodeError, Encode};
 use ramson_wire::data::{Hash, RouterInfo};
@@ -180,7 +181,7 @@ impl Router {
         let Ok(info) = info else { return };
         let stale = self.own_info.as_ref().is_some_and(|old| old.published() > info.published());
         self.links.set_router_info(info.as_bytes().to_vec());
-        let changed = self.own_info.as_ref().is_none_or(|old| old.addresses() != info.addresses() || stale);
+        let changed = self.own_info.as_ref().is_none_or(|old| stale || says_other(old, &info));
         self.own_info = Some(Arc::new(info));
         self.begin_with_routers(BEGIN_WITH);
         if changed && self.begun {
@@ -225,6 +226,7 @@ impl Router {
         self.timers.set(Timer::Sweep, self.now.mono + SWEEP);
         self.store.expire(self.now);
         self.begin_with_routers(1);
+        self.update_caps();
         let now = self.now.mono;
         self.one_time.retain(|_, key| key.expires > now);
         self.waiting.retain(|_, waiting| now.since(waiting.since) < Duration::from_secs(20));

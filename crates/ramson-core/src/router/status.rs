@@ -17,6 +17,7 @@ pub struct Snapshot {
     pub clock_samples: usize,
     pub exploratory: PoolState,
     pub tunnels: Stats,
+    /// A request of others may be accepted just now.
     pub accepts_transit: bool,
     /// Garlic messages to the router that were dropped unopened, because there were too many.
     pub garlic_dropped: u64,
@@ -62,7 +63,7 @@ impl Router {
             clock_samples: self.clock.samples(),
             exploratory: self.pool_state(PoolId::EXPLORATORY, self.config.exploratory),
             tunnels: self.tunnels.stats(),
-            accepts_transit: self.config.transit_tunnels > 0,
+            accepts_transit: self.tunnels.accepts_transit(),
             garlic_dropped: self.garlic.dropped,
             reachable: self.own.is_reachable(),
             why: self.why_reachable(),

@@ -11,7 +11,7 @@ use crate::link::{AddressRules, CloseKind, ConnId};
 use crate::netdb::lookup::Kind as LookupKind;
 use crate::netdb::store::testing::{NOW, info, wish};
 use crate::stream::{ConnectOptions, StreamId};
-use crate::tunnel::{self, PoolConfig, PoolError, Wanted};
+use crate::tunnel::{self, PoolConfig, PoolError, TransitRules, Wanted};
 use ramson_wire::codec::Encode;
 use ramson_wire::data::PrivateKeys;
 use ramson_wire::garlic::block::{Block, Clove, Delivery};
@@ -47,7 +47,8 @@ impl Solo {
             padding: PaddingStrategy::Random,
             small_network: false,
             exploratory: PoolConfig { inbound: wanted, outbound: wanted },
-            transit_tunnels: 0,
+            transit_tunnels: 10,
+            transit_bytes_per_second: 100_000,
             bandwidth: 'L',
         };
         let router = Router::new(config, RouterKeys::generate(&mut rng), rng.bytes(), NOW);
@@ -414,4 +415,47 @@ fn requests_by_a_tunnel_count_for_the_hop_before_us() {
     let burst = crate::limits::tunnel::REQUESTS_PER_PEER.1 as usize;
     assert_eq!((0..300).filter(|_| offer(Some(from))).count(), burst);
     assert!(offer(Some(Hash([8; 32]))), "others have their share");
+}
+
+/// What our RouterInfo says of transit is what is true, and a change is published when the interval allows.
+#[test]
+fn caps_follow_what_transit_can_take() {
+    let mut solo = Solo::new();
+    let rules = |accept| TransitRules {
+        accept,
+        max_tunnels: 10,
+        bytes_per_second: solo.router.config.transit_bytes_per_second,
+        private_network: false,
+    };
+    let (open, shut) = (rules(true), rules(false));
+    let caps =
+        |solo: &Solo| solo.router.own_info.as_ref().and_then(|info| info.options().get("caps").map(String::from));
+    solo.router.begun = true;
+    solo.router.publisher = RouterInfoPublisher::new(solo.now, solo.router.hash, Rng::from_seed([2; 32]));
+    assert!(solo.router.snapshot().accepts_transit);
+    assert_eq!(caps(&solo).as_deref(), Some("LU"));
+    for (rules, said) in [(shut, "LUG"), (open, "LU")] {
+        let quiet = solo.router.publisher.next_timeout();
+        solo.router.tunnels.set_transit_rules(rules);
+        solo.now = solo.now.later(SWEEP);
+        solo.input(Input::Timeout);
+        assert_eq!(caps(&solo).as_deref(), Some(said));
+        assert_eq!(solo.router.snapshot().accepts_transit, rules.accept);
+        assert_ne!(solo.router.publisher.next_timeout(), quiet, "due earlier");
+        let due = solo.router.publisher.next_timeout();
+        solo.now = solo.now.later(SWEEP);
+        solo.input(Input::Timeout);
+        assert_eq!(solo.router.publisher.next_timeout(), due, "said once");
+        solo.router.publisher = RouterInfoPublisher::new(solo.now, solo.router.hash, Rng::from_seed([2; 32]));
+    }
+    // A change while a signature is made is signed when that is there.
+    solo.router.signing = true;
+    solo.router.tunnels.set_transit_rules(shut);
+    solo.now = solo.now.later(SWEEP);
+    solo.input(Input::Timeout);
+    assert_eq!(caps(&solo).as_deref(), Some("LU"));
+    solo.router.signing = false;
+    solo.now = solo.now.later(SWEEP);
+    solo.input(Input::Timeout);
+    assert_eq!(caps(&solo).as_deref(), Some("LUG"));
 }

@@ -6,6 +6,7 @@ use crate::bucket::{Bucket, PeerBuckets};
 use crate::job::Job;
 use crate::limits::router as limits;
 use crate::netdb::lookup::Kind as LookupKind;
+use crate::own_info::says_full;
 use crate::peers::Reach;
 use crate::peers::select::{SelfView, Terms, select};
 use crate::time::Instant;
@@ -145,6 +146,16 @@ impl Router {
         let hops = select(&terms, &mut self.store.iter(), &self.profiles, &mut self.rng);
         let hops = hops.map(|hops| hops.into_iter().map(Hop::from).collect());
         self.tunnels.handle_hops(now, build, hops);
+    }
+
+    /// Has our RouterInfo signed anew when it says something else of transit than is true. A signature that was under
+    /// way meanwhile is followed by another.
+    pub(super) fn update_caps(&mut self) {
+        self.own.rejects_tunnels = self.tunnels.update_transit_full();
+        let wrong = self.own_info.as_ref().is_some_and(|info| says_full(info) != self.own.rejects_tunnels);
+        if wrong {
+            self.sign_own_info();
+        }
     }
 
     fn own_reach(&self) -> Reach {

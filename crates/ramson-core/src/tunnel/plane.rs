@@ -161,7 +161,18 @@ impl Tunnels {
 
     /// Changes what decides about requests of others.
     pub fn set_transit_rules(&mut self, rules: TransitRules) {
-        self.transit.set_rules(rules);
+        self.transit.set_rules(self.now.mono, rules);
+    }
+
+    /// Whether a request of others may be accepted just now.
+    pub fn accepts_transit(&self) -> bool {
+        self.transit.is_accepting(self.now.mono)
+    }
+
+    /// Looks anew whether transit is off, or full. To be called regularly: full begins at 95 % of the limit, and ends
+    /// below 80 %.
+    pub fn update_transit_full(&mut self) -> bool {
+        self.transit.update_full()
     }
 
     /// A message of a link, or of garlic that a link brought, of the kinds TunnelData, TunnelGateway and

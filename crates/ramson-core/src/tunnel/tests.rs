@@ -16,7 +16,8 @@ use ramson_wire::tunnel::delivery::Instructions;
 use std::collections::{BTreeMap, VecDeque};
 
 const START_MS: u64 = 1_790_000_000_000;
-const RULES: TransitRules = TransitRules { accept: true, max_tunnels: 1000, private_network: false };
+const RULES: TransitRules =
+    TransitRules { accept: true, max_tunnels: 1000, bytes_per_second: u64::MAX, private_network: false };
 
 struct Node {
     hash: Hash,
@@ -258,6 +259,31 @@ fn only_first_exploratory_builds_go_without_a_tunnel() {
     assert_eq!(plain.count(), 0);
     assert!(net.log.iter().any(|(kind, ..)| *kind == Kind::GARLIC), "inbound builds travel as garlic");
     assert_eq!(net.errors, []);
+}
+
+/// However many exploratory builds fail, while tunnels stand nobody learns who builds.
+#[test]
+fn failed_builds_take_no_direct_way_while_tunnels_stand() {
+    let mut net = ready(9, 10, 2);
+    let us = net.nodes[0].hash;
+    net.nodes[1..].iter_mut().for_each(|n| n.tunnels.set_transit_rules(TransitRules { accept: false, ..RULES }));
+    net.log.clear();
+    let direct = |net: &Net| net.log.iter().any(|(kind, _, to)| *kind == Kind::TUNNEL_GATEWAY && *to == us);
+    for _ in 0..60 {
+        net.advance(Duration::from_secs(10));
+        let (inbound, outbound) = net.counts(0, EXPLORATORY);
+        if inbound == 0 || outbound == 0 {
+            break;
+        }
+        assert!(!direct(&net));
+    }
+    let declined = net.nodes[0].tunnels.stats().declined;
+    assert!(declined > 20, "{declined}");
+    net.advance(Duration::from_secs(120));
+    assert!(direct(&net), "without tunnels builds begin as the first ones do");
+    net.nodes[1..].iter_mut().for_each(|n| n.tunnels.set_transit_rules(RULES));
+    net.advance(Duration::from_secs(60));
+    assert_eq!(net.counts(0, EXPLORATORY), (2, 2));
 }
 
 #[test]

@@ -117,6 +117,9 @@ pub enum TransitError {
     /// A tunnel message came twice.
     #[error("a tunnel message came twice")]
     Duplicate,
+    /// More bytes than are carried for others.
+    #[error("more bytes than are carried")]
+    OverBandwidth,
     /// A message for a tunnel inside a message for a tunnel, or one too large.
     #[error("not a message for a tunnel")]
     Unfit,
@@ -132,6 +135,8 @@ pub struct TransitRules {
     pub accept: bool,
     /// At most this many tunnels, and never more than the limit of the router.
     pub max_tunnels: usize,
+    /// At most this many bytes a second are carried for others; messages beyond are dropped. Zero for none.
+    pub bytes_per_second: u64,
     /// A private network: the previous hop of a participant may be its next hop too.
     pub private_network: bool,
 }
@@ -166,6 +171,12 @@ pub(super) struct Transit {
     throttle: Bucket,
     throttles: PeerBuckets,
     jobs: usize,
+    /// What may be carried, in bytes.
+    bytes: Bucket,
+    /// The table is about full, and was not roomy since.
+    full: bool,
+    /// Entries of all duplicate filters.
+    ivs: usize,
     partial_bytes: usize,
     dirty: Vec<TunnelId>,
     delivered: Vec<Delivered>,
@@ -199,6 +210,9 @@ impl Transit {
             throttle: Bucket::new(limits::REQUESTS, now.mono),
             throttles: PeerBuckets::new(limits::REQUESTS_PER_PEER, limits::REQUEST_PEERS),
             jobs: 0,
+            bytes: byte_bucket(&rules, now.mono),
+            full: false,
+            ivs: 0,
             partial_bytes: 0,
             dirty: Vec::new(),
             delivered: Vec::new(),
@@ -208,8 +222,29 @@ impl Transit {
         }
     }
 
-    pub(super) fn set_rules(&mut self, rules: TransitRules) {
+    pub(super) fn set_rules(&mut self, now: Instant, rules: TransitRules) {
+        if rules.bytes_per_second != self.rules.bytes_per_second {
+            self.bytes = byte_bucket(&rules, now);
+        }
         self.rules = rules;
+    }
+
+    /// Whether a request may be accepted at all just now.
+    pub(super) fn is_accepting(&self, now: Instant) -> bool {
+        let TransitRules { accept, bytes_per_second, .. } = self.rules;
+        accept && bytes_per_second > 0 && self.table.len() < self.most() && !self.bytes.is_low(now)
+    }
+
+    /// Looks anew whether transit is off, or full: that begins near the limit, and ends well below it, so that what
+    /// we publish does not go to and fro.
+    pub(super) fn update_full(&mut self) -> bool {
+        let bound = if self.full { limits::TRANSIT_ROOMY } else { limits::TRANSIT_FULL };
+        self.full = self.table.len() * 100 >= self.most() * bound;
+        self.full || !self.rules.accept || self.rules.bytes_per_second == 0
+    }
+
+    fn most(&self) -> usize {
+        self.rules.max_tunnels.min(limits::TRANSIT)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -248,6 +283,7 @@ impl Transit {
     /// Forgets a tunnel before its time. Its place in the order of ends stays, and means nothing then.
     pub(super) fn remove(&mut self, tunnel: TunnelId) {
         let Some(entry) = self.table.remove(&tunnel) else { return };
+        self.ivs = self.ivs.saturating_sub(entry.seen.len());
         if let Work::Endpoint { endpoint, .. } = &entry.work {
             self.partial_bytes = self.partial_bytes.saturating_sub(endpoint.bytes());
         }
@@ -290,7 +326,7 @@ impl Transit {
             _ => TransitError::Unopened,
         })?;
         self.check(now, from, &request)?;
-        let accept = self.wants(from, &request) && !taken(request.receive_tunnel);
+        let accept = self.wants(now.mono, from, &request) && !taken(request.receive_tunnel);
         let code = if accept { build_record::ACCEPT } else { build_record::REJECT };
         if accept {
             self.add(now.mono, from, &request, &keys);
@@ -314,9 +350,8 @@ impl Transit {
         if to_self || back { Err(TransitError::Loop) } else { Ok(()) }
     }
 
-    fn wants(&mut self, from: Hash, request: &Request) -> bool {
-        let max = self.rules.max_tunnels.min(limits::TRANSIT);
-        if !self.rules.accept || self.table.len() >= max || request.receive_tunnel == request.next_tunnel {
+    fn wants(&mut self, now: Instant, from: Hash, request: &Request) -> bool {
+        if !self.is_accepting(now) || request.receive_tunnel == request.next_tunnel {
             return false;
         }
         if self.table.contains_key(&request.receive_tunnel) {
@@ -325,7 +360,7 @@ impl Transit {
         if self.per_peer.get(&from).is_some_and(|count| *count >= limits::TRANSIT_PER_PEER) {
             return false;
         }
-        let load = self.table.len() as f64 / max as f64;
+        let load = self.table.len() as f64 / self.most() as f64;
         load < CROWDED || self.rng.unit() >= (load - CROWDED) / (1.0 - CROWDED)
     }
 
@@ -388,8 +423,11 @@ impl Transit {
         if entry.previous != from {
             return Err(TransitError::WrongHop);
         }
-        if !entry.seen.insert(now.mono, &iv_and_block(data)) {
+        if !note_iv(entry, now.mono, data, &mut self.ivs) {
             return Err(TransitError::Duplicate);
+        }
+        if !self.bytes.take_many(now.mono, data.len()) {
+            return Err(TransitError::OverBandwidth);
         }
         entry.layer.encrypt(data);
         self.stats.messages += 1;
@@ -460,6 +498,10 @@ impl Transit {
         let entry = self.table.get_mut(&tunnel).filter(|entry| entry.expires > now.mono);
         let entry = entry.ok_or(TransitError::NoTunnel)?;
         let Work::Gateway(gateway) = &mut entry.work else { return Err(TransitError::NoTunnel) };
+        // However small it is, a tunnel message may be filled up for it.
+        if !self.bytes.take_many(now.mono, message.body.len().max(tunnel_data::DATA_LEN)) {
+            return Err(TransitError::OverBandwidth);
+        }
         let mut bodies = Vec::new();
         let put = gateway.put(entry.next_tunnel, Target::Local, message, &mut self.rng, &mut bodies);
         self.stats.messages += 1;
@@ -510,6 +552,24 @@ fn send_down(entry: &Entry, bodies: Vec<Vec<u8>>, now: Now, rng: &mut Rng, out: 
         let message = Message { kind: Kind::TUNNEL_DATA, id: rng.nonzero_u32(), expiration, body };
         out.push(Action::Send { to: entry.next, message });
     }
+}
+
+/// The allowance of bytes: one second of it may come at once.
+fn byte_bucket(rules: &TransitRules, now: Instant) -> Bucket {
+    let rate = u32::try_from(rules.bytes_per_second).unwrap_or(u32::MAX);
+    let burst = if rate == 0 { 0 } else { rate.max(limits::TRANSIT_BURST) };
+    Bucket::new((rate, burst), now)
+}
+
+/// Notes a tunnel message; false when it came before. `ivs` counts what all tunnels remember: beyond the limit each
+/// remembers little.
+fn note_iv(entry: &mut Entry, now: Instant, data: &[u8; tunnel_data::DATA_LEN], ivs: &mut usize) -> bool {
+    let crowded = *ivs >= limits::SEEN_IVS_TRANSIT;
+    entry.seen.set_capacity(if crowded { limits::SEEN_IVS_CROWDED } else { limits::SEEN_IVS });
+    let before = entry.seen.len();
+    let fresh = entry.seen.insert(now, &iv_and_block(data));
+    *ivs = (*ivs + entry.seen.len()).saturating_sub(before);
+    fresh
 }
 
 /// The IV and the first block by XOR: who plays with one must play with the other too (threats T79).

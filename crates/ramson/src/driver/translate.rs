@@ -37,6 +37,7 @@ pub(crate) fn config(config: &Config, addresses: Publishing, ipv4: bool, ipv6: b
         small_network: config.network.allow_same_subnet,
         exploratory: PoolConfig { inbound: exploratory, outbound: exploratory },
         transit_tunnels: if config.transit.enabled { config.transit.max_tunnels } else { 0 },
+        transit_bytes_per_second: config.transit.bytes_per_second,
         bandwidth: bandwidth_letter(&config.transit),
     }
 }

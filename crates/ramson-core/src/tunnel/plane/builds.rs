@@ -12,7 +12,7 @@ use ramson_wire::i2np::Message;
 use ramson_wire::tunnel::build_record::ACCEPT;
 use tracing::debug;
 
-/// Failures in a row after which exploratory builds begin as the first ones do.
+/// Failures in a row after which builds of an exploratory direction that has no tunnel begin as the first ones do.
 const FAILURES_BEFORE_DIRECT: u32 = 6;
 const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
 
@@ -106,7 +106,8 @@ impl Tunnels {
     /// the exploratory pool's own first builds have neither.
     ///
     /// A pool without tunnels of one direction cannot test those of the other, and its builds would fail by a dead one
-    /// until it ends: after failures, every other one takes another way.
+    /// until it ends: after failures, every other one takes another way. While tunnels of both directions stand, tests
+    /// find the dead ones, and no failure makes an exploratory build show a hop who builds.
     fn way(&mut self, now: Now, pool: PoolId, direction: Direction) -> Option<Way> {
         let other = match direction {
             Direction::Inbound => Direction::Outbound,
@@ -118,8 +119,9 @@ impl Tunnels {
         };
         let late = u32::try_from(self.builds.values().filter(late).count()).unwrap_or(u32::MAX);
         let failures = self.pools.get(&pool).map_or(0, |pool| pool.failures(direction)).saturating_add(late);
+        let is_bare = self.usable(pool, direction).next().is_none();
         let known = match pool {
-            PoolId::EXPLORATORY if failures >= FAILURES_BEFORE_DIRECT => None,
+            PoolId::EXPLORATORY if is_bare && failures >= FAILURES_BEFORE_DIRECT => None,
             PoolId::EXPLORATORY => self.choose(pool, other),
             _ if failures > 0 && self.rng.below(2) == 0 => {
                 self.choose(PoolId::EXPLORATORY, other).or_else(|| self.choose(pool, other))
