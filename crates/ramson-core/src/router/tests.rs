@@ -13,6 +13,7 @@ use crate::stream::{ConnectOptions, StreamId};
 use crate::tunnel::{PoolConfig, PoolError, Wanted};
 use ramson_wire::codec::Encode;
 use ramson_wire::data::PrivateKeys;
+use ramson_wire::data::router_address::Ntcp2Address;
 use ramson_wire::i2np::database_store::{DatabaseStore, Entry};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -254,7 +255,11 @@ fn an_unprompted_session_publishes_the_addresses_of_its_family() {
     let mut solo = Solo::listening(&[v4, v6]);
     let published = |solo: &Solo| {
         let info = solo.router.own_info.clone().unwrap();
-        info.ntcp2_addresses().iter().filter_map(|a| a.endpoint()).map(|(addr, _)| addr.to_string()).collect::<Vec<_>>()
+        info.ntcp2_addresses()
+            .iter()
+            .filter_map(Ntcp2Address::endpoint)
+            .map(|(addr, _)| addr.to_string())
+            .collect::<Vec<_>>()
     };
     assert!(published(&solo).is_empty());
     // A socket of both families shows IPv4 as mapped.
