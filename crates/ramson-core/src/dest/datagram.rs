@@ -1,8 +1,9 @@
 //! Datagrams of a destination: repliable ones (formats 1, 2 and 3) and raw ones, by protocol and port.
 //!
-//! [`Datagrams`] makes and takes them. Signing and verifying are jobs. Nothing is taken, and no job begun, for a port
-//! that nobody has bound. Who sent a datagram is told by [`Origin`]; a session tells whose LeaseSet came in it, so a
-//! signed datagram that comes in another destination's session is a copy, and is dropped.
+//! [`Destination::send_datagram`] makes them, and those that come to a bound port are [`DestinationEvent::Datagram`].
+//! Signing and verifying are jobs; for a port that nobody has bound no job is begun. [`Origin`] tells who sent a datagram.
+//! A session tells whose LeaseSet came in it, so a signed datagram that comes in another destination's session is a copy,
+//! and is dropped.
 //! <https://geti2p.net/spec/datagrams>
 
 use super::{Destination, DestinationEvent, DestinationJob, SendError};
