@@ -14,7 +14,8 @@ pub mod link {
     pub const WRITE_AHEAD: usize = 128 << 10;
     /// Sessions and connections of all kinds; an inbound one beyond is closed at once.
     pub const CONNECTIONS: usize = 2_500;
-    /// Inbound connections that are not established; one beyond is closed at once.
+    /// Inbound connections that are not established. At the limit the oldest one makes room that has sent nothing of
+    /// use; where there is none, the new one is closed at once.
     pub const INBOUND_HANDSHAKES: usize = 400;
     /// Inbound connections of one IPv4 address or IPv6 /64; one beyond is closed at once.
     pub const INBOUND_PER_ADDRESS: usize = 16;
@@ -28,7 +29,7 @@ pub mod link {
     pub const SKEW_ANSWERS: u32 = 3;
     /// Largest difference of clocks at a handshake.
     pub const MAX_SKEW_SECS: u32 = 60;
-    /// Peers that are remembered for their failed dials.
+    /// Peers that are remembered for their failed dials, and those that we have dialled; the oldest makes room.
     pub const FAILED_PEERS: usize = 4_000;
 }
 
@@ -48,6 +49,8 @@ pub mod netdb {
     pub const DIRTY: usize = 2 * ROUTERS;
     /// Look-ups of one context at once; one more fails at once.
     pub const LOOKUPS: usize = 64;
+    /// Of these, look-ups of routers that replies to others have named; one more is not started.
+    pub const HINT_LOOKUPS: usize = LOOKUPS / 2;
     /// Floodfills that one look-up asks.
     pub const LOOKUP_TRIES: usize = 7;
     /// Unknown routers that one look-up asks for because a reply named them.

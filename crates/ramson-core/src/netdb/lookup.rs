@@ -68,10 +68,15 @@ struct Lookup {
     asked: Vec<(Hash, Try)>,
     /// Floodfills that must not be asked.
     barred: Vec<Hash>,
+    /// Nothing but a hint of another look-up wants it. It takes no hints itself, or floodfills that name strangers
+    /// without end would keep all look-ups busy.
+    is_hint: bool,
     hints: usize,
     deadline: Instant,
     /// Rounds that are over.
     rounds: usize,
+    /// Of the further ones, those in which somebody said no.
+    denied: usize,
     /// The next round starts then.
     resume: Option<Instant>,
 }
@@ -101,6 +106,10 @@ struct Effort {
 
 /// A LeaseSet that somebody waits for is often one that is being published just now.
 const LEASE_SET_PAUSES: &[Duration] = &[Duration::from_secs(1), Duration::from_secs(2)];
+/// Further rounds, after silence, in which somebody says no. A round with a silent floodfill takes two to three
+/// seconds, so the last one is asked seven to twelve seconds after the start: a publication whose first stores were
+/// lost has had another try by then.
+const DENIED_ROUNDS: usize = 3;
 
 fn effort(kind: Kind) -> Effort {
     let ms = Duration::from_millis;
@@ -132,11 +141,26 @@ impl Lookups {
 
     /// Looks for `key`. A look-up of the same key and kind that runs already is joined.
     pub fn start(&mut self, now: Now, key: Hash, kind: Kind, routers: &RouterStore) -> LookupId {
-        if let Some((id, _)) = self.running.iter().find(|(_, l)| l.key == key && l.kind == kind && l.barred.is_empty())
+        if let Some((id, lookup)) =
+            self.running.iter_mut().find(|(_, l)| l.key == key && l.kind == kind && l.barred.is_empty())
         {
+            lookup.is_hint = false;
             return *id;
         }
         self.start_without(now, key, kind, Vec::new(), routers)
+    }
+
+    /// Looks for a router that a reply has named ([`Event::Need`]), unless it is looked for already, or too many such
+    /// look-ups run: others keep their room.
+    pub fn start_hint(&mut self, now: Now, router: Hash, routers: &RouterStore) {
+        let hints = self.running.values().filter(|lookup| lookup.is_hint).count();
+        if hints >= limits::HINT_LOOKUPS || self.running.len() >= limits::LOOKUPS || self.wants(&router) {
+            return;
+        }
+        let id = self.start_without(now, router, Kind::RouterInfo, Vec::new(), routers);
+        if let Some(lookup) = self.running.get_mut(&id) {
+            lookup.is_hint = true;
+        }
     }
 
     /// Looks for `key` anew, without asking the `barred` floodfills. This is how a publication is verified.
@@ -156,8 +180,20 @@ impl Lookups {
         }
         let routing_key = Day::of(now.unix_ms).routing_key(&key);
         let deadline = now.mono + effort(kind).total;
-        let (asked, rounds, resume) = (Vec::new(), 0, None);
-        self.running.insert(id, Lookup { key, kind, routing_key, asked, barred, hints: 0, deadline, rounds, resume });
+        let lookup = Lookup {
+            key,
+            kind,
+            routing_key,
+            asked: Vec::new(),
+            barred,
+            is_hint: false,
+            hints: 0,
+            deadline,
+            rounds: 0,
+            denied: 0,
+            resume: None,
+        };
+        self.running.insert(id, lookup);
         self.proceed(now, id, routers);
         id
     }
@@ -213,7 +249,7 @@ impl Lookups {
                 unknown.sort_by_key(|peer| peer.distance(&lookup.routing_key));
                 unknown.truncate(3);
             }
-            unknown.truncate(limits::LOOKUP_HINTS - lookup.hints);
+            unknown.truncate(if lookup.is_hint { 0 } else { limits::LOOKUP_HINTS.saturating_sub(lookup.hints) });
             lookup.hints += unknown.len();
             self.events.extend(unknown.into_iter().map(|hash| Event::Need { hash, from: *from }));
             if lookup.kind == Kind::Exploration {
@@ -260,6 +296,7 @@ impl Lookups {
         match lookup.resume {
             Some(at) if now.mono < at => return self.timers.set(id, at),
             Some(_) => {
+                lookup.denied += usize::from(lookup.rounds > 0 && lookup.is_denied());
                 (lookup.resume, lookup.rounds) = (None, lookup.rounds + 1);
                 lookup.asked.clear();
             }
@@ -300,9 +337,11 @@ impl Lookups {
                 self.timers.set(id, now.mono + pause);
             }
             // Nobody is left to ask, but a late answer may come.
-            None if late && now.mono < lookup.deadline => self.timers.set(id, lookup.deadline),
+            None if late && now.mono < lookup.deadline && !lookup.is_denied_enough() => {
+                self.timers.set(id, lookup.deadline);
+            }
             _ if lookup.asked.is_empty() => self.finish(id, Err(Failure::NoFloodfills)),
-            _ if lookup.asked.iter().any(|(_, t)| *t == Try::Answered) => self.finish(id, Err(Failure::NotFound)),
+            _ if lookup.is_denied() => self.finish(id, Err(Failure::NotFound)),
             _ => self.finish(id, Err(Failure::TimedOut)),
         }
     }
@@ -317,12 +356,23 @@ impl Lookups {
 }
 
 impl Lookup {
-    /// Whether another round follows: a few times after a clear no, and until the deadline after silence. A look-up
-    /// that verifies a publication takes the first answers.
+    /// Whether another round follows: a few times after a clear no, a few more where somebody is silent besides, and
+    /// until the deadline where all are. A look-up that verifies a publication takes the first answers.
     fn may_resume(&self, effort: &Effort, now: Now, late: bool) -> bool {
         let asked = self.asked.iter().any(|(_, t)| *t != Try::Failed);
-        let again = self.rounds < effort.pauses.len() || (late && !effort.pauses.is_empty());
+        let after_silence = late && !effort.pauses.is_empty() && !self.is_denied_enough();
+        let again = self.rounds < effort.pauses.len() || after_silence;
         asked && again && self.barred.is_empty() && now.mono < self.deadline
+    }
+
+    /// Whether somebody has said no in this round.
+    fn is_denied(&self) -> bool {
+        self.asked.iter().any(|(_, t)| *t == Try::Answered)
+    }
+
+    /// Whether as many further rounds have brought a clear no as are waited for, this one included.
+    fn is_denied_enough(&self) -> bool {
+        self.denied + usize::from(self.rounds > 0 && self.is_denied()) >= DENIED_ROUNDS
     }
 }
 
@@ -419,6 +469,48 @@ mod tests {
         assert_eq!(now.mono.since(NOW.mono), Duration::from_secs(3));
     }
 
+    /// Runs a look-up of a LeaseSet whose floodfills say no, but for those that `silent` names. The result is what came of
+    /// it, when, and who was asked when.
+    fn with_silence(n: u64, silent: impl Fn(&[Hash], &Hash) -> bool) -> (Result<(), Failure>, u64, Vec<(Hash, u64)>) {
+        let (routers, mut lookups) = (floodfills(n), lookups());
+        let closest = routers.closest_today(NOW, &KEY, 7, &[]);
+        lookups.start(NOW, KEY, Kind::LeaseSet, &routers);
+        let (mut now, mut all) = (NOW, Vec::new());
+        loop {
+            let events = drain(&mut lookups);
+            let ms = now.unix_ms - NOW.unix_ms;
+            if let Some(result) = results(&events).first() {
+                return (*result, ms, all);
+            }
+            for floodfill in asked(&events) {
+                all.push((floodfill, ms));
+                if !silent(&closest, &floodfill) {
+                    assert!(lookups.handle_search_reply(now, &floodfill, &KEY, &[], &routers));
+                }
+            }
+            if let Some(at) = lookups.next_timeout().filter(|_| lookups.events.is_empty()) {
+                now = now.later(at.since(now.mono));
+                lookups.handle_timeout(now, &routers);
+            }
+        }
+    }
+
+    #[test]
+    fn one_silent_floodfill_does_not_hold_a_clear_no_until_the_deadline() {
+        let (result, ms, all) = with_silence(50, |closest, floodfill| *floodfill == closest[0]);
+        assert_eq!(result, Err(Failure::NotFound));
+        assert!((8_000..=12_000).contains(&ms), "{ms}");
+        // What is published a little later is still found.
+        let closest = all[1].0;
+        let rounds: Vec<u64> = all.iter().filter(|(floodfill, _)| *floodfill == closest).map(|(_, at)| *at).collect();
+        assert_eq!(rounds.len(), 1 + DENIED_ROUNDS);
+        assert!(rounds.last().is_some_and(|at| *at >= 6_000), "{rounds:?}");
+        let (result, ms, _) = with_silence(50, |_, _| true);
+        assert_eq!(result, Err(Failure::TimedOut), "of nothing but silence nothing follows");
+        // Rounded down at each step.
+        assert!((14_900..=15_000).contains(&ms), "{ms}");
+    }
+
     #[test]
     fn a_lost_answer_is_asked_for_again_where_nobody_else_is_left() {
         let (routers, mut lookups) = (floodfills(2), lookups());
@@ -447,6 +539,34 @@ mod tests {
             .collect();
         assert_eq!(needs.len(), 3);
         assert!(needs.iter().all(|hash| strangers[..16].contains(hash)), "only the first 16 count");
+    }
+
+    #[test]
+    fn hints_start_look_ups_that_take_none_and_leave_others_room() {
+        let (routers, mut lookups) = (floodfills(50), lookups());
+        let stranger = |i: usize| Hash::of(&[i as u8, 1]);
+        (0..limits::LOOKUPS).for_each(|i| lookups.start_hint(NOW, stranger(i), &routers));
+        assert_eq!(lookups.len(), limits::HINT_LOOKUPS);
+        let events = drain(&mut lookups);
+        assert!(results(&events).is_empty(), "nobody waits for those that were not started");
+        let reply = |lookups: &mut Lookups, i: usize| {
+            let Some(from) = events.iter().find_map(|event| match event {
+                Event::Query { floodfill, key, .. } if *key == stranger(i) => Some(*floodfill),
+                _ => None,
+            }) else {
+                panic!("nobody asked for {i}");
+            };
+            assert!(lookups.handle_search_reply(NOW, &from, &stranger(i), &[Hash([3; 32])], &routers));
+            drain(lookups).iter().filter(|event| matches!(event, Event::Need { .. })).count()
+        };
+        assert_eq!(reply(&mut lookups, 0), 0);
+        for i in limits::HINT_LOOKUPS..limits::LOOKUPS {
+            lookups.start(NOW, stranger(i), Kind::RouterInfo, &routers);
+        }
+        assert_eq!(lookups.len(), limits::LOOKUPS);
+        lookups.start(NOW, stranger(1), Kind::RouterInfo, &routers);
+        assert_eq!(reply(&mut lookups, 1), 1, "somebody else wants it, too");
+        assert!(results(&drain(&mut lookups)).is_empty());
     }
 
     #[test]

@@ -40,7 +40,7 @@ const LS_AFTER_MIDNIGHT: Duration = secs(2 * 60);
 /// Floodfills that a LeaseSet is stored at at once, so that one that lies is not enough to hide it.
 const LS_STORES: usize = 2;
 
-/// Pause after a round in which nobody confirmed.
+/// Pause after a round in which nobody confirmed. Our RouterInfo's doubles with each, up to [`RI_MIN_INTERVAL`].
 const RETRY: (Duration, Duration) = (secs(20), secs(40));
 
 /// What a publisher wants of its owner.
@@ -122,6 +122,8 @@ pub struct RouterInfoPublisher {
     due: Instant,
     last: Option<Instant>,
     round: Option<Round>,
+    /// Rounds in a row in which floodfills were asked and none confirmed.
+    failures: u32,
     published: bool,
     events: VecDeque<Event>,
 }
@@ -129,7 +131,8 @@ pub struct RouterInfoPublisher {
 impl RouterInfoPublisher {
     pub fn new(now: Now, own: Hash, mut rng: Rng) -> Self {
         let due = now.mono + rng.between(RI_FIRST.0, RI_FIRST.1);
-        Self { own, rng, due, last: None, round: None, published: false, events: VecDeque::new() }
+        let events = VecDeque::new();
+        Self { own, rng, due, last: None, round: None, failures: 0, published: false, events }
     }
 
     /// The RouterInfo says something new: it is published as soon as the interval allows.
@@ -149,6 +152,7 @@ impl RouterInfoPublisher {
         if confirmed {
             self.published = true;
             self.round = None;
+            self.failures = 0;
         }
         confirmed
     }
@@ -189,9 +193,12 @@ impl RouterInfoPublisher {
         let Some(round) = &mut self.round else { return };
         if !round.fill(now, &self.own, 1, RI_CONFIRMATION, routers, &mut self.rng, &mut self.events) {
             // Nobody confirmed, or nobody is known. This publication did not count.
+            let tried = !round.tried.is_empty();
             self.round = None;
             self.last = None;
-            self.due = self.due.min(now.mono + self.rng.between(RETRY.0, RETRY.1));
+            let pause = self.rng.between(RETRY.0, RETRY.1) * 2u32.saturating_pow(self.failures.min(8));
+            self.due = self.due.min(now.mono + pause.min(RI_MIN_INTERVAL));
+            self.failures = if tried { self.failures.saturating_add(1) } else { 0 };
         }
     }
 }

@@ -69,6 +69,29 @@ fn tries_are_bounded_and_then_it_starts_again() {
 }
 
 #[test]
+fn pauses_between_rounds_without_a_confirmation_grow() {
+    let (routers, mut publisher, mut now) = (floodfills(50), router(), NOW);
+    let mut pauses = Vec::new();
+    let mut last = 0;
+    for _ in 0..8 {
+        for _ in 0..limits::PUBLISH_TRIES {
+            last = stores(step!(publisher, now, &routers))[0].1;
+        }
+        assert!(step!(publisher, now, &routers).is_empty());
+        pauses.push(publisher.next_timeout().unwrap().since(now.mono));
+    }
+    for (n, pause) in pauses.iter().enumerate() {
+        let grown = |pause: Duration| (pause * (1 << n)).min(RI_MIN_INTERVAL);
+        assert!((grown(RETRY.0)..=grown(RETRY.1)).contains(pause), "{n}: {pause:?}");
+    }
+    assert_eq!(pauses[7], RI_MIN_INTERVAL);
+    assert!(!publisher.handle_confirmation(last), "its round is over");
+    let token = stores(step!(publisher, now, &routers))[0].1;
+    assert!(publisher.handle_confirmation(token));
+    assert_eq!(publisher.failures, 0);
+}
+
+#[test]
 fn without_floodfills_it_tries_again_soon() {
     let (routers, mut publisher, mut now) = (store(10), router(), NOW);
     assert!(step!(publisher, now, &routers).is_empty());

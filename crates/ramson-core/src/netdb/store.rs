@@ -19,6 +19,12 @@ const MAX_AGE: Duration = Duration::from_hours(27);
 const MAX_LOCAL_AGE: Duration = Duration::from_hours(24 * 180);
 /// Lifetime in a store with many routers.
 const MIN_LIFETIME: Duration = Duration::from_mins(90);
+/// Lifetime of floodfills, which others must be able to rely on, and of routers that only others can introduce to us,
+/// since these others change.
+const FLOODFILL_LIFETIME: Duration = Duration::from_mins(60);
+const HIDDEN_LIFETIME: Duration = Duration::from_mins(54);
+/// Floodfills that stay however old they are, to have somebody to ask after a time without a network.
+const KEPT_FLOODFILLS: usize = 50;
 /// Nothing expires below this number of routers, nor before this uptime.
 const FEW_ROUTERS: usize = 90;
 const YOUNG: Duration = Duration::from_mins(10);
@@ -314,18 +320,32 @@ impl RouterStore {
     }
 
     /// Forgets what is too old. Call it every few minutes. With few routers, and shortly after a start, nothing is too
-    /// old; in between, the lifetime falls from 27 hours to 90 minutes as the number grows.
+    /// old; in between, the lifetime falls from 27 hours to 90 minutes as the number grows. Floodfills, and routers
+    /// that cannot be dialled, live about an hour.
     pub fn expire(&mut self, now: Now) {
         if self.slots.len() <= FEW_ROUTERS || now.mono.since(self.started) < YOUNG {
             return;
         }
         let share = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let lifetime = MIN_LIFETIME + (MAX_AGE - MIN_LIFETIME) * FEW_ROUTERS as u32 / share;
-        let oldest = now.unix_ms.saturating_sub(millis(lifetime));
+        let is_old = |info: &RouterInfo| {
+            let lifetime = match () {
+                () if info.is_floodfill() => FLOODFILL_LIFETIME,
+                () if info.addresses().iter().all(|address| address.host().is_none()) => HIDDEN_LIFETIME,
+                () => lifetime,
+            };
+            info.published().saturating_add(millis(lifetime)) < now.unix_ms
+        };
         let mut expired: Vec<(u64, Hash)> =
-            self.slots.iter().filter(|i| i.published() < oldest).map(|i| (i.published(), i.hash())).collect();
+            self.slots.iter().filter(|info| is_old(info)).map(|info| (info.published(), info.hash())).collect();
         // The oldest go first, and the last few stay.
         expired.sort_unstable();
+        let mut floodfills = self.floodfills.len().saturating_sub(KEPT_FLOODFILLS);
+        expired.retain(|(_, hash)| {
+            let goes = !self.floodfills.contains(hash) || floodfills > 0;
+            floodfills = floodfills.saturating_sub(usize::from(goes && self.floodfills.contains(hash)));
+            goes
+        });
         expired.truncate(self.slots.len() - FEW_ROUTERS);
         for (_, hash) in expired {
             self.remove(&hash);
@@ -404,20 +424,32 @@ pub(crate) mod testing {
         pub(crate) net: &'static str,
         pub(crate) version: &'static str,
         pub(crate) addresses: usize,
+        /// The host of each address; none when it is empty.
+        pub(crate) host: &'static str,
     }
 
     pub(crate) fn wish(seed: u64) -> Wish {
-        Wish { seed, published: NOW.unix_ms - 60_000, caps: "LR", net: "2", version: "0.9.68", addresses: 1 }
+        Wish {
+            seed,
+            published: NOW.unix_ms - 60_000,
+            caps: "LR",
+            net: "2",
+            version: "0.9.68",
+            addresses: 1,
+            host: "192.0.2.1",
+        }
     }
 
     pub(crate) fn info(wish: &Wish) -> Arc<RouterInfo> {
         let seed = ramson_wire::crypto::hash::sha256(&wish.seed.to_le_bytes());
         let key = SigningKey::from_seed(seed);
+        let host = Mapping::from_pairs([("host", wish.host)].into_iter().filter(|(_, host)| !host.is_empty()));
+        let address = RouterAddress::new(3, "NTCP2", host.unwrap()).unwrap();
         let options = [("caps", wish.caps), ("netId", wish.net), ("router.version", wish.version)];
         let unsigned = Unsigned {
             identity: RouterIdentity::new(PublicKey([2; 32]), *key.public(), &mut Rng::from_seed(seed)),
             published: wish.published,
-            addresses: vec![RouterAddress::new(3, "NTCP2", Mapping::new()).unwrap(); wish.addresses],
+            addresses: vec![address; wish.addresses],
             options: Mapping::from_pairs(options.into_iter().filter(|(_, value)| !value.is_empty())).unwrap(),
         };
         Arc::new(unsigned.sign(&key).unwrap())

@@ -138,7 +138,12 @@ fn the_closest_floodfills_are_the_closest() {
 
 #[test]
 fn old_ones_expire_but_never_the_last_few() {
-    let mut store = floodfills(100);
+    let routers = |n: u64| {
+        let mut store = store(limits::ROUTERS);
+        (0..n).for_each(|seed| assert_eq!(add(&mut store, &wish(seed), Source::Local), None));
+        store
+    };
+    let mut store = routers(100);
     let later = |hours: u64| NOW.later(Duration::from_hours(hours));
     store.expire(NOW.later(Duration::from_mins(9)));
     assert_eq!(store.len(), 100, "young");
@@ -146,7 +151,7 @@ fn old_ones_expire_but_never_the_last_few() {
     assert_eq!(store.len(), 100, "few");
     store.expire(later(30));
     assert_eq!(store.len(), 90, "the last few stay");
-    let mut store = floodfills(400);
+    let mut store = routers(400);
     store.expire(later(3));
     assert_eq!(store.len(), 400);
     store.expire(later(9));
@@ -154,6 +159,31 @@ fn old_ones_expire_but_never_the_last_few() {
     let mut changes = store.take_dirty();
     changes.retain(|change| matches!(change, Change::Remove(_)));
     assert_eq!(changes.len(), 310);
+}
+
+#[test]
+fn floodfills_and_hidden_routers_live_an_hour_but_for_the_newest_floodfills() {
+    let mut store = floodfills(60);
+    for seed in 100..230 {
+        add(&mut store, &Wish { host: "", ..wish(seed) }, Source::Local);
+    }
+    for seed in 300..330 {
+        add(&mut store, &wish(seed), Source::Local);
+    }
+    let newer = Wish { published: NOW.unix_ms, caps: "XfR", ..wish(59) };
+    add(&mut store, &newer, Source::Wanted);
+    // All but one were published a minute ago.
+    store.expire(NOW.later(Duration::from_mins(53)));
+    assert_eq!((store.len(), store.floodfills()), (220, 60));
+    store.expire(NOW.later(Duration::from_mins(58)));
+    assert_eq!((store.len(), store.floodfills()), (90, 60), "hidden ones go");
+    for seed in 400..450 {
+        add(&mut store, &wish(seed), Source::Local);
+    }
+    store.expire(NOW.later(Duration::from_mins(62)));
+    assert_eq!((store.len(), store.floodfills()), (130, KEPT_FLOODFILLS));
+    assert!(store.get(&info(&newer).hash()).is_some(), "the oldest go first");
+    assert!((300..330).all(|seed| store.get(&info(&wish(seed)).hash()).is_some()));
 }
 
 #[test]

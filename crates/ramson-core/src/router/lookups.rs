@@ -46,7 +46,7 @@ impl Router {
             }
             lookup::Event::Need { hash, .. } => {
                 // An unknown floodfill that another one has named: its RouterInfo is the router's affair.
-                self.lookups.start(self.now, hash, LookupKind::RouterInfo, &self.store);
+                self.lookups.start_hint(self.now, hash, &self.store);
             }
             lookup::Event::Done { id: lookup, key, result, .. } => {
                 if let Some(id) = context {

@@ -14,6 +14,7 @@ use crate::stream::{ConnectOptions, StreamId};
 use crate::tunnel::{self, PoolConfig, PoolError, TransitRules, Wanted};
 use ramson_wire::codec::Encode;
 use ramson_wire::data::PrivateKeys;
+use ramson_wire::data::router_address::Ntcp2Address;
 use ramson_wire::garlic::block::{Block, Clove, Delivery};
 use ramson_wire::i2np::database_store::{DatabaseStore, Entry};
 use ramson_wire::i2np::tunnel_build::BuildRecords;
@@ -259,7 +260,11 @@ fn an_unprompted_session_publishes_the_addresses_of_its_family() {
     let mut solo = Solo::listening(&[v4, v6]);
     let published = |solo: &Solo| {
         let info = solo.router.own_info.clone().unwrap();
-        info.ntcp2_addresses().iter().filter_map(|a| a.endpoint()).map(|(addr, _)| addr.to_string()).collect::<Vec<_>>()
+        info.ntcp2_addresses()
+            .iter()
+            .filter_map(Ntcp2Address::endpoint)
+            .map(|(addr, _)| addr.to_string())
+            .collect::<Vec<_>>()
     };
     assert!(published(&solo).is_empty());
     // A socket of both families shows IPv4 as mapped.
