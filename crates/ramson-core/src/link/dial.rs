@@ -6,7 +6,7 @@ use super::ntcp2::handshake::{Initiator, ResponderKeys};
 use super::{ConnId, Event, Links};
 use crate::limits::link as limits;
 use crate::time::{Duration, Now};
-use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::data::RouterInfo;
 use ramson_wire::ntcp2::{Block, RouterInfoBlock};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,11 +18,28 @@ impl Links {
     /// The address at which the peer can be dialled, and what obfuscates the handshake; `None` when it publishes none
     /// that we may use.
     pub fn dial_target(&self, info: &RouterInfo) -> Option<(SocketAddr, ResponderKeys)> {
+        self.dial_target_where(info, |_| true)
+    }
+
+    fn dial_target_where(
+        &self,
+        info: &RouterInfo,
+        wanted: impl Fn(&SocketAddr) -> bool,
+    ) -> Option<(SocketAddr, ResponderKeys)> {
         info.ntcp2_addresses().iter().find_map(|address| {
             let (addr, iv) = address.endpoint()?;
             let keys = ResponderKeys { router: info.hash(), static_key: address.static_key, iv };
-            self.config.addresses.allows(&addr).then_some((addr, keys))
+            (self.config.addresses.allows(&addr) && wanted(&addr)).then_some((addr, keys))
         })
+    }
+
+    /// The address to dial now: after a failed dial, of the other family where there is one.
+    fn next_target(&self, info: &RouterInfo) -> Option<SocketAddr> {
+        let other = self.failed.get(&info.hash()).and_then(|failed| {
+            let v4 = !failed.v4;
+            self.dial_target_where(info, |addr| addr.is_ipv4() == v4)
+        });
+        other.or_else(|| self.dial_target(info)).map(|(addr, _)| addr)
     }
 
     /// Starts a connection unless there is one. True when a session stands or is on its way.
@@ -34,7 +51,7 @@ impl Links {
         if self.peers.get(&hash).is_some_and(|p| p.current.is_some() || p.dialling.is_some()) {
             return true;
         }
-        let Some((addr, _)) = self.dial_target(info) else { return false };
+        let Some(addr) = self.next_target(info) else { return false };
         if self.conns.len() >= limits::CONNECTIONS {
             return false;
         }
@@ -43,17 +60,10 @@ impl Links {
         let state = State::Dialling(Arc::clone(info));
         self.conns.insert(id, Connection::new(now.mono, addr, false, Some(hash), state));
         self.peers.entry(hash).or_default().dialling = Some(id);
-        self.remember_dialled(hash);
+        self.dialled.insert(hash, ());
         self.timers.set(id, now.mono + DIAL_TIMEOUT);
         self.events.push_back(Event::Open { conn: id, addr });
         true
-    }
-
-    fn remember_dialled(&mut self, hash: Hash) {
-        if self.dialled.len() >= limits::FAILED_PEERS {
-            self.dialled.pop_first();
-        }
-        self.dialled.insert(hash);
     }
 
     /// The TCP connection that `Event::Open` asked for stands, and takes `room` bytes.
@@ -61,7 +71,8 @@ impl Links {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let State::Dialling(info) = std::mem::replace(&mut conn.state, State::Working) else { return };
         conn.room = room;
-        let Some((_, responder)) = self.dial_target(&info) else {
+        let dialled = conn.addr;
+        let Some((_, responder)) = self.dial_target_where(&info, |addr| *addr == dialled) else {
             self.remove(now, id);
             return;
         };

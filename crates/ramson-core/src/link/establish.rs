@@ -32,8 +32,8 @@ impl Links {
         let origin = Origin::from(addr.ip());
         let of_origin = self.inbound_of.get(&origin).copied().unwrap_or(0);
         if self.conns.len() >= limits::CONNECTIONS
-            || self.inbound_handshakes >= limits::INBOUND_HANDSHAKES
             || of_origin >= limits::INBOUND_PER_ADDRESS
+            || self.inbound_handshakes >= limits::INBOUND_HANDSHAKES && !self.make_room(now)
         {
             self.events.push_back(Event::Close { conn: id, how: CloseKind::Reset });
             return;
@@ -45,6 +45,18 @@ impl Links {
         self.conns.insert(id, conn);
         let deadline = self.rng.between(ACCEPT_DEADLINE.0, ACCEPT_DEADLINE.1);
         self.timers.set(id, now.mono + deadline);
+    }
+
+    /// Resets the oldest inbound connection that has sent nothing of use: who has but opens connections, however many,
+    /// keeps nobody else out. False when there is none.
+    fn make_room(&mut self, now: Now) -> bool {
+        // The shell numbers them in the order in which they come.
+        let mut inbound = self.conns.range(ConnId(ConnId::INBOUND)..);
+        let idle = inbound.find(|(_, conn)| matches!(conn.state, State::AwaitRequest | State::Silent));
+        let Some(id) = idle.map(|(id, _)| *id) else { return false };
+        self.events.push_back(Event::Close { conn: id, how: CloseKind::Reset });
+        self.remove(now, id);
+        true
     }
 
     /// Goes as far in the handshake as the bytes received allow.
@@ -286,7 +298,7 @@ impl Links {
         if let Some(offset_ms) = clock {
             self.events.push_back(Event::Clock { peer: addr, offset_ms });
         }
-        let dialled_before = self.dialled.contains(&hash);
+        let dialled_before = self.dialled.get(&hash).is_some();
         debug!(conn = id.0, peer = ?hash, inbound, "session");
         self.events.push_back(Event::Up { peer: hash, inbound, addr, router_info: info, dialled_before });
     }

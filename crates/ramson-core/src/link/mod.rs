@@ -5,6 +5,7 @@
 //! Frames are sealed in `poll_event`, as late as the socket allows, with as many messages as fit.
 
 pub mod address;
+mod aged;
 mod connection;
 mod dial;
 mod establish;
@@ -23,6 +24,7 @@ use crate::seen::Seen;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
 use address::Origin;
+use aged::Aged;
 use connection::Connection;
 use ntcp2::padding::PaddingStrategy;
 use outbox::Outbox;
@@ -155,9 +157,9 @@ pub struct Links {
     dirty: BTreeSet<ConnId>,
     /// The connection that is being flushed, or whose time has come.
     working: Option<ConnId>,
-    failed: BTreeMap<Hash, Failed>,
+    failed: Aged<Failed>,
     /// Peers that we have dialled, to tell an unprompted inbound session (reachability, specification part A6).
-    dialled: BTreeSet<Hash>,
+    dialled: Aged<()>,
     events: VecDeque<Event>,
     next_conn: u64,
     stats: LinkStats,
@@ -175,6 +177,8 @@ struct Peer {
 struct Failed {
     until: Instant,
     times: u32,
+    /// The latest try was by IPv4.
+    v4: bool,
 }
 
 impl Links {
@@ -194,8 +198,8 @@ impl Links {
             timers: Timers::default(),
             dirty: BTreeSet::new(),
             working: None,
-            failed: BTreeMap::new(),
-            dialled: BTreeSet::new(),
+            failed: Aged::new(limits::FAILED_PEERS),
+            dialled: Aged::new(limits::FAILED_PEERS),
             events: VecDeque::new(),
             next_conn: 0,
             stats: LinkStats::default(),
@@ -330,11 +334,12 @@ impl Links {
             self.stats.handshakes_failed += 1;
         }
         if let Some(hash) = conn.peer {
-            self.forget_connection(now, hash, id, conn.is_up());
+            self.forget_connection(now, hash, id, &conn);
         }
     }
 
-    fn forget_connection(&mut self, now: Now, hash: Hash, id: ConnId, was_up: bool) {
+    fn forget_connection(&mut self, now: Now, hash: Hash, id: ConnId, conn: &Connection) {
+        let was_up = conn.is_up();
         let Some(peer) = self.peers.get_mut(&hash) else { return };
         if peer.dialling == Some(id) {
             peer.dialling = None;
@@ -359,22 +364,16 @@ impl Links {
             if was_up {
                 self.events.push_back(Event::Down { peer: hash });
             } else {
-                self.note_failure(now, hash);
+                self.note_failure(now, hash, conn.addr.is_ipv4());
                 self.events.push_back(Event::Unreachable { peer: hash, lost });
             }
         }
     }
 
-    fn note_failure(&mut self, now: Now, peer: Hash) {
+    fn note_failure(&mut self, now: Now, peer: Hash, v4: bool) {
         let times = self.failed.get(&peer).map_or(0, |f| f.times).saturating_add(1);
         let pause = Duration::from_secs(15) * 2u32.saturating_pow(times.min(6).saturating_sub(1));
-        if self.failed.len() >= limits::FAILED_PEERS {
-            self.failed.retain(|_, f| now.mono < f.until);
-            if self.failed.len() >= limits::FAILED_PEERS {
-                self.failed.pop_first();
-            }
-        }
-        self.failed.insert(peer, Failed { until: now.mono + pause, times });
+        self.failed.insert(peer, Failed { until: now.mono + pause, times, v4 });
     }
 }
 

@@ -18,18 +18,25 @@ struct Machine {
 }
 
 fn machine(n: u8, skew_ms: i64) -> Machine {
+    machine_at(n, skew_ms, &[&format!("10.0.0.{n}")])
+}
+
+/// A machine that publishes these hosts.
+fn machine_at(n: u8, skew_ms: i64, hosts: &[&str]) -> Machine {
     let mut rng = Rng::from_seed([n; 32]);
     let static_key = SecretKey::random(&mut rng);
     let signing = SigningKey::random(&mut rng);
     let identity = RouterIdentity::new(static_key.public_key(), *signing.public(), &mut rng);
     let iv = [n; 16];
-    let (s, i, host) = (base64::encode(&static_key.public_key().0), base64::encode(&iv), format!("10.0.0.{n}"));
-    let options = [("host", host.as_str()), ("i", &i), ("port", "9000"), ("s", &s), ("v", "2")];
-    let address = RouterAddress::new(3, "NTCP2", Mapping::from_pairs(options).unwrap()).unwrap();
+    let (s, i) = (base64::encode(&static_key.public_key().0), base64::encode(&iv));
+    let address = |host: &&str| {
+        let options = [("host", *host), ("i", &i), ("port", "9000"), ("s", &s), ("v", "2")];
+        RouterAddress::new(3, "NTCP2", Mapping::from_pairs(options).unwrap()).unwrap()
+    };
     let unsigned = Unsigned {
         identity: identity.clone(),
         published: START,
-        addresses: vec![address],
+        addresses: hosts.iter().map(address).collect(),
         options: Mapping::from_pairs([("caps", "LR"), ("netId", "99"), ("router.version", "0.9.68")]).unwrap(),
     };
     let info = Arc::new(unsigned.sign(&signing).unwrap());
@@ -360,6 +367,73 @@ fn inbound_connections_of_one_address_are_limited() {
     let addr = "10.7.7.8:1000".parse().unwrap();
     pair.machines[1].links.handle_accepted(now, ConnId(ConnId::INBOUND | 99), addr, 1000);
     assert_eq!(pair.machines[1].links.conns.len(), limits::INBOUND_PER_ADDRESS + 1, "another address is served");
+}
+
+#[test]
+fn a_connection_that_sends_nothing_makes_room_when_there_are_too_many() {
+    let mut pair = Pair::new(0);
+    let now = pair.now(1);
+    let links = &mut pair.machines[1].links;
+    let id = |n: usize| ConnId(ConnId::INBOUND | n as u64);
+    let accept = |links: &mut Links, n: usize| {
+        let addr = format!("10.7.{}.{}:1000", n / 250, n % 250 + 1).parse().unwrap();
+        links.handle_accepted(now, id(n), addr, 1000);
+    };
+    let count = limits::INBOUND_HANDSHAKES;
+    (0..count).for_each(|n| accept(links, n));
+    // The first works on its handshake; the second has failed in it.
+    links.handle_data(now, id(0), &[7; 64]);
+    links.fail(now, id(1));
+    accept(links, count);
+    accept(links, count + 1);
+    assert_eq!(links.inbound_handshakes, count);
+    let there = |links: &Links, n: usize| links.conns.contains_key(&id(n));
+    assert!(there(links, 0) && !there(links, 1) && !there(links, 2) && there(links, 3) && there(links, count + 1));
+    let mut closed = Vec::new();
+    while let Some(event) = links.poll_event(now) {
+        if let Event::Close { conn, how: CloseKind::Reset } = event {
+            closed.push(conn);
+        }
+    }
+    assert_eq!(closed, [id(1), id(2)]);
+    // Where all work, the new one is closed.
+    links.conns.values_mut().for_each(|conn| conn.state = connection::State::Working);
+    accept(links, count + 2);
+    assert!(!there(links, count + 2));
+    assert_eq!(links.inbound_handshakes, count);
+}
+
+#[test]
+fn after_a_failed_dial_the_other_family_is_tried() {
+    let mut dialling = machine(1, 0);
+    let peer = machine_at(2, 0, &["10.0.0.2", "fd00::2"]);
+    let mut now = Now::new(Instant::ZERO, START);
+    let mut families = Vec::new();
+    for _ in 0..3 {
+        assert!(dialling.links.dial(now, &peer.info));
+        while let Some(event) = dialling.links.poll_event(now) {
+            let Event::Open { conn, addr } = event else { continue };
+            families.push(addr.is_ipv4());
+            dialling.links.handle_closed(now, conn);
+        }
+        assert!(!dialling.links.dial(now, &peer.info), "not at once");
+        now = now.later(Duration::from_mins(10));
+    }
+    assert_eq!(families, [true, false, true]);
+    // The handshake is for the address that was dialled.
+    assert!(dialling.links.dial(now, &peer.info));
+    let Some(Event::Open { conn, addr }) = dialling.links.poll_event(now) else { panic!("no dial") };
+    assert!(addr.is_ipv6());
+    dialling.links.handle_opened(now, conn, 1000);
+    assert!(matches!(dialling.links.poll_event(now), Some(Event::Job(_))));
+    let single = machine(3, 0);
+    for _ in 0..2 {
+        assert!(dialling.links.dial(now, &single.info), "the only family is tried again");
+        let Some(Event::Open { conn, .. }) = dialling.links.poll_event(now) else { panic!("no dial") };
+        dialling.links.handle_closed(now, conn);
+        now = now.later(Duration::from_mins(10));
+        while dialling.links.poll_event(now).is_some() {}
+    }
 }
 
 /// Threats T41: who dials from another address than it publishes is told so and cut off.
