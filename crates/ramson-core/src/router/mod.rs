@@ -254,7 +254,7 @@ impl Router {
                 // What a file or a reseed holds and breaks the rules is dropped one by one.
                 let _ = self.store.offer(now, Arc::from(info), Source::Local);
             }
-            Input::TimeFloor(unix_ms) => self.clock.set_floor(now.mono, unix_ms),
+            Input::TimeFloor(unix_ms) => self.raise_floor(unix_ms),
             Input::Entropy(entropy) => self.rng.feed(&entropy),
             Input::Command(command) => self.handle_command(command),
             Input::Timeout => {}

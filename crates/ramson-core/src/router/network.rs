@@ -167,6 +167,16 @@ impl Router {
         self.job(Job::SignInfo { own: self.own.clone(), keys, unix_ms: self.now.unix_ms });
     }
 
+    /// No clock may stand before this time. Where ours has, our RouterInfo has a time at which no peer takes it.
+    pub(super) fn raise_floor(&mut self, unix_ms: u64) {
+        let before = self.now.unix_ms;
+        self.clock.set_floor(self.now.mono, unix_ms);
+        self.now = self.clock.correct(self.system);
+        if self.now.unix_ms != before {
+            self.sign_own_info();
+        }
+    }
+
     /// No signature is being made any more. What has changed meanwhile needs another one.
     pub(super) fn signing_over(&mut self) {
         self.signing = false;

@@ -307,6 +307,16 @@ fn what_changes_while_a_signature_is_made_is_signed_next() {
     }
 }
 
+#[test]
+fn a_floor_ahead_of_the_clock_dates_our_router_info_anew() {
+    let mut solo = Solo::new();
+    let published = |solo: &Solo| solo.router.own_info.as_ref().map(|info| info.published());
+    for (floor, date) in [(1, NOW.unix_ms), (NOW.unix_ms + 5_000, NOW.unix_ms + 5_000)] {
+        solo.input(Input::TimeFloor(floor));
+        assert_eq!(published(&solo), Some(date));
+    }
+}
+
 /// Threats P-1 and P-8.
 #[test]
 fn p1_p8_router_infos_come_in_when_looked_for_or_from_the_router_itself() {

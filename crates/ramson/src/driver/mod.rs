@@ -92,6 +92,9 @@ struct Stopping {
 
 impl Driver {
     async fn run(mut self) {
+        if let Some(floor) = self.reseeding.floor() {
+            self.input(Input::TimeFloor(floor));
+        }
         self.input(Input::Timeout);
         let mut timer = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut armed = Instant::ZERO;

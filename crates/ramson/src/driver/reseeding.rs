@@ -25,6 +25,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// After one that went well.
 const LONG_PAUSE: Duration = Duration::from_secs(1800);
 
+/// The name of the kept floor of the clock in the data folder.
+const FLOOR: &str = "time-floor";
+
 /// Routers in an exported bundle; other routers read no more.
 const EXPORTED: usize = 500;
 
@@ -49,6 +52,8 @@ pub(crate) struct Reseeding {
     store: Arc<Store>,
     /// When servers may be asked.
     schedule: Schedule,
+    /// Something signed at this time exists: no clock may stand before it. Milliseconds since 1970, kept across restarts.
+    floor: Option<u64>,
     running: bool,
     results: (UnboundedSender<Finished>, UnboundedReceiver<Finished>),
     not_before: Instant,
@@ -73,11 +78,15 @@ impl Reseeding {
     ) -> Self {
         let saved = store.load(Schedule::NAME).ok().flatten();
         let schedule = saved.map_or_else(Schedule::default, |bytes| Schedule::from_bytes(&bytes));
+        let floor = store.load(FLOOR).ok().flatten();
+        // A damaged one counts as none.
+        let floor = floor.and_then(|bytes| String::from_utf8(bytes).ok()).and_then(|text| text.trim().parse().ok());
         Self {
             config,
             network,
             store,
             schedule,
+            floor,
             running: false,
             results: unbounded_channel(),
             not_before: Instant::ZERO,
@@ -101,6 +110,11 @@ impl Reseeding {
     /// Whether routers are being fetched or taken in.
     pub(crate) fn is_active(&self) -> bool {
         self.running || self.before.is_some()
+    }
+
+    /// A time (milliseconds since 1970) at which something was signed, as this run or an earlier one has seen it.
+    pub(crate) const fn floor(&self) -> Option<u64> {
+        self.floor
     }
 
     /// Why the last reseed failed, for a person.
@@ -136,8 +150,7 @@ impl Reseeding {
         }
     }
 
-    /// Takes the outcome of a reseed; `routers` are known now. The result is a time (milliseconds since 1970) at which
-    /// something was signed.
+    /// Takes the outcome of a reseed; `routers` are known now. The result is a new [`Reseeding::floor`].
     pub(crate) fn handle_finished(
         &mut self,
         now: Instant,
@@ -148,7 +161,7 @@ impl Reseeding {
         self.running = false;
         if self.schedule != finished.schedule {
             self.schedule = finished.schedule;
-            self.keep_schedule();
+            self.keep(Schedule::NAME, self.schedule.to_bytes());
         }
         match finished.result {
             Ok(reseeded) => {
@@ -157,7 +170,12 @@ impl Reseeding {
                 self.not_before = now + LONG_PAUSE;
                 self.before.get_or_insert(routers);
                 self.queue.extend(reseeded.routers);
-                reseeded.signed_at_ms
+                let floor = reseeded.signed_at_ms.filter(|at| self.floor.is_none_or(|floor| floor < *at));
+                if let Some(floor) = floor {
+                    self.floor = Some(floor);
+                    self.keep(FLOOR, format!("{floor}\n").into_bytes());
+                }
+                floor
             }
             Err(why) => {
                 let pause = (PAUSE * 2u32.saturating_pow(self.failures.min(8))).min(MAX_PAUSE);
@@ -174,11 +192,11 @@ impl Reseeding {
         }
     }
 
-    fn keep_schedule(&self) {
-        let (store, schedule) = (Arc::clone(&self.store), self.schedule.to_bytes());
+    fn keep(&self, name: &'static str, value: Vec<u8>) {
+        let store = Arc::clone(&self.store);
         tokio::task::spawn_blocking(move || {
-            if let Err(why) = store.save(Schedule::NAME, &schedule) {
-                tracing::debug!(%why, "the schedule of reseeds is not kept");
+            if let Err(why) = store.save(name, &value) {
+                tracing::debug!(%why, name, "what a reseed has brought is not kept");
             }
         });
     }
@@ -335,6 +353,29 @@ mod tests {
         while reseeding.next_router().is_some() {}
         reseeding.tick(Instant::ZERO, 5, &end);
         assert_eq!(answer.await.unwrap().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_floor_of_the_clock_only_rises_and_survives_a_restart_but_not_damage() {
+        let (_ramson, end) = seam::open();
+        let (_dir, mut reseeding) = without_sources(Vec::new());
+        assert_eq!(reseeding.floor(), None);
+        let store = Arc::clone(&reseeding.store);
+        for (signed_at_ms, floor) in [(None, None), (Some(7_000), Some(7_000)), (Some(5_000), None), (None, None)] {
+            let found = Ok(Reseeded { routers: Vec::new(), signed_at_ms });
+            assert_eq!(reseeding.handle_finished(Instant::ZERO, finished(found), 0, &end), floor);
+        }
+        // It is written by another thread.
+        while store.load(FLOOR).unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let restarted =
+            || Reseeding::new(ReseedConfig::default(), NetworkConfig::public(), Arc::clone(&store), Vec::new());
+        assert_eq!(restarted().floor(), Some(7_000));
+        for damaged in [&b""[..], b"x", b"-1", b"\xff", b"99999999999999999999999"] {
+            store.save(FLOOR, damaged).unwrap();
+            assert_eq!(restarted().floor(), None);
+        }
     }
 
     #[tokio::test]

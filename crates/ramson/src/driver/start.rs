@@ -346,6 +346,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_clock_is_not_behind_what_an_earlier_run_has_seen_signed() {
+        let dir = tempfile::tempdir().unwrap();
+        let floor = 4_000_000_000_000;
+        Store::open(dir.path()).unwrap().save("time-floor", floor.to_string().as_bytes()).unwrap();
+        let mut config = Config::private(dir.path(), 99);
+        config.ntcp2.outbound_only = true;
+        let ramson = start(config).await.unwrap();
+        let published = || {
+            let file = std::fs::read(dir.path().join("router.info")).ok()?;
+            <RouterInfo as ramson_wire::codec::Decode>::from_bytes(&file).ok().map(|info| info.published())
+        };
+        while published().is_none_or(|at| at < floor) {
+            tokio::task::yield_now().await;
+        }
+        ramson.shutdown().await;
+    }
+
+    #[tokio::test]
     async fn a_router_stops_when_its_last_handle_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::private(dir.path(), 99);
