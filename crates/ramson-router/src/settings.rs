@@ -589,5 +589,7 @@ impl TryFrom<String> for ProxyUrl {
     }
 }
 
+// With its path: the fuzz target includes this file from elsewhere.
 #[cfg(test)]
+#[path = "settings/tests.rs"]
 mod tests;
