@@ -1,6 +1,7 @@
 //! The config file, and both directions of the control socket.
 #![no_main]
 
+use failure::Failure;
 use libfuzzer_sys::fuzz_target;
 use ramson::Status;
 use std::path::Path;
@@ -9,30 +10,15 @@ use std::path::Path;
 #[allow(dead_code, unused_imports, reason = "not all of it is used here")]
 #[path = "../../crates/ramson-router/src/control.rs"]
 mod control;
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "../../crates/ramson-router/src/failure.rs"]
+mod failure;
 #[allow(dead_code, unused_imports, reason = "not all of it is used here")]
 #[path = "../../crates/ramson-router/src/folder.rs"]
 mod folder;
 #[allow(dead_code, unused_imports, reason = "not all of it is used here")]
 #[path = "../../crates/ramson-router/src/settings.rs"]
 mod settings;
-
-/// As the binary has it.
-#[allow(dead_code, reason = "nobody reads it here")]
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) text: String,
-    pub(crate) status: u8,
-}
-
-impl Failure {
-    pub(crate) fn usage(text: impl Into<String>) -> Self {
-        Self { text: text.into(), status: 2 }
-    }
-
-    pub(crate) fn failed(text: impl std::fmt::Display) -> Self {
-        Self { text: text.to_string(), status: 1 }
-    }
-}
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(request) = serde_json::from_slice::<control::Request>(data) {
