@@ -22,6 +22,7 @@ use ramson_wire::i2np::delivery_status::DeliveryStatus;
 use ramson_wire::i2np::{Kind, Message};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use tracing::{debug, trace};
 
 /// Bytes that a program may write ahead of the stream's own send buffer.
 const CREDIT: usize = 128 << 10;
@@ -411,17 +412,16 @@ impl Router {
 
     /// Sends garlic to a lease, out of the tunnel that its path uses while that tunnel lives.
     fn send_garlic(&mut self, id: DestinationId, lease: Lease2, path: u64, body: Vec<u8>) {
-        let len = body.len();
         let message = self.message(Kind::GARLIC, GARLIC_MS, body);
-        let Some(local) = self.locals.get_mut(&id) else { return };
-        let target = Target::Tunnel { gateway: lease.gateway, tunnel: lease.tunnel_id };
-        let known = local.paths.get(&path).copied();
-        let usable = known.filter(|t| self.tunnels.outbound(local.pool).iter().any(|o| o.tunnel == *t));
+        let Some(local) = self.locals.get(&id) else { return };
         let pool = local.pool;
+        let known = local.paths.get(&path).copied();
+        let usable = known.filter(|t| self.tunnels.outbound(pool).iter().any(|o| o.tunnel == *t));
         let tunnel = usable.or_else(|| self.outbound_to(pool, &lease.gateway));
-        let Some(local) = self.locals.get_mut(&id) else { return };
-        if let Ok(tunnel) = self.tunnels.send(self.now, pool, tunnel, target, message) {
-            tracing::trace!(pool = local.pool.0, path, tunnel, gateway = ?lease.gateway, lease = lease.tunnel_id, len, "garlic sent");
+        let target = Target::Tunnel { gateway: lease.gateway, tunnel: lease.tunnel_id };
+        let Ok(tunnel) = self.tunnels.send(self.now, pool, tunnel, target, message) else { return };
+        trace!(pool = pool.0, path, tunnel, gateway = ?lease.gateway, lease = lease.tunnel_id, "garlic sent");
+        if let Some(local) = self.locals.get_mut(&id) {
             local.paths.insert(path, tunnel);
             if local.paths.len() > MAX_PATHS {
                 local.paths.pop_first();
@@ -502,7 +502,7 @@ impl Router {
         if local.verifying.is_some_and(|(verifying, _)| verifying == lookup) {
             local.verifying = None;
             if let Some(publisher) = &mut local.publisher {
-                tracing::debug!(pool = local.pool.0, ?result, "LeaseSet verified");
+                debug!(pool = local.pool.0, ?result, "LeaseSet verified");
                 publisher.handle_verified(now, result.is_ok(), store);
             }
             return;
@@ -535,13 +535,13 @@ impl Router {
         let Some(local) = self.locals.get_mut(&id) else { return };
         match event {
             publish::Event::Store { floodfill, token } => {
-                tracing::debug!(pool = local.pool.0, ?floodfill, "LeaseSet stored");
+                debug!(pool = local.pool.0, ?floodfill, "LeaseSet stored");
                 let (pool, set) = (local.pool, local.destination.lease_set().cloned());
                 let Some(set) = set else { return };
                 self.store_lease_set(pool, floodfill, token, set);
             }
             publish::Event::Verify { exclude } => {
-                tracing::debug!(pool = local.pool.0, "LeaseSet confirmed, verifying");
+                debug!(pool = local.pool.0, "LeaseSet confirmed, verifying");
                 let own = local.destination.hash();
                 let Some(published) = local.destination.lease_set().map(|set| set.times().published) else { return };
                 let lookup = local.lookups.start_without(now, own, LookupKind::LeaseSet, exclude, &self.store);
@@ -557,7 +557,7 @@ impl Router {
         let failed = |why| Event::ConnectFailed { token, why };
         let Some(local) = self.locals.get_mut(&id) else { return self.event(failed(ConnectError::NoSuchDestination)) };
         let outbound = self.tunnels.outbound(local.pool);
-        tracing::debug!(?to, pool = local.pool.0, outbound = outbound.len(), "connect");
+        debug!(?to, pool = local.pool.0, outbound = outbound.len(), "connect");
         if outbound.is_empty() || local.destination.lease_set().is_none() {
             return self.event(failed(ConnectError::TunnelsNotReady));
         }
@@ -626,7 +626,7 @@ impl Router {
                 Event::StreamClosed(local.key(stream))
             }
             stream::Event::PathSuspect { to, .. } => {
-                tracing::debug!(?to, pool = local.pool.0, "path suspect");
+                debug!(?to, pool = local.pool.0, "path suspect");
                 local.destination.handle_path_failed(now, &to);
                 local.streams.path_changed(now, to);
                 self.tunnels.suspect(now, local.pool);
