@@ -131,8 +131,8 @@ fn run_folder() -> PathBuf {
 
 /// Runs the scenarios; neighbours with the same network share it.
 ///
-/// With `INTEROP_RETRIES=1` a scenario that failed is tried once more in a new network, and its line says so: i2pd's own
-/// first fetch is a matter of its timers and luck, and once in a while takes longer than any sensible wait.
+/// With `INTEROP_RETRIES=1` a scenario that failed is tried once more in a new network, and its line says so: i2pd's
+/// own first fetch is a matter of its timers and luck, and once in a while takes longer than any sensible wait.
 fn run(scenarios: &[&Scenario]) -> Result<(), String> {
     let kind = subject()?;
     let folder = run_folder();

@@ -378,7 +378,8 @@ fn first_page(world: &mut World) -> Result<String, String> {
     let own_time = median(&mut own_times);
     println!("FIGURE net-first-page-own {own_time:.2} {their_time:.2} s");
     Ok(format!(
-        "median of {rounds}: {our_time:.1} s from i2pd's server; i2pd {their_time:.1} s from it; {own_time:.1} s from our own server"
+        "median of {rounds}: {our_time:.1} s from i2pd's server; i2pd {their_time:.1} s from it; \
+         {own_time:.1} s from our own server"
     ))
 }
 

@@ -67,7 +67,7 @@ fn targets() -> Result<Vec<String>, String> {
     Ok(names.lines().map(str::to_owned).collect())
 }
 
-/// The sanitizers are unstable options of the compiler; RUSTC_BOOTSTRAP lets the project's own stable compiler take them.
+/// The sanitizers are unstable options of the compiler; RUSTC_BOOTSTRAP lets the project's stable compiler take them.
 fn cargo_fuzz(args: &[&str]) -> std::process::Command {
     let mut fuzz = command("cargo", &["fuzz"]);
     fuzz.args(args).env("RUSTC_BOOTSTRAP", "1");

@@ -224,7 +224,7 @@ mod tests {
         source("long.rs", &"\n".repeat(801), &mut found);
         assert_eq!((found.warnings.len(), found.errors.len()), (1, 0));
         source("longer.rs", &"\n".repeat(1_501), &mut found);
-        source("stub.rs", concat!("fn f() { todo", "!() }\n#[igno", "re]\n#[ignore = \"slow\"]\n"), &mut found);
+        source("stub.rs", concat!("fn f() { todo", "!() }\n#[igno", "re]\n#[igno", "re = \"slow\"]\n"), &mut found);
         assert_eq!(found.errors.len(), 3);
     }
 }

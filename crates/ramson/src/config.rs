@@ -68,8 +68,8 @@ impl NetworkConfig {
 /// The NTCP2 transport.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Ntcp2Config {
-    /// Where to listen. Empty: on all addresses of both families, at a random port that is kept in the data folder; nowhere
-    /// with a proxy. Port 0 means that random port, too.
+    /// Where to listen. Empty: on all addresses of both families, at a random port that is kept in the data folder;
+    /// nowhere with a proxy. Port 0 means that random port, too.
     pub bind: Vec<SocketAddr>,
     /// The addresses to publish, if they are known. A port of 0 means the port of the listener of that family.
     pub publish: Vec<SocketAddr>,

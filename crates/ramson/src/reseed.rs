@@ -1,10 +1,10 @@
 //! Reseeding: where the first routers come from.
 //!
-//! A bundle is an su3 file: a zip of RouterInfos, signed by somebody whose certificate is shipped or configured. It comes
-//! from a server over HTTPS, directly or through a proxy, or from a file. Files may also be zips, single RouterInfos and
-//! folders of them, which nobody signed: the user must insist on those. Whatever the source, every RouterInfo is
-//! decoded, is of our network, and verifies by its own key before it is handed on; and no source gives too many of one place
-//! or kind. Its age is the core's affair.
+//! A bundle is an su3 file: a zip of RouterInfos, signed by somebody whose certificate is shipped or configured. It
+//! comes from a server over HTTPS, directly or through a proxy, or from a file. Files may also be zips, single
+//! RouterInfos and folders of them, which nobody signed: the user must insist on those. Whatever the source, every
+//! RouterInfo is decoded, is of our network, and verifies by its own key before it is handed on; and no source gives
+//! too many of one place or kind. Its age is the core's affair.
 //!
 //! All calls block, for up to a minute per server: call them on a thread of their own.
 //! <https://geti2p.net/en/docs/misc/reseed>
@@ -60,7 +60,7 @@ const SIGNERS: usize = 2;
 pub struct Bundle {
     /// Verified RouterInfos of our network, one per router.
     pub routers: Vec<RouterInfo>,
-    /// Entries that were damaged, of another network or time, not what their name says, or too many of one place or kind.
+    /// Entries damaged, of another network or time, not what their name says, or too many of one place or kind.
     pub discarded: usize,
     /// Who signed it; `None` when nobody did.
     pub signer: Option<String>,

@@ -114,7 +114,8 @@ pub enum Command {
         sources: Sources,
         reply: Reply<usize>,
     },
-    /// Write a reseed bundle of the netDb to a file, a zip without a signature. Answers with the number of routers in it.
+    /// Write a reseed bundle of the netDb to a file, a zip without a signature. Answers with the number of routers in
+    /// it.
     ExportReseed {
         file: PathBuf,
         reply: Reply<usize>,

@@ -1,9 +1,9 @@
 //! Datagrams of a destination: repliable ones (formats 1, 2 and 3) and raw ones, by protocol and port.
 //!
 //! [`Destination::send_datagram`] makes them, and those that come to a bound port are [`DestinationEvent::Datagram`].
-//! Signing and verifying are jobs; for a port that nobody has bound no job is begun. [`Origin`] tells who sent a datagram.
-//! A session tells whose LeaseSet came in it, so a signed datagram that comes in another destination's session is a copy,
-//! and is dropped.
+//! Signing and verifying are jobs; for a port that nobody has bound no job is begun. [`Origin`] tells who sent a
+//! datagram. A session tells whose LeaseSet came in it, so a signed datagram that comes in another destination's
+//! session is a copy, and is dropped.
 //! <https://geti2p.net/spec/datagrams>
 
 use super::{Destination, DestinationEvent, DestinationJob, SendError};

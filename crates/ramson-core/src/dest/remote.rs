@@ -103,8 +103,8 @@ impl RemoteLeaseSets {
         Some((lease, known.path))
     }
 
-    /// The path in use does not deliver: the next lease is another one, if there is one. True when no lease is left that
-    /// did not fail, and the LeaseSet was not looked up for that reason of late.
+    /// The path in use does not deliver: the next lease is another one, if there is one. True when no lease is left
+    /// that did not fail, and the LeaseSet was not looked up for that reason of late.
     pub(super) fn path_failed(&mut self, now: Now, hash: &Hash) -> bool {
         let Some(known) = self.sets.get_mut(hash) else { return false };
         let Some(lease) = known.sticky.take() else { return false };

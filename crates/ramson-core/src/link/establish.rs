@@ -304,7 +304,7 @@ impl Links {
     }
 
     /// Which of two sessions with one peer goes. Where both sides have dialled at about the same time, both must keep
-    /// the same one: that of the router with the smaller hash. Else the older one goes, since the peer may have lost it.
+    /// the same one: that of the router with the smaller hash. Else the older one goes: the peer may have lost it.
     fn choose_retired(&self, now: Now, peer: Hash, old: ConnId, new: ConnId) -> ConnId {
         const SIMULTANEOUS: Duration = Duration::from_secs(10);
         let (Some(older), Some(newer)) = (self.conns.get(&old), self.conns.get(&new)) else { return old };

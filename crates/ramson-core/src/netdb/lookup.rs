@@ -469,8 +469,8 @@ mod tests {
         assert_eq!(now.mono.since(NOW.mono), Duration::from_secs(3));
     }
 
-    /// Runs a look-up of a LeaseSet whose floodfills say no, but for those that `silent` names. The result is what came of
-    /// it, when, and who was asked when.
+    /// Runs a look-up of a LeaseSet whose floodfills say no, but for those that `silent` names. The result is what came
+    /// of it, when, and who was asked when.
     fn with_silence(n: u64, silent: impl Fn(&[Hash], &Hash) -> bool) -> (Result<(), Failure>, u64, Vec<(Hash, u64)>) {
         let (routers, mut lookups) = (floodfills(n), lookups());
         let closest = routers.closest_today(NOW, &KEY, 7, &[]);

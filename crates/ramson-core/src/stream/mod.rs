@@ -149,7 +149,8 @@ pub enum Error {
     /// The packet is larger than any that is handled. The peer's fault.
     #[error("packet too large")]
     TooLarge,
-    /// The packet comes from another destination than the stream's, is meant for another one, or carries a wrong stream id.
+    /// The packet comes from another destination than the stream's, is meant for another one, or carries a wrong stream
+    /// id.
     #[error("packet does not belong to the stream")]
     Forged,
     /// The packet needs a signature or a session that names the peer.

@@ -86,8 +86,8 @@ impl FirstUses {
         let mut html = pages::meaning(&base32::host_name(&p.hash), p.source);
         let _ = write!(
             html,
-            "<p>Asked for: {}</p><form method=\"post\" action=\"{ORIGIN}/name\"><input type=\"hidden\" name=\"id\" value=\"{}\">\
-             <input type=\"hidden\" name=\"token\" value=\"{}\"><button name=\"do\" value=\"go\">Go on</button></form>",
+            "<p>Asked for: {}</p><form method=\"post\" action=\"{ORIGIN}/name\">\
+             <input type=\"hidden\" name=\"id\" value=\"{}\"><input type=\"hidden\" name=\"token\" value=\"{}\"><button name=\"do\" value=\"go\">Go on</button></form>",
             escape(&p.url),
             p.id,
             p.token

@@ -1,4 +1,5 @@
-//! What must hold for any bytes that a browser or a site sends. The fuzz targets and the tests below look whether it does.
+//! What must hold for any bytes that a browser or a site sends. The fuzz targets and the tests below look whether it
+//! does.
 
 use super::address::{Address, Site};
 use super::exchange::Asked;

@@ -33,8 +33,8 @@ pub struct ProxyConfig {
     pub listen: SocketAddr,
     /// Asked of every client. Without them the proxy listens on loopback only.
     pub credentials: Option<Credentials>,
-    /// Say who names a site before the first visit, where the user did not name it himself. The file remembers the names
-    /// that were visited. Without one nothing is asked.
+    /// Say who names a site before the first visit, where the user did not name it himself. The file remembers the
+    /// names that were visited. Without one nothing is asked.
     pub ask_first_use: Option<PathBuf>,
 }
 

@@ -42,8 +42,8 @@ fn a_slow_transfer_outlives_its_tunnels() {
 
 /// Routers that serve as hops die one after the other; the transfer goes on.
 ///
-/// In a network this small one router can be in all tunnels of a direction, at both ends. Of 24 seeds, one (seed 1) is then
-/// cut off for longer than a stream waits.
+/// In a network this small one router can be in all tunnels of a direction, at both ends. Of 24 seeds, one (seed 1) is
+/// then cut off for longer than a stream waits.
 #[test]
 fn a_transfer_outlives_its_hops() {
     for seed in 2..6 {

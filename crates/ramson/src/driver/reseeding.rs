@@ -52,7 +52,8 @@ pub(crate) struct Reseeding {
     store: Arc<Store>,
     /// When servers may be asked.
     schedule: Schedule,
-    /// Something signed at this time exists: no clock may stand before it. Milliseconds since 1970, kept across restarts.
+    /// Something signed at this time exists: no clock may stand before it. Milliseconds since 1970, kept across
+    /// restarts.
     floor: Option<u64>,
     running: bool,
     results: (UnboundedSender<Finished>, UnboundedReceiver<Finished>),

@@ -1,9 +1,9 @@
 //! One GET over HTTPS, directly or through a proxy.
 //!
 //! This is HTTP/1.0 by hand over rustls, and no HTTP library. A reseed is one request without cookies, compression,
-//! pooling or chunks, so a library would bring more ways to be fingerprinted and to be surprised than it saves lines; and
-//! the steps must be told apart here (name, connection, TLS, HTTP), since the advice to the user differs. The header
-//! is that of Wget 1.11.4, which all routers of I2P send.
+//! pooling or chunks, so a library would bring more ways to be fingerprinted and to be surprised than it saves lines;
+//! and the steps must be told apart here (name, connection, TLS, HTTP), since the advice to the user differs. The
+//! header is that of Wget 1.11.4, which all routers of I2P send.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -244,7 +244,8 @@ pub(super) fn body(stream: &mut impl Read, head: &Head, mut body: Vec<u8>) -> Re
         match stream.read(&mut piece) {
             Ok(0) => break,
             Ok(count) => body.extend_from_slice(piece.get(..count).unwrap_or_default()),
-            // Many servers close without TLS's goodbye. Where the length is not said, the signature shows what is missing.
+            // Many servers close without TLS's goodbye. Where the length is not said, the signature shows what is
+            // missing.
             Err(why) if why.kind() == io::ErrorKind::UnexpectedEof && length.is_none() => break,
             Err(why) => return http(said(&why)),
         }

@@ -1,7 +1,7 @@
 //! When the servers may be asked again.
 
-/// At most one reseed from servers an hour; after failures less often, up to once a day. Kept across restarts, so that a
-/// router that starts again and again is no burden to the servers. A person who asks for a reseed is not held to it.
+/// At most one reseed from servers an hour; after failures less often, up to once a day. Kept across restarts, so that
+/// a router that starts again and again is no burden to the servers. A person who asks for a reseed is not held to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
     /// Seconds since 1970 of the last attempt; 0 before the first.

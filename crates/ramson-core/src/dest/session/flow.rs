@@ -494,8 +494,8 @@ fn must_restart(session: &Session, now: Instant) -> bool {
         && session.unanswered_since.is_some_and(|since| now.since(since) > UNANSWERED)
 }
 
-/// So long after the first of several unanswered messages a new session is tried: sooner than a connect gives up, so that
-/// one outlives a session that the other side has lost.
+/// So long after the first of several unanswered messages a new session is tried: sooner than a connect gives up, so
+/// that one outlives a session that the other side has lost.
 const UNANSWERED: Duration = Duration::from_secs(40);
 
 fn note_received(session: &mut Session, now: Instant) {

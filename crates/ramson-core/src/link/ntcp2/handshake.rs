@@ -1,7 +1,7 @@
 //! The NTCP2 handshake: Noise XK with obfuscated ephemeral keys, as typestates.
 //!
-//! Initiator:  [`Initiator`] -> message 1 -> [`AwaitCreated`] -> [`AwaitCreatedPadding`] -> message 3 and [`Established`]
-//! Responder:  [`Responder`] -> [`AwaitRequestPadding`] -> message 2 and [`AwaitConfirmed`] -> [`Established`]
+//! Initiator: [`Initiator`] -> message 1 -> [`AwaitCreated`] -> [`AwaitCreatedPadding`] -> message 3, [`Established`]
+//! Responder: [`Responder`] -> [`AwaitRequestPadding`] -> message 2 and [`AwaitConfirmed`] -> [`Established`]
 //!
 //! Every step that costs a public-key operation is meant to run as a job. The types leave room for the hybrid
 //! post-quantum variant: it adds one frame to messages 1 and 2 and a `mix_key_bytes` to each side.

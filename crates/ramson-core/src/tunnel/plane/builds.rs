@@ -232,7 +232,8 @@ impl Tunnels {
             return self.build_failed(now, &build, hops);
         }
         self.stats.built += 1;
-        debug!(build = id.0, pool = build.pool.0, direction = ?build.direction, after = ?now.mono.since(build.started.mono), "tunnel built");
+        let after = now.mono.since(build.started.mono);
+        debug!(build = id.0, pool = build.pool.0, direction = ?build.direction, ?after, "tunnel built");
         let (Some(entry_hop), Some(entry_id)) = (plan.hops.first(), plan.ids.first()) else { return };
         // An inbound tunnel is known here by the id that its last hop sends to; an outbound one by that of its first.
         let name = match build.direction {
@@ -284,7 +285,8 @@ impl Tunnels {
         for id in ids {
             let Some(build) = self.builds.remove(&id) else { continue };
             self.stats.timed_out += 1;
-            debug!(build = id.0, pool = build.pool.0, direction = ?build.direction, way = ?build.way, "build without an answer");
+            let Build { pool, direction, way, .. } = &build;
+            debug!(build = id.0, pool = pool.0, ?direction, ?way, "build without an answer");
             let hops = build.plan.iter().flat_map(|plan| &plan.hops);
             let hops = hops.map(|hop| (hop.hash, Answer::Unanswered)).collect();
             self.build_failed(now, &build, hops);
