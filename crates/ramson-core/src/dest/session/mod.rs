@@ -416,7 +416,7 @@ impl Sessions {
 
     /// Makes tags up to the window in front, and forgets those far behind.
     fn fill(&mut self, id: SetId) {
-        let most = if self.tags.len() < limits::TAGS { state::MAX_WINDOW } else { state::MIN_WINDOW };
+        let most = state::most_ahead(self.tags.len());
         let Some(set) = self.sets.get_mut(&id) else { return };
         let until = set.reached.saturating_add(set.window(most));
         while set.chain.next_index() < until {

@@ -2,6 +2,7 @@
 
 use crate::dest::ratchet::TagSet;
 use crate::dest::ratchet::handshake::{NewSessionReceived, NewSessionSent};
+use crate::limits::dest as limits;
 use crate::time::Instant;
 use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
 use ramson_wire::garlic::block::{Ack, NextKey};
@@ -157,6 +158,11 @@ impl InboundSet {
     }
 }
 
+/// How many tags a set may have ready, where all sets together have `tags`.
+pub(super) const fn most_ahead(tags: usize) -> u16 {
+    if tags < limits::TAGS { MAX_WINDOW } else { MIN_WINDOW }
+}
+
 /// Tags in front of the first message of a later set, and the most where memory is short.
 pub(super) const MIN_WINDOW: u16 = 160;
 /// Tags in front of, and kept behind, the highest index that came: i2pd's streams have 512 packets in flight each.
@@ -165,6 +171,26 @@ pub(super) const MAX_WINDOW: u16 = 2048;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The window grows with what came, and no further than memory allows; replies have few tags, always.
+    #[test]
+    fn windows_grow_within_their_bounds() {
+        let set = |id, replies| InboundSet::new(1, TagSet::new(id, &[1; 32], &[2; 32]), replies);
+        let (plenty, short) = (most_ahead(0), most_ahead(limits::TAGS));
+        let mut first = set(0, false);
+        let mut later = set(1, false);
+        assert_eq!((first.window(plenty), later.window(plenty)), (24, MIN_WINDOW));
+        (first.reached, later.reached) = (100, 100);
+        assert_eq!((first.window(plenty), later.window(plenty)), (124, 100 + MIN_WINDOW));
+        assert_eq!((first.window(short), later.window(short)), (124, MIN_WINDOW));
+        (first.reached, later.reached) = (u16::MAX, u16::MAX);
+        assert_eq!((first.window(plenty), later.window(plenty)), (MAX_WINDOW, MAX_WINDOW));
+        assert_eq!((first.window(short), later.window(short)), (MIN_WINDOW, MIN_WINDOW));
+        let mut replies = set(0, true);
+        replies.reached = 11;
+        assert_eq!((replies.window(plenty), replies.window(short)), (12, 12));
+        assert_eq!(most_ahead(limits::TAGS - 1), MAX_WINDOW);
+    }
 
     /// The table of proposal 144, "KEY AND TAG SET IDS".
     #[test]
