@@ -31,8 +31,11 @@ pub(super) struct Connection {
 
 /// Where a connection stands. While a job is out, the state is `Working`.
 pub(super) enum State {
-    /// Outbound: TCP is not connected yet.
-    Dialling(Arc<RouterInfo>),
+    /// Outbound: TCP is not connected yet. The second try goes to the peer's address of the other family.
+    Dialling {
+        info: Arc<RouterInfo>,
+        second: bool,
+    },
     /// A job of the handshake is out.
     Working,
     AwaitCreated(Box<AwaitCreated>),

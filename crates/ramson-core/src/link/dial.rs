@@ -13,6 +13,26 @@ use std::sync::Arc;
 
 /// TCP and the handshake together must be done by then.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(12);
+/// So many failed connections in a row make a family suspect.
+const SUSPECT: u32 = 4;
+
+/// How TCP connections by IPv4 and by IPv6 fare. Where the machine has no way into one of them, peers that have both
+/// are dialled by the other one first. Nothing is ever left undone for it: peers must not be able to cut us off.
+#[derive(Default)]
+pub(super) struct Families {
+    lost_v4: u32,
+    lost_v6: u32,
+}
+
+impl Families {
+    const fn lost(&mut self, v4: bool) -> &mut u32 {
+        if v4 { &mut self.lost_v4 } else { &mut self.lost_v6 }
+    }
+
+    pub(super) const fn is_suspect(&self, v4: bool) -> bool {
+        (if v4 { self.lost_v4 } else { self.lost_v6 }) >= SUSPECT
+    }
+}
 
 impl Links {
     /// The address at which the peer can be dialled, and what obfuscates the handshake; `None` when it publishes none
@@ -33,13 +53,14 @@ impl Links {
         })
     }
 
-    /// The address to dial now: after a failed dial, of the other family where there is one.
+    /// The address to dial now: after a failed dial, of the other family where there is one; else not of a suspect one.
     fn next_target(&self, info: &RouterInfo) -> Option<SocketAddr> {
         let other = self.failed.get(&info.hash()).and_then(|failed| {
             let v4 = !failed.v4;
             self.dial_target_where(info, |addr| addr.is_ipv4() == v4)
         });
-        other.or_else(|| self.dial_target(info)).map(|(addr, _)| addr)
+        let sound = || self.dial_target_where(info, |addr| !self.families.is_suspect(addr.is_ipv4()));
+        other.or_else(sound).or_else(|| self.dial_target(info)).map(|(addr, _)| addr)
     }
 
     /// Starts a connection unless there is one. True when a session stands or is on its way.
@@ -57,7 +78,7 @@ impl Links {
         }
         let id = ConnId(self.next_conn);
         self.next_conn += 1;
-        let state = State::Dialling(Arc::clone(info));
+        let state = State::Dialling { info: Arc::clone(info), second: false };
         self.conns.insert(id, Connection::new(now.mono, addr, false, Some(hash), state));
         self.peers.entry(hash).or_default().dialling = Some(id);
         self.dialled.insert(hash, ());
@@ -66,10 +87,28 @@ impl Links {
         true
     }
 
+    /// A TCP connection could not be made: the peer's address of the other family is tried, once. False when there is
+    /// none, or when this connection was not being made.
+    pub(super) fn dial_again(&mut self, now: Now, id: ConnId) -> bool {
+        let Some(conn) = self.conns.get(&id) else { return false };
+        let State::Dialling { info, second } = &conn.state else { return false };
+        let (info, second, v4) = (Arc::clone(info), *second, conn.addr.is_ipv4());
+        let lost = self.families.lost(v4);
+        *lost = lost.saturating_add(1);
+        let other = if second { None } else { self.dial_target_where(&info, |addr| addr.is_ipv4() != v4) };
+        let (Some((addr, _)), Some(conn)) = (other, self.conns.get_mut(&id)) else { return false };
+        conn.addr = addr;
+        conn.state = State::Dialling { info, second: true };
+        self.timers.set(id, now.mono + DIAL_TIMEOUT);
+        self.events.push_back(Event::Open { conn: id, addr });
+        true
+    }
+
     /// The TCP connection that `Event::Open` asked for stands, and takes `room` bytes.
     pub fn handle_opened(&mut self, now: Now, id: ConnId, room: usize) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        let State::Dialling(info) = std::mem::replace(&mut conn.state, State::Working) else { return };
+        let State::Dialling { info, .. } = std::mem::replace(&mut conn.state, State::Working) else { return };
+        *self.families.lost(conn.addr.is_ipv4()) = 0;
         conn.room = room;
         let dialled = conn.addr;
         let Some((_, responder)) = self.dial_target_where(&info, |addr| *addr == dialled) else {

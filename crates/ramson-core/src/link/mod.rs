@@ -26,6 +26,7 @@ use crate::timer::Timers;
 use address::Origin;
 use aged::Aged;
 use connection::Connection;
+use dial::Families;
 use ntcp2::padding::PaddingStrategy;
 use outbox::Outbox;
 use ramson_wire::crypto::x25519::SecretKey;
@@ -158,6 +159,7 @@ pub struct Links {
     /// The connection that is being flushed, or whose time has come.
     working: Option<ConnId>,
     failed: Aged<Failed>,
+    families: Families,
     /// Peers that we have dialled, to tell an unprompted inbound session (reachability, specification part A6).
     dialled: Aged<()>,
     events: VecDeque<Event>,
@@ -199,6 +201,7 @@ impl Links {
             dirty: BTreeSet::new(),
             working: None,
             failed: Aged::new(limits::FAILED_PEERS),
+            families: Families::default(),
             dialled: Aged::new(limits::FAILED_PEERS),
             events: VecDeque::new(),
             next_conn: 0,
@@ -291,7 +294,9 @@ impl Links {
 
     /// The TCP connection is gone, or could not be made.
     pub fn handle_closed(&mut self, now: Now, conn: ConnId) {
-        self.remove(now, conn);
+        if !self.dial_again(now, conn) {
+            self.remove(now, conn);
+        }
     }
 
     /// A panic came while this connection, or the one that the links have noted, was worked on: it is reset. False when

@@ -403,37 +403,72 @@ fn a_connection_that_sends_nothing_makes_room_when_there_are_too_many() {
     assert_eq!(links.inbound_handshakes, count);
 }
 
+/// The families of the addresses that a dial of this peer goes to, while no TCP connection comes about.
+fn dialled_families(dialling: &mut Machine, peer: &Machine, now: Now) -> Vec<bool> {
+    let mut families = Vec::new();
+    assert!(dialling.links.dial(now, &peer.info));
+    while let Some(event) = dialling.links.poll_event(now) {
+        let Event::Open { conn, addr } = event else { continue };
+        families.push(addr.is_ipv4());
+        dialling.links.handle_closed(now, conn);
+    }
+    assert!(!dialling.links.dial(now, &peer.info), "not at once");
+    families
+}
+
 #[test]
-fn after_a_failed_dial_the_other_family_is_tried() {
+fn where_tcp_fails_the_other_family_is_tried() {
     let mut dialling = machine(1, 0);
     let peer = machine_at(2, 0, &["10.0.0.2", "fd00::2"]);
     let mut now = Now::new(Instant::ZERO, START);
-    let mut families = Vec::new();
-    for _ in 0..3 {
-        assert!(dialling.links.dial(now, &peer.info));
-        while let Some(event) = dialling.links.poll_event(now) {
-            let Event::Open { conn, addr } = event else { continue };
-            families.push(addr.is_ipv4());
-            dialling.links.handle_closed(now, conn);
-        }
-        assert!(!dialling.links.dial(now, &peer.info), "not at once");
-        now = now.later(Duration::from_mins(10));
-    }
-    assert_eq!(families, [true, false, true]);
-    // The handshake is for the address that was dialled.
-    assert!(dialling.links.dial(now, &peer.info));
-    let Some(Event::Open { conn, addr }) = dialling.links.poll_event(now) else { panic!("no dial") };
-    assert!(addr.is_ipv6());
-    dialling.links.handle_opened(now, conn, 1000);
-    assert!(matches!(dialling.links.poll_event(now), Some(Event::Job(_))));
+    assert_eq!(dialled_families(&mut dialling, &peer, now), [true, false]);
+    now = now.later(Duration::from_mins(10));
+    assert_eq!(dialled_families(&mut dialling, &peer, now), [true, false]);
     let single = machine(3, 0);
     for _ in 0..2 {
-        assert!(dialling.links.dial(now, &single.info), "the only family is tried again");
-        let Some(Event::Open { conn, .. }) = dialling.links.poll_event(now) else { panic!("no dial") };
-        dialling.links.handle_closed(now, conn);
+        assert_eq!(dialled_families(&mut dialling, &single, now), [true], "the only family is tried again");
         now = now.later(Duration::from_mins(10));
-        while dialling.links.poll_event(now).is_some() {}
     }
+    // The handshake is for the address that was dialled.
+    assert!(dialling.links.dial(now, &peer.info));
+    let Some(Event::Open { conn, .. }) = dialling.links.poll_event(now) else { panic!("no dial") };
+    dialling.links.handle_closed(now, conn);
+    let Some(Event::Open { conn: again, addr }) = dialling.links.poll_event(now) else { panic!("no second dial") };
+    assert!(again == conn && addr.is_ipv6());
+    dialling.links.handle_opened(now, conn, 1000);
+    assert!(matches!(dialling.links.poll_event(now), Some(Event::Job(_))));
+}
+
+/// A machine without IPv4 loses no time on it, where peers have IPv6, too.
+#[test]
+fn a_family_without_luck_comes_second() {
+    let mut dialling = machine(1, 0);
+    let mut now = Now::new(Instant::ZERO, START);
+    let mut first = Vec::new();
+    for number in 2..10 {
+        let peer = machine_at(number, 0, &["10.0.0.2", "fd00::2"]);
+        assert!(dialling.links.dial(now, &peer.info));
+        while let Some(event) = dialling.links.poll_event(now) {
+            match event {
+                Event::Open { conn, addr } if addr.is_ipv4() => dialling.links.handle_closed(now, conn),
+                Event::Open { conn, .. } => dialling.links.handle_opened(now, conn, 1000),
+                _ => {}
+            }
+        }
+        first.push(dialling.links.families.is_suspect(true));
+        now = now.later(Duration::from_secs(1));
+    }
+    assert_eq!(first, [false, false, false, true, true, true, true, true]);
+    assert_eq!(dialling.links.conns.values().filter(|conn| conn.addr.is_ipv4()).count(), 0);
+    // Who has nothing else is dialled all the same, and one success ends the suspicion.
+    let single = machine(20, 0);
+    assert!(dialling.links.dial(now, &single.info));
+    let opened = std::iter::from_fn(|| dialling.links.poll_event(now)).find_map(|event| match event {
+        Event::Open { conn, addr } if addr.is_ipv4() => Some(conn),
+        _ => None,
+    });
+    dialling.links.handle_opened(now, opened.expect("a dial by IPv4"), 1000);
+    assert!(!dialling.links.families.is_suspect(true));
 }
 
 /// Threats T41: who dials from another address than it publishes is told so and cut off.
