@@ -3,6 +3,7 @@
 mod content;
 mod get;
 mod net;
+mod proxy;
 mod scenarios;
 mod subject;
 mod web;
@@ -23,6 +24,10 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("_web") => rest.first().ok_or_else(|| "_web ADDR:PORT".to_owned()).and_then(|address| web::serve(address)),
         Some("_get") => get::main(rest),
+        Some("_proxy") => match rest {
+            [address, file] => proxy::serve(address, file),
+            _ => Err("_proxy ADDR:PORT FILE".to_owned()),
+        },
         Some("_guard") => net::guard(rest),
         Some("list") => {
             list();
@@ -65,12 +70,13 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, String> {
 
 /// The network of a scenario, with another i2pd where INTEROP_PEER names one.
 fn spec(scenario: &Scenario) -> NetSpec {
-    match std::env::var("INTEROP_PEER").as_deref() {
-        Ok("sid") => NetSpec { peer: "sid", floodfill_peer: "sid" },
-        Ok("trixie") => NetSpec { peer: "trixie", floodfill_peer: "trixie" },
-        Ok("sid,trixie") => NetSpec { peer: "sid,trixie", floodfill_peer: "sid" },
-        _ => scenario.spec,
-    }
+    let (peer, floodfill_peer) = match std::env::var("INTEROP_PEER").as_deref() {
+        Ok("sid") => ("sid", "sid"),
+        Ok("trixie") => ("trixie", "trixie"),
+        Ok("sid,trixie") => ("sid,trixie", "sid"),
+        _ => return scenario.spec,
+    };
+    NetSpec { peer, floodfill_peer, way: scenario.spec.way }
 }
 
 /// The router under test: `INTEROP_SUBJECT` is `ramson` (binary in `RAMSON_BIN`) or `i2pd-SUITE`.

@@ -13,6 +13,18 @@ pub(crate) struct NetSpec {
     pub(crate) peer: &'static str,
     /// Suite of the floodfills.
     pub(crate) floodfill_peer: &'static str,
+    /// How the routers under test reach the others.
+    pub(crate) way: Way,
+}
+
+/// How the routers under test reach the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Ipv4,
+    /// They have no IPv4 address; the others have both.
+    Ipv6,
+    /// Through a SOCKS5 proxy (the first one) or an HTTP proxy in their namespace.
+    Proxy,
 }
 
 /// A running network of 12 i2pd routers, 5 of them floodfills, over NTCP2. Taken down when dropped.
@@ -48,7 +60,7 @@ impl Net {
         let mut net = Self { run: run.to_path_buf(), guard: None };
         let web = this_program();
         let start = Instant::now();
-        let said = net.testnet(&[
+        let mut up = vec![
             "up",
             "--routers",
             "12",
@@ -66,7 +78,11 @@ impl Net {
             &web,
             "--wait",
             "0",
-        ]);
+        ];
+        if spec.way == Way::Ipv6 {
+            up.push("--ipv6");
+        }
+        let said = net.testnet(&up);
         if let Err(why) = said {
             let _ = testnet(run, &["down"]);
             return Err(format!("the network does not come up: {why}"));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::net::NetSpec;
+use crate::net::{NetSpec, Way};
 use crate::subject::SITE_NAME;
 use crate::world::{Pending, Route, World, begin, curl, until_page};
 
@@ -14,9 +14,11 @@ pub(crate) struct Scenario {
     pub(crate) run: fn(&mut World) -> Result<String, String>,
 }
 
-const SID: NetSpec = NetSpec { peer: "sid", floodfill_peer: "sid" };
+const SID: NetSpec = NetSpec { peer: "sid", floodfill_peer: "sid", way: Way::Ipv4 };
 /// The newer i2pd as floodfills and some hops, the older one as hops, eepsite and client.
-const MIXED: NetSpec = NetSpec { peer: "trixie", floodfill_peer: "sid" };
+const MIXED: NetSpec = NetSpec { peer: "trixie", ..SID };
+const IPV6: NetSpec = NetSpec { way: Way::Ipv6, ..SID };
+const PROXY: NetSpec = NetSpec { way: Way::Proxy, ..SID };
 
 /// All scenarios, in an order that lets neighbours share a network.
 pub(crate) const ALL: &[Scenario] = &[
@@ -77,6 +79,13 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "page, serve and ramson-ramson with the older i2pd of trixie",
         spec: MIXED,
         run: mixed,
+    },
+    Scenario { name: "ipv6", about: "page, serve and refusals of a subject that has IPv6 only", spec: IPV6, run: ipv6 },
+    Scenario {
+        name: "proxy",
+        about: "page and serve of subjects that go out through a SOCKS5 and an HTTP proxy, and by no other way",
+        spec: PROXY,
+        run: proxy,
     },
 ];
 
@@ -431,6 +440,35 @@ fn long(world: &mut World) -> Result<String, String> {
 
 fn mixed(world: &mut World) -> Result<String, String> {
     Ok([page(world)?, serve(world)?, two_subjects(world)?].join("; "))
+}
+
+fn ipv6(world: &mut World) -> Result<String, String> {
+    let said = [page(world)?, serve(world)?, refusals(world)?].join("; ");
+    let (sessions, elsewhere) = world.subject(0)?.sessions("[2a0c:110:")?;
+    if elsewhere.is_empty() && sessions > 0 {
+        return Ok(format!("{said}; {sessions} sessions over IPv6"));
+    }
+    Err(format!("{sessions} sessions over IPv6, and others: {}", elsewhere.join(", ")))
+}
+
+fn proxy(world: &mut World) -> Result<String, String> {
+    let mut said = vec![page(world)?, serve(world)?];
+    let site = world.their_site()?;
+    let second = world.ours(1)?;
+    said.push(format!("second subject: page after {}", seconds(until_page(&second, &site, COLD)?)));
+    for number in [0, 1] {
+        let subject = world.subject(number)?;
+        let (sessions, elsewhere) = subject.sessions("127.0.0.1:")?;
+        let carried = subject.carried()?;
+        if !elsewhere.is_empty() || sessions == 0 || carried < sessions {
+            return Err(format!("{sessions} of {carried} connections; past the proxy: {}", elsewhere.join(", ")));
+        }
+        if subject.publishes_its_address()? {
+            return Err(format!("{} publishes its address, although it is behind a proxy", subject.name));
+        }
+        said.push(format!("{sessions} sessions, all through its proxy"));
+    }
+    Ok(said.join("; "))
 }
 
 fn expect_pong(text: &str) -> Result<(), String> {

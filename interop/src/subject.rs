@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::net::{Net, this_program, within};
+use crate::net::{Net, Way, this_program, within};
 
 /// Which program is under test.
 #[derive(Clone, Debug)]
@@ -26,11 +26,17 @@ pub(crate) struct Subject {
     kind: Kind,
     router: Option<Child>,
     web: Child,
+    proxy: Option<Child>,
 }
+
+const PROXY: &str = "127.0.0.1:1080";
 
 impl Subject {
     /// Attaches a namespace, starts the web server there, writes the config, and starts the router.
-    pub(crate) fn start(net: &Net, kind: &Kind, name: &str) -> Result<Self, String> {
+    pub(crate) fn start(net: &Net, kind: &Kind, name: &str, way: Way) -> Result<Self, String> {
+        if way != Way::Ipv4 && matches!(kind, Kind::I2pd { .. }) {
+            return Err("this scenario is for Ramson only".to_owned());
+        }
         let (namespace, ip) = net.attach(name)?;
         let dir = net.run.join(name);
         fs::create_dir_all(dir.join("data")).map_err(|why| format!("{}: {why}", dir.display()))?;
@@ -39,13 +45,68 @@ impl Subject {
             .arg(&net.run)
             .spawn()
             .map_err(|why| format!("web server: {why}"))?;
-        let kind = kind.clone();
-        let mut subject =
-            Self { name: name.to_owned(), namespace, ip, dir, run: net.run.clone(), kind, router: None, web };
+        let (kind, name, run) = (kind.clone(), name.to_owned(), net.run.clone());
+        let mut subject = Self { name, namespace, ip, dir, run, kind, router: None, web, proxy: None };
         subject.remember(subject.web.id());
-        subject.configure(net)?;
+        subject.connect(way)?;
+        subject.configure(net, way)?;
         subject.run()?;
         Ok(subject)
+    }
+
+    /// Takes the IPv4 address from the namespace, or starts a proxy in it.
+    fn connect(&mut self, way: Way) -> Result<(), String> {
+        match way {
+            Way::Ipv4 => {}
+            Way::Ipv6 => {
+                let flush = ["-4", "addr", "flush", "dev", "eth0"];
+                let status = within(&self.namespace, "ip").args(flush).status().map_err(|why| format!("ip: {why}"))?;
+                if !status.success() {
+                    return Err(format!("ip: {status}"));
+                }
+                self.ip = ipv6_of(&self.ip);
+            }
+            Way::Proxy => {
+                let mut proxy = within(&self.namespace, &this_program());
+                let proxy = proxy.args(["_proxy", PROXY]).arg(self.dir.join("proxied")).spawn();
+                let proxy = proxy.map_err(|why| format!("proxy: {why}"))?;
+                self.remember(proxy.id());
+                self.proxy = Some(proxy);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of the router's established sessions lead to addresses that begin like this, and where others lead.
+    /// Its local clients do not count.
+    pub(crate) fn sessions(&self, begin: &str) -> Result<(usize, Vec<String>), String> {
+        let pid = self.router.as_ref().map(|router| format!("pid={},", router.id())).ok_or("it is not running")?;
+        let out = within(&self.namespace, "ss").args(["-Htnp", "state", "established"]).output();
+        let out = out.map_err(|why| format!("ss: {why}"))?;
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        let ends = |line: &str| line.split_whitespace().skip(2).take(2).map(str::to_owned).collect::<Vec<_>>();
+        let local = |ends: &[String]| {
+            ends.first().is_some_and(|end| end == "127.0.0.1:4444")
+                || ends.last().is_some_and(|end| end == "127.0.0.1:8080")
+        };
+        let of_router = said.lines().filter(|line| line.contains(&pid)).map(ends).filter(|ends| !local(ends));
+        let (there, elsewhere): (Vec<_>, Vec<_>) =
+            of_router.filter_map(|mut ends| ends.pop()).partition(|end| end.starts_with(begin));
+        Ok((there.len(), elsewhere))
+    }
+
+    /// How many connections the proxy has made.
+    pub(crate) fn carried(&self) -> Result<usize, String> {
+        let file = self.dir.join("proxied");
+        let text = fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
+        Ok(text.lines().count())
+    }
+
+    /// Whether the router's own RouterInfo holds its address.
+    pub(crate) fn publishes_its_address(&self) -> Result<bool, String> {
+        let file = self.dir.join("data/router.info");
+        let bytes = fs::read(&file).map_err(|why| format!("{}: {why}", file.display()))?;
+        Ok(bytes.windows(self.ip.len()).any(|part| part == self.ip.as_bytes()))
     }
 
     /// Starts the router's program again.
@@ -134,6 +195,17 @@ impl Subject {
         Some((ticks / 100.0, line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0))
     }
 
+    /// The lines of Ramson's configuration that tell how it reaches others.
+    fn ntcp2(&self, way: Way) -> String {
+        let ip = &self.ip;
+        match way {
+            Way::Ipv4 => format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]"),
+            Way::Ipv6 => format!("listen = [\"[{ip}]:23456\"]\npublish = [\"[{ip}]:23456\"]"),
+            Way::Proxy if self.name.ends_with('1') => format!("proxy = \"socks5://{PROXY}\""),
+            Way::Proxy => format!("proxy = \"http://{PROXY}\""),
+        }
+    }
+
     fn log(&self) -> PathBuf {
         self.dir.join("log")
     }
@@ -162,7 +234,7 @@ impl Subject {
         }
     }
 
-    fn configure(&self, net: &Net) -> Result<(), String> {
+    fn configure(&self, net: &Net, way: Way) -> Result<(), String> {
         let hosts = hosts(net)?;
         let write = |name: &str, text: &str| {
             let file = self.dir.join(name);
@@ -170,7 +242,7 @@ impl Subject {
         };
         write("data/hosts.txt", &hosts)?;
         match self.kind {
-            Kind::Ramson { .. } => write("ramson.toml", &ramson_toml(&self.ip, &net.run)),
+            Kind::Ramson { .. } => write("ramson.toml", &ramson_toml(&self.ntcp2(way), &net.run)),
             Kind::I2pd { .. } => {
                 write("i2pd.conf", &i2pd_conf(&self.dir, &self.ip, &net.run))?;
                 write("tunnels.conf", I2PD_SITE)
@@ -182,9 +254,20 @@ impl Subject {
 impl Drop for Subject {
     fn drop(&mut self) {
         let _ = self.stop("TERM");
-        let _ = self.web.kill();
-        let _ = self.web.wait();
+        for child in [Some(&mut self.web), self.proxy.as_mut()].into_iter().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
+}
+
+/// The IPv6 address that `testnet.py up --ipv6` gives beside an IPv4 one, as it is written shortest.
+fn ipv6_of(ip: &str) -> String {
+    let mut groups = [0x2a0c, 0x110, 0, 0, 0, 0, 0, 0];
+    for (group, part) in groups[4..].iter_mut().zip(ip.split('.')) {
+        *group = part.parse().unwrap_or(0);
+    }
+    std::net::Ipv6Addr::from(groups).to_string()
 }
 
 /// The name that the suite gives to the eepsite of i2pd.
@@ -197,7 +280,7 @@ fn hosts(net: &Net) -> Result<String, String> {
 }
 
 /// Ramson's configuration: a private network, three hops, one web site, names from hosts.txt in the data folder.
-fn ramson_toml(ip: &str, run: &Path) -> String {
+fn ramson_toml(ntcp2: &str, run: &Path) -> String {
     let run = run.display();
     let level = std::env::var("INTEROP_LOG").unwrap_or_else(|_| "info".to_owned());
     format!(
@@ -207,8 +290,7 @@ allow_reserved_addresses = true
 allow_same_subnet = true
 
 [ntcp2]
-listen = ["{ip}:23456"]
-publish = ["{ip}:23456"]
+{ntcp2}
 
 [reseed]
 servers = "off"
@@ -292,6 +374,11 @@ fn digits(bytes: &[u8], bits: u32) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ipv6_addresses_are_those_of_the_testnet() {
+        assert_eq!(ipv6_of("10.110.0.1"), "2a0c:110::a:6e:0:1");
+    }
 
     #[test]
     fn base32_and_base64_are_those_of_i2p() {

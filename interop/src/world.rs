@@ -57,7 +57,7 @@ impl World {
     pub(crate) fn subject(&mut self, number: usize) -> Result<&mut Subject, String> {
         while self.subjects.len() <= number {
             let name = format!("mine{}", self.subjects.len() + 1);
-            let mut subject = Subject::start(&self.net, &self.kind, &name)?;
+            let mut subject = Subject::start(&self.net, &self.kind, &name, self.spec.way)?;
             println!("     {name} started at {}", subject.ip);
             subject.until_it_has_keys()?;
             self.subjects.push(subject);

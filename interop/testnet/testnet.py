@@ -126,6 +126,7 @@ class Net:
         sh("ip", "-n", ns, "link", "set", "lo", "up")
         sh("ip", "-n", ns, "addr", "add", ip + "/32", "dev", "eth0"); sh("ip", "-n", ns, "link", "set", "eth0", "up")
         sh("ip", "-n", ns, "route", "add", "default", "dev", "eth0")
+        if s.st.get("ipv6"): sh("ip", "-n", ns, "-6", "addr", "add", ip6_of(ip) + "/128", "dev", "eth0", "nodad"); sh("ip", "-n", ns, "-6", "route", "add", "default", "dev", "eth0")
         if s.st.get("cc"): sh("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=" + s.st["cc"])    # per namespace; bbr would hide loss from NTCP2
     def net_down(s):
         if s.st["net"] != "netns": return
@@ -137,7 +138,7 @@ class Net:
         t2 = "ntcp2" in st["transports"] or st["transports"] == "both"; u2 = "ssu2" in st["transports"] or st["transports"] == "both"
         cl = r["name"] == st["client"]
         o = [f"log = file", f"logfile = {r['dir']}/i2pd.log", f"loglevel = {st['loglevel']}", "logclftime = false",
-             "ipv4 = true", "ipv6 = false", f"netid = {st['netid']}",
+             "ipv4 = true", f"ipv6 = {b(st.get('ipv6'))}", f"address6 = {ip6_of(r['ip'])}" if st.get("ipv6") else "", f"netid = {st['netid']}",
              f"address4 = {r['ip']}", f"host = {r['ip']}", f"port = {r['port']}", "nat = false", f"reservedrange = {b(st['ip_plan']=='public')}",
              f"notransit = {b(r['notransit'])}", f"floodfill = {b(r['ff'])}", f"bandwidth = {st['bandwidth']}", "share = 100"]
         o += ["[limits]", "transittunnels = 5000", "[upnp]", "enabled = false", "[precomputation]", "elgamal = false",
@@ -251,6 +252,9 @@ class Net:
 def ip_of(plan, net, i):
     if net == "loopback": return f"127.{10+i}.0.1"
     return f"10.{10+i}.0.1" if plan == "private" else f"{20+i}.{30+i}.7.1"
+def ip6_of(ip):
+    """the IPv6 address of a router beside its IPv4 one (`up --ipv6`); i2pd takes only global ones for addresses, and these never leave the bridge"""
+    return "2a0c:110::" + ":".join(f"{int(x):x}" for x in ip.split("."))
 def cmd_up(n, a):
     if n.st: raise SystemExit("already up (state file exists); `down` first")
     for suite in set(a.peer.split(",") + ([a.ff_peer] if a.ff_peer else [])):
@@ -260,7 +264,7 @@ def cmd_up(n, a):
         shutil.rmtree(n.run)
     os.makedirs(n.run); peers = a.peer.split(",")
     names = [f"r{i:02d}" for i in range(a.routers)]
-    n.st = dict(net=a.net, cc=a.cc, netid=a.netid, ip_plan=a.ip_plan if a.net == "netns" else "private", transports=a.transports, ntcp2_version=a.ntcp2_version, bandwidth=a.bandwidth, loglevel=a.loglevel, hops=a.hops, expl_hops=a.expl_hops,
+    n.st = dict(net=a.net, cc=a.cc, netid=a.netid, ip_plan=a.ip_plan if a.net == "netns" else "private", transports=a.transports, ipv6=a.ipv6, ntcp2_version=a.ntcp2_version, bandwidth=a.bandwidth, loglevel=a.loglevel, hops=a.hops, expl_hops=a.expl_hops,
                 enc=a.enc, qty=a.quantity, web=a.web, server=names[-2], client=names[-1], routers=[], attached={}, started=time.time())
     for i, nm in enumerate(names):
         ip = ip_of(n.st["ip_plan"], a.net, i); d = f"{n.run}/{nm}"; os.makedirs(d + "/data")
@@ -544,7 +548,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter); p.add_argument("--run", default=DEFAULT_RUN); sub = p.add_subparsers(dest="cmd", required=True)
     u = sub.add_parser("up"); A = u.add_argument
     A("--routers", type=int, default=12); A("--floodfills", type=int, default=5); A("--peer", default="sid", help="sid|trixie|bookworm, or a comma list used round robin"); A("--ff-peer", help="i2pd version for the floodfills (2.59 ignores floodfills older than 0.9.59, so never bookworm in a mixed net)"); A("--net", default="netns", choices=["netns", "loopback"])
-    A("--netid", type=int, default=99); A("--cc", default="reno", help="TCP congestion control inside the namespaces (empty: the kernel's own)"); A("--ip-plan", default="private", choices=["private", "public"]); A("--transports", default="both", choices=["both", "ntcp2", "ssu2"]); A("--ntcp2-version", type=int, default=2, help="2 standard, 3/4/5 ML-KEM-512/768/1024 (i2pd >= 2.59)")
+    A("--netid", type=int, default=99); A("--cc", default="reno", help="TCP congestion control inside the namespaces (empty: the kernel's own)"); A("--ip-plan", default="private", choices=["private", "public"]); A("--ipv6", action="store_true", help="IPv6 addresses beside the IPv4 ones"); A("--transports", default="both", choices=["both", "ntcp2", "ssu2"]); A("--ntcp2-version", type=int, default=2, help="2 standard, 3/4/5 ML-KEM-512/768/1024 (i2pd >= 2.59)")
     A("--bandwidth", default="X"); A("--loglevel", default="warn"); A("--port", type=int, default=23456); A("--hops", type=int, default=3); A("--expl-hops", type=int, default=2); A("--quantity", type=int, default=3); A("--enc", default="4"); A("--endpoints-transit", action="store_true", help="let server and client carry transit too"); A("--wait", type=float, default=120); A("--web", help="program to serve the eepsite instead of the built-in one: PROGRAM _web ADDR:PORT RUN")
     s = sub.add_parser("status"); s.add_argument("--json", action="store_true")
     s = sub.add_parser("wait"); s.add_argument("--timeout", type=float, default=120)
