@@ -8,21 +8,21 @@ use crate::run::{command, output};
 /// Scenarios of the interop suite that print figures.
 const NET: &[&str] = &["first-page", "throughput"];
 
-/// `[NAME] [--json]`: NAME is a part of a figure's name, or `net` for the figures against i2pd. Without a name, all of
-/// the crates' own figures.
+/// `[NAME] [--json]`: NAME is a part of a figure's name; those against i2pd begin with `net`. Without a name, all of the
+/// crates' own figures.
 ///
 /// # Errors
 /// When a bench cannot be built or run, or no figure has that name.
 pub(crate) fn bench(args: &[String]) -> Result<(), String> {
     let json = args.iter().any(|arg| arg == "--json");
     let name = args.iter().find(|arg| !arg.starts_with("--")).map(String::as_str);
-    let said = if name == Some("net") {
+    let said = if name.is_some_and(|name| name.starts_with("net")) {
         let exe = std::env::current_exe().map_err(|why| format!("xtask: {why}"))?;
         output(command(&exe.to_string_lossy(), &["interop"]).args(NET))?
     } else {
         output(&mut command("cargo", &["bench", "--workspace", "--locked", "--quiet", "--bench", "figures"]))?
     };
-    let wanted = |figure: &Figure| name.is_none_or(|name| name == "net" || figure.name.contains(name));
+    let wanted = |figure: &Figure| name.is_none_or(|name| figure.name.contains(name));
     let figures: Vec<Figure> = said.lines().filter_map(Figure::parse).filter(wanted).collect();
     if figures.is_empty() {
         return Err("bench: no figure has that name".to_owned());
