@@ -216,14 +216,20 @@ fn hop(world: &mut World) -> Result<String, String> {
     let (ip, identity) = (subject.ip.clone(), subject.identity()?);
     let short: String = identity.chars().take(4).collect();
     let (theirs, site) = (world.theirs()?, world.their_site()?);
+    // The client is restarted below, and comes back with the routers that it had at its start. A while after that it
+    // would find the subject by exploring.
+    let (info, client) = (subject_info(world)?, world.net.peer("client")?.name);
+    world.net.testnet(&["add-ri", &info, "--to", &client])?;
     let start = Instant::now();
     loop {
         // Traffic of i2pd's own. Its client starts with new tunnels each time, until some of them lead through the
-        // subject: a stream keeps the tunnels that it began with.
+        // subject. A stream keeps the tunnels that it began with, so it takes several to use them all.
         world.forget_leases()?;
         until_page(&theirs, &site, COLD)?;
-        let url = format!("http://{site}/file/5/4000000");
-        let moved = begin(&theirs, &url, STALL, STALL * 2, &["down", "5", "4000000"])?.end();
+        let url = format!("http://{site}/file/5/2000000");
+        let streams = (0..8).map(|_| begin(&theirs, &url, STALL, STALL * 2, &["down", "5", "2000000"]));
+        let streams = streams.collect::<Result<Vec<_>, _>>()?;
+        let moved: Vec<_> = streams.into_iter().map(Pending::end).collect();
         let (mut sessions, mut tunnels, mut most) = (0, 0, 0.0f64);
         for peer in world.net.peers()? {
             let lines = world.net.console(&peer, "transports")?;
@@ -243,10 +249,16 @@ fn hop(world: &mut World) -> Result<String, String> {
             ));
         }
         if start.elapsed() > Duration::from_secs(400) {
-            let moved = moved.err().map_or_else(String::new, |why| format!("; i2pd's own transfer: {why}"));
+            let lost = moved.into_iter().find_map(Result::err);
+            let moved = lost.map_or_else(String::new, |why| format!("; i2pd's own transfer: {why}"));
             return Err(format!("peer of {sessions} routers, hop of {tunnels} tunnels, at most {most:.0} KiB{moved}"));
         }
     }
+}
+
+/// The file with the RouterInfo of the first subject.
+fn subject_info(world: &mut World) -> Result<String, String> {
+    Ok(world.subject(0)?.dir.join("data/router.info").to_string_lossy().into_owned())
 }
 
 /// The amount at the end of a console's line about a tunnel, such as `established, 41.16 KiB`.

@@ -453,9 +453,9 @@ def cmd_attach(n, a):
         run_with=f"{sys.argv[0]} --run {n.run} exec {a.name} CMD", eepsite_b32=st.get("b32"), routers=[dict(name=r["name"], ip=r["ip"], port=r["port"], hash=r.get("hash"), floodfill=r["ff"]) for r in st["routers"]]), indent=1))
 def cmd_add_ri(n, a):
     n.need(); d = open(a.file, "rb").read(); h, props = ri_info(d); sd = n.run + "/seed"; open(f"{sd}/routerInfo-{h}.dat", "wb").write(d); n.seeds()
-    if a.restart:
-        n.stop(n.st["routers"])
-        for r in n.st["routers"]: n.put_netdb(r, [(f"routerInfo-{h}.dat", d)]); n.start(r)
+    if a.restart or a.to:
+        rs = [n.r(x) for x in a.to] or n.st["routers"]; n.stop(rs)
+        for r in rs: n.put_netdb(r, [(f"routerInfo-{h}.dat", d)]); n.start(r)
         n.save()
     print(h, props)
 def cmd_exec(n, a):
@@ -557,7 +557,7 @@ def main():
     A("--hops", default="0,1,2,3"); A("--enc", default="4", help="leaseSetEncType variants separated by '/', e.g. 4/6,4/5"); A("--mb", type=int, default=32, help="MiB per run, shared among the streams"); A("--streams", type=int, default=1); A("--runs", type=int, default=3); A("--quantity", type=int, default=3); A("--timeout", type=float, default=120); A("--stall", type=float, default=60); A("--settle", type=float, default=8); A("--idle", type=float, default=6); A("--pings", type=int, default=10); A("--label", default="")
     s = sub.add_parser("table"); s.add_argument("file", nargs="?")
     s = sub.add_parser("attach"); s.add_argument("name"); s.add_argument("--ip")
-    s = sub.add_parser("add-ri"); s.add_argument("file"); s.add_argument("--restart", action="store_true")
+    s = sub.add_parser("add-ri"); s.add_argument("file"); s.add_argument("--restart", action="store_true"); s.add_argument("--to", nargs="*", default=[], help="restart these routers only, with the RouterInfo in their netDb")
     s = sub.add_parser("exec"); s.add_argument("name"); s.add_argument("argv", nargs=argparse.REMAINDER)
     s = sub.add_parser("newsite"); s.add_argument("file")
     s = sub.add_parser("restart"); s.add_argument("names", nargs="*")
