@@ -11,6 +11,7 @@
 
 mod bundle;
 mod fetch;
+mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod intake;

@@ -1,7 +1,6 @@
 //! Reading and writing bundles.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use ramson_wire::su3::{ContentType, FileType, Su3};
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
+use super::files::read_file;
 use super::trust::Trust;
 use super::{Bundle, Failure, MAX_BUNDLE, Stage};
 
@@ -63,17 +63,6 @@ pub(super) fn file(path: &Path, network: u8, trust: &Trust, unsigned: bool, now:
             found.bundle()
         }
     }
-}
-
-/// At most `limit` bytes of a file; a longer one is an error.
-pub(super) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
-    let file = File::open(path).map_err(|why| Failure::new(Stage::File, why))?;
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|why| Failure::new(Stage::File, why))?;
-    if bytes.len() as u64 > limit {
-        return Err(Failure::new(Stage::File, format!("larger than {limit} bytes")));
-    }
-    Ok(bytes)
 }
 
 /// A zip of RouterInfos for another router to start from: `routerInfo-<base 64>.dat` each, as in signed bundles. It is

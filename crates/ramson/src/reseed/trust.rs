@@ -52,7 +52,7 @@ impl Trust {
         }
         for file in files {
             let source = file.display().to_string();
-            let pem = super::bundle::read_file(file, MAX_CERTIFICATE).map_err(|why| why.of(&source))?;
+            let pem = super::files::read_file(file, MAX_CERTIFICATE).map_err(|why| why.of(&source))?;
             if !trust.add(&pem) {
                 let why = "not a certificate (PEM) with an RSA key of 4,096 bits";
                 return Err(Failure::new(Stage::Verification, why).of(source));
