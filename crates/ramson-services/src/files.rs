@@ -39,6 +39,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8], create_new: bool) -> Resul
     let fail = |e: io::Error| FileError::new(path, e);
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(fail)?;
+    forget_unfinished(path);
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let temporary = folder.join(name);
@@ -56,6 +57,20 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8], create_new: bool) -> Resul
     }
     result.map_err(fail)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)
+}
+
+/// Removes what crashes have left beside a file: it may hold keys.
+pub(crate) fn forget_unfinished(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let rest = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".new"));
+        if rest.is_some_and(|process| !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit())) {
+            // What cannot be removed does no harm to the file itself.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -85,5 +100,13 @@ mod tests {
         assert!(read(&path, 4).is_err(), "too large");
         let names = fs::read_dir(folder.path().join("a")).unwrap().count();
         assert_eq!(names, 1, "no temporary file stays");
+        let folder = path.parent().unwrap();
+        for left in ["keys.12.new", "keys.1.new", "keys.new", "keys.a.new", "other.3.new"] {
+            fs::write(folder.join(left), b"half").unwrap();
+        }
+        forget_unfinished(&path);
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["keys", "keys.a.new", "keys.new", "other.3.new"], "only what crashed writes leave");
     }
 }

@@ -85,7 +85,10 @@ impl Store {
         let lock =
             private().create(true).truncate(false).write(true).open(&path).map_err(|why| io_error(&path, why))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_path_buf(), _lock: lock }),
+            Ok(()) => {
+                forget_unfinished(dir)?;
+                Ok(Self { dir: dir.to_path_buf(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_path_buf())),
             Err(TryLockError::Error(why)) => Err(io_error(&path, why)),
         }
@@ -229,6 +232,19 @@ fn write_beside(path: &Path, content: &[u8]) -> Result<PathBuf, StoreError> {
         return Err(io_error(&new, why));
     }
     Ok(new)
+}
+
+/// Removes what a crash has left beside our files: it may hold keys.
+fn forget_unfinished(dir: &Path) -> Result<(), StoreError> {
+    for name in [KEYS, OWN_ROUTER_INFO] {
+        remove(&unfinished(&dir.join(name)))?;
+    }
+    let state = dir.join(STATE);
+    let files = fs::read_dir(&state).map_err(|why| io_error(&state, why))?.flatten();
+    for file in files.filter(|file| file.file_name().to_string_lossy().ends_with(UNFINISHED)) {
+        remove(&file.path())?;
+    }
+    Ok(())
 }
 
 fn unfinished(path: &Path) -> PathBuf {
@@ -381,6 +397,21 @@ mod tests {
         store.save("a", b"whole").unwrap();
         assert_eq!(store.load("a").unwrap().unwrap(), b"whole");
         assert_eq!(store.router_keys().unwrap().unwrap().as_slice(), b"whole");
+    }
+
+    #[test]
+    fn what_a_crash_left_unfinished_goes_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::open(dir.path()).unwrap().create_router_keys(b"whole").unwrap();
+        let left = ["router.keys.new", "router.info.new", "state/a.new"];
+        for name in left.into_iter().chain(["mine.new", "state/kept"]) {
+            fs::write(dir.path().join(name), b"half").unwrap();
+        }
+        let store = Store::open(dir.path()).unwrap();
+        assert!(left.iter().all(|name| !dir.path().join(name).exists()));
+        assert!(dir.path().join("mine.new").exists(), "not ours");
+        assert_eq!(store.router_keys().unwrap().unwrap().as_slice(), b"whole");
+        assert_eq!(store.load("kept").unwrap().unwrap(), b"half");
     }
 
     #[test]

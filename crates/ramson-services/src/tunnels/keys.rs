@@ -17,6 +17,7 @@ pub fn load_keys(path: &Path) -> Result<Option<PrivateKeys>, FileError> {
 /// when this returns. A file that cannot be read stays as it is.
 pub fn load_or_create_keys(path: &Path) -> Result<PrivateKeys, FileError> {
     if let Some(keys) = load_keys(path)? {
+        files::forget_unfinished(path);
         return Ok(keys);
     }
     let keys = PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng));

@@ -1,0 +1,220 @@
+//! A kill at any change of the file system loses nothing.
+//!
+//! The router is started again and again, and killed at its first, second, third change. After each kill it must start
+//! without help, with the keys that were there, and leave nothing unfinished behind.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// More changes than a start and a stop make.
+const MOST_CHANGES: u32 = 400;
+const LIMIT: Duration = Duration::from_secs(30);
+const KEYS: [&str; 2] = ["router.keys", "site.dat"];
+
+/// A router's folder, in which no setting lets anything out of this process.
+struct Folder {
+    dir: tempfile::TempDir,
+}
+
+impl Folder {
+    fn new(more: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = format!(
+            "[network]\nid = 99\nallow_reserved_addresses = true\n[ntcp2]\noutbound_only = true\n\
+             [http_proxy]\nenabled = false\n[reseed]\nservers = \"off\"\n{more}\n\
+             [[server]]\nname = \"site\"\nkind = \"http\"\ntarget = \"127.0.0.1:1\"\nkeys = \"site.dat\"\n"
+        );
+        fs::write(dir.path().join("ramson.toml"), config).expect("a config");
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn start(&self, kill_at: Option<u32>, more: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ramson"));
+        command.arg("--data").arg(self.dir.path()).args(more);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some(at) = kill_at {
+            command.env("LD_PRELOAD", shim()).env("KILL_AT", at.to_string());
+        }
+        command.spawn().expect("the router starts")
+    }
+
+    /// Runs until it is up and all is written, then stops it; says how it ended.
+    fn run(&self, kill_at: Option<u32>, is_done: impl Fn(&Self) -> bool) -> ExitStatus {
+        let mut router = self.start(kill_at, &[]);
+        let limit = Instant::now() + LIMIT;
+        let mut stopping = false;
+        loop {
+            if let Some(status) = router.try_wait().expect("a status") {
+                return status;
+            }
+            if !stopping && self.answers() && is_done(self) {
+                // The shell's own `kill`: a bare machine has no program of that name.
+                let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", router.id())]).status();
+                assert!(kill.expect("a shell").success() || router.try_wait().expect("a status").is_some());
+                stopping = true;
+            }
+            if Instant::now() > limit {
+                let _ = router.kill();
+                let _ = router.wait();
+                panic!("the router (killed at {kill_at:?}) hangs; there is {:?}", self.files());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Whether the router is up: somebody listens at its control socket, which a killed one leaves behind.
+    fn answers(&self) -> bool {
+        UnixStream::connect(self.path("control.sock")).is_ok()
+    }
+
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.path(name)).ok()
+    }
+
+    /// Keys, settings and names, as far as they are there.
+    fn precious(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let names = KEYS.into_iter().chain(["ramson.toml", "hosts.txt"]);
+        names.filter_map(|name| Some((name, self.read(name)?))).collect()
+    }
+
+    /// All files, by their paths in the folder.
+    fn files(&self) -> Vec<PathBuf> {
+        let (mut files, mut folders) = (Vec::new(), vec![self.dir.path().to_path_buf()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder").flatten() {
+                let path = entry.path();
+                if path.is_dir() { folders.push(path) } else { files.push(path) }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    fn net_db(&self) -> Vec<PathBuf> {
+        let of_net_db =
+            |path: &PathBuf| path.extension().is_some_and(|kind| kind == "dat") && !path.ends_with("site.dat");
+        self.files().into_iter().filter(of_net_db).collect()
+    }
+}
+
+/// All that a first start writes, and the RouterInfo names the keys.
+fn is_settled(folder: &Folder) -> bool {
+    KEYS.iter().chain(&["router.info"]).all(|name| folder.path(name).exists())
+}
+
+/// The C code that kills, compiled once a run.
+fn shim() -> &'static Path {
+    static SHIM: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    SHIM.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/kill_at.c");
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kill_at-{}.so", std::process::id()));
+        let cc = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&out).arg(source).arg("-ldl").status();
+        assert!(cc.expect("a C compiler").success());
+        out
+    })
+}
+
+/// Kills a router at each change in turn; `prepare` makes its folder, `is_done` says when to stop it, and `check` looks
+/// at what the next start made of it. Returns the number of kills.
+fn kill_at_each(prepare: impl Fn() -> Folder, is_done: impl Fn(&Folder) -> bool, check: impl Fn(&Folder, u32)) -> u32 {
+    for at in 1..MOST_CHANGES {
+        let folder = prepare();
+        if folder.run(Some(at), &is_done).success() {
+            return at - 1;
+        }
+        let before = folder.precious();
+        let info = folder.read("router.info");
+        let status = folder.run(None, &is_done);
+        assert!(status.success(), "killed at change {at}, the next start ends with {status}: {:?}", folder.files());
+        let after = folder.precious();
+        assert!(before.iter().all(|file| after.contains(file)), "change {at}: keys, settings or names are others");
+        let identity = |info: Vec<u8>| info.get(..391).map(<[u8]>::to_vec);
+        if let Some(old) = info {
+            assert_eq!(identity(old), folder.read("router.info").and_then(identity), "change {at}");
+        }
+        let unfinished: Vec<_> =
+            folder.files().into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "new")).collect();
+        assert!(unfinished.is_empty(), "change {at} leaves {unfinished:?}");
+        check(&folder, at);
+    }
+    panic!("more than {MOST_CHANGES} changes");
+}
+
+#[test]
+fn a_first_start_can_be_killed_at_any_change() {
+    let kills = kill_at_each(|| Folder::new(""), is_settled, |_, _| {});
+    assert!(kills > 10, "only {kills} changes");
+}
+
+#[test]
+fn a_later_start_can_be_killed_at_any_change() {
+    // Another router's RouterInfo, which is in no range that anything could be sent to: it publishes no address.
+    let other = Folder::new("");
+    assert!(other.run(None, is_settled).success());
+    let info = other.read("router.info").expect("a RouterInfo");
+    let seed = other.path("router.info");
+    let more = format!("files = [{seed:?}]\ndangerously_accept_unsigned_files = true");
+    let knows_it = |folder: &Folder| is_settled(folder) && !folder.net_db().is_empty();
+    let base = Folder::new(&more);
+    fs::write(base.path("hosts.txt"), "mine.i2p=not looked at\n").expect("names");
+    assert!(base.run(None, knows_it).success());
+    let precious = base.precious();
+    assert_eq!(precious.len(), 4);
+    let copy = || {
+        let folder = Folder::new(&more);
+        for path in base.files() {
+            let to = folder.dir.path().join(path.strip_prefix(base.dir.path()).expect("a path in it"));
+            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+            fs::copy(&path, &to).expect("a copy");
+        }
+        // What a start writes in any case.
+        fs::remove_file(folder.path("router.info")).expect("it was there");
+        folder
+    };
+    let kills = kill_at_each(copy, knows_it, |folder, at| {
+        assert_eq!(folder.precious(), precious, "change {at}");
+        let kept: Vec<_> = folder.net_db().iter().filter_map(|path| fs::read(path).ok()).collect();
+        assert_eq!(kept, std::slice::from_ref(&info), "change {at}");
+    });
+    assert!(kills > 5, "only {kills} changes");
+}
+
+/// The config file that a very first start writes is there as a whole, or not at all.
+#[test]
+fn a_config_is_never_half_written() {
+    let mut seen = Vec::new();
+    for at in 1..MOST_CHANGES {
+        let folder = Folder { dir: tempfile::tempdir().expect("a folder") };
+        let mut router = folder.start(Some(at), &["--network", "99"]);
+        let limit = Instant::now() + LIMIT;
+        let killed = loop {
+            if router.try_wait().expect("a status").is_some() {
+                break true;
+            }
+            // It has gone on to other things: a later kill says nothing more of the config.
+            if folder.path("router.keys").exists() {
+                let _ = router.kill();
+                let _ = router.wait();
+                break false;
+            }
+            assert!(Instant::now() < limit, "killed at change {at}, it hangs");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        seen.extend(folder.read("ramson.toml"));
+        if !killed {
+            assert!(at > 3, "only {at} changes");
+            let whole = seen.last().expect("a config");
+            assert!(String::from_utf8_lossy(whole).contains("id = 99"));
+            assert!(seen.iter().all(|text| text == whole), "half a config");
+            return;
+        }
+    }
+    panic!("no config after {MOST_CHANGES} changes");
+}

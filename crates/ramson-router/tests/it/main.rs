@@ -1,0 +1,5 @@
+//! The binary as its user sees it.
+#![allow(clippy::expect_used, clippy::panic)]
+
+#[cfg(target_os = "linux")]
+mod crash;
