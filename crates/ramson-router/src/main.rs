@@ -4,6 +4,7 @@ mod cli;
 mod control;
 mod failure;
 mod folder;
+mod process;
 mod run;
 mod settings;
 mod show;
@@ -13,6 +14,7 @@ pub(crate) use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    process::hide_memory();
     let cli = cli::Cli::parse();
     match cli.execute() {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 use crate::control::{self, Doors};
 use crate::folder::Folder;
+use crate::process;
 use crate::settings::{Kind, Level, NetworkId, Settings};
 use crate::{Failure, show};
 use ramson::config::PUBLIC_NETWORK_ID;
@@ -38,7 +39,7 @@ pub(crate) fn run(
     if is_new {
         info!("a new config file, with a comment on every setting: {}", path.display());
     }
-    allow_many_files();
+    process::allow_many_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     let result = runtime.block_on(live(folder, &settings, json));
     // What a stuck task holds must not keep the process.
@@ -106,21 +107,6 @@ fn log_to_stderr(level: Level) {
         .with_max_level(filter)
         .with_target(false)
         .try_init();
-}
-
-/// Every session with a peer is an open file, and many systems begin with few.
-fn allow_many_files() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, getrlimit, setrlimit};
-        let mut limit = getrlimit(Resource::Nofile);
-        let before = limit.current;
-        limit.current = limit.maximum;
-        match setrlimit(Resource::Nofile, limit) {
-            Ok(()) => tracing::debug!(?before, now = ?limit.current, "open files"),
-            Err(why) => warn!("the limit of open files stays at {before:?}: {why}"),
-        }
-    }
 }
 
 async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Failure> {

@@ -218,3 +218,23 @@ fn a_config_is_never_half_written() {
     }
     panic!("no config after {MOST_CHANGES} changes");
 }
+
+/// Threats, part 5: keys reach no core dump, and no other program of the same user.
+#[test]
+fn the_memory_is_no_ones_to_read() {
+    let folder = Folder::new("");
+    let mut router = folder.start(None, &[]);
+    let limit = Instant::now() + LIMIT;
+    while !folder.answers() && Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", router.id())).expect("its limits");
+    // The owner of these files is root where a process must not be looked into.
+    let owner =
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata(format!("/proc/{}/mem", router.id())).expect("a file"));
+    let _ = router.kill();
+    let _ = router.wait();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit of core files");
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+    assert_eq!(owner, 0);
+}
