@@ -25,7 +25,7 @@ use ramson_wire::datagram::ClientPayload;
 use ramson_wire::garlic::block::{Clove, Delivery};
 use ramson_wire::i2np::{Kind, Message};
 use ratchet::{SessionDone, SessionJob};
-use remote::RemoteLeaseSets;
+use remote::{PathFailed, RemoteLeaseSets};
 use session::{Sender, SessionError, SessionEvent, Sessions};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -268,10 +268,15 @@ impl Destination {
     /// What was sent to this destination does not seem to arrive: another lease and path are taken.
     /// When all leases have failed, the LeaseSet is looked up anew while the old one is in use: the other side may have
     /// come back with other tunnels and another key.
-    pub fn handle_path_failed(&mut self, now: Now, to: &Hash) {
-        if self.remotes.path_failed(now, to) {
+    ///
+    /// True when a path was in use. Else nothing was sent since the last failure, or the LeaseSet is still looked for:
+    /// nothing speaks against any tunnel then.
+    pub fn handle_path_failed(&mut self, now: Now, to: &Hash) -> bool {
+        let failed = self.remotes.path_failed(now, to);
+        if failed == PathFailed::All {
             self.ask(now, *to);
         }
+        failed != PathFailed::NoneInUse
     }
 
     /// Expects an answer under a one-time key, for look-ups through this destination's tunnels.

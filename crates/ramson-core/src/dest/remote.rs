@@ -35,6 +35,15 @@ pub(super) struct RemoteLeaseSet {
     refreshed: Option<Instant>,
 }
 
+/// What the failure of a path means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PathFailed {
+    NoneInUse,
+    One,
+    /// No lease is left that did not fail, and the LeaseSet was not looked up for that reason of late.
+    All,
+}
+
 #[derive(Default)]
 pub(super) struct RemoteLeaseSets {
     sets: BTreeMap<Hash, RemoteLeaseSet>,
@@ -103,11 +112,10 @@ impl RemoteLeaseSets {
         Some((lease, known.path))
     }
 
-    /// The path in use does not deliver: the next lease is another one, if there is one. True when no lease is left
-    /// that did not fail, and the LeaseSet was not looked up for that reason of late.
-    pub(super) fn path_failed(&mut self, now: Now, hash: &Hash) -> bool {
-        let Some(known) = self.sets.get_mut(hash) else { return false };
-        let Some(lease) = known.sticky.take() else { return false };
+    /// The path in use does not deliver: the next lease is another one, if there is one.
+    pub(super) fn path_failed(&mut self, now: Now, hash: &Hash) -> PathFailed {
+        let Some(known) = self.sets.get_mut(hash) else { return PathFailed::NoneInUse };
+        let Some(lease) = known.sticky.take() else { return PathFailed::NoneInUse };
         known.failed.push((lease.gateway, lease.tunnel_id));
         let good = |lease: &Lease2| {
             usable(now, lease, LEASE_MARGIN) && !known.failed.contains(&(lease.gateway, lease.tunnel_id))
@@ -116,8 +124,9 @@ impl RemoteLeaseSets {
         let due = known.refreshed.is_none_or(|at| now.mono.since(at) >= REFRESH_PAUSE);
         if all_failed && due {
             known.refreshed = Some(now.mono);
+            return PathFailed::All;
         }
-        all_failed && due
+        PathFailed::One
     }
 }
 

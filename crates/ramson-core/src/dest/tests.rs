@@ -268,10 +268,13 @@ fn a_failed_path_leads_to_another_lease() {
         let (lease, path) = *pair.sides[0].paths.last().unwrap();
         used.insert((lease.gateway, path));
         let now = pair.now;
-        pair.sides[0].destination.handle_path_failed(now, &to);
+        assert!(pair.sides[0].destination.handle_path_failed(now, &to));
+        assert!(!pair.sides[0].destination.handle_path_failed(now, &to), "nothing went by another path yet");
         pair.now = pair.now.later(Duration::from_secs(1));
     }
     assert_eq!(used.len(), 3, "each of the three leases once");
+    let now = pair.now;
+    assert!(!pair.sides[0].destination.handle_path_failed(now, &Hash([9; 32])), "no LeaseSet, no path");
 }
 
 #[test]

@@ -626,10 +626,12 @@ impl Router {
                 Event::StreamClosed(local.key(stream))
             }
             stream::Event::PathSuspect { to, .. } => {
-                debug!(?to, pool = local.pool.0, "path suspect");
-                local.destination.handle_path_failed(now, &to);
+                let was_used = local.destination.handle_path_failed(now, &to);
+                debug!(?to, pool = local.pool.0, was_used, "path suspect");
                 local.streams.path_changed(now, to);
-                self.tunnels.suspect(now, local.pool);
+                if was_used {
+                    self.tunnels.suspect(now, local.pool);
+                }
                 return;
             }
             _ => return,
