@@ -141,8 +141,9 @@ mod tests {
     use ramson_wire::data::lease_set2::{EncryptionKey, Flags, Times, Unsigned};
     use ramson_wire::data::{Destination, Mapping, OfflineSignature};
 
+    /// Threats T20, T21.
     #[test]
-    fn sets_from_the_future_and_under_an_ended_permit_are_not_timely() {
+    fn t20_t21_sets_from_the_future_and_under_an_ended_permit_are_not_timely() {
         let now = Now::new(Instant::from_micros(1), 1_780_000_000_000);
         let secs = now.unix_secs();
         let (key, transient) = (SigningKey::from_seed([1; 32]), SigningKey::from_seed([2; 32]));

@@ -523,8 +523,9 @@ mod tests {
         assert_eq!(asked(&drain(&mut lookups)), first);
     }
 
+    /// Threats T32, T33.
     #[test]
-    fn unasked_replies_are_dropped_and_hints_are_bounded() {
+    fn t32_t33_unasked_replies_are_dropped_and_hints_are_bounded() {
         let (routers, mut lookups) = (floodfills(50), lookups());
         lookups.start(NOW, KEY, Kind::LeaseSet, &routers);
         let asked = asked(&drain(&mut lookups));

@@ -26,8 +26,9 @@ fn good_infos_come_in_and_newer_ones_replace_them() {
 }
 
 /// P-9 of the threats: a store that breaks a rule changes nothing.
+/// Threats T6, T8.
 #[test]
-fn what_breaks_a_rule_changes_nothing() {
+fn t6_t8_what_breaks_a_rule_changes_nothing() {
     let mut store = floodfills(5);
     let before = digest(&store);
     let hours = 3_600_000;
@@ -37,6 +38,8 @@ fn what_breaks_a_rule_changes_nothing() {
         (Wish { net: "99", ..wish(50) }, Refusal::WrongNetwork),
         (Wish { version: "", ..wish(50) }, Refusal::NoVersion),
         (Wish { version: "0.9.999999999999", ..wish(50) }, Refusal::NoVersion),
+        (Wish { version: "-1", ..wish(50) }, Refusal::NoVersion),
+        (Wish { version: "٣.٩", ..wish(50) }, Refusal::NoVersion),
         (Wish { addresses: 0, ..wish(50) }, Refusal::NoAddress),
         (Wish { published: NOW.unix_ms + 121_000, ..wish(50) }, Refusal::Future),
         (Wish { published: 1 << 63, ..wish(50) }, Refusal::Future),

@@ -75,11 +75,19 @@ mod tests {
         }
     }
 
+    /// Threats T3: lengths that do not fit, and the obsolete types.
     #[test]
-    fn odd_certificates_are_refused() {
+    fn t3_odd_certificates_are_refused() {
         assert_eq!(Certificate::from_bytes(&[0, 0, 0]), Ok(Certificate::Null));
         for bad in [&[0, 0, 1, 0][..], &[5, 0, 3, 0, 7, 0], &[1, 0, 0], &[5, 0, 9, 0, 7, 0, 4, 1, 2, 3, 4, 5]] {
             assert!(Certificate::from_bytes(bad).is_err());
+        }
+        for kind in 0..=u8::MAX {
+            for len in [1u16, 4, 65_535] {
+                let [high, low] = len.to_be_bytes();
+                let read = Certificate::from_bytes(&[kind, high, low, 0, 7, 0, 4]);
+                assert_eq!(read.is_ok(), kind == 5 && len == 4, "type {kind}, length {len}");
+            }
         }
     }
 }

@@ -49,8 +49,9 @@ fn every_flipped_bit_is_caught() {
     }
 }
 
+/// Threats T17, T18.
 #[test]
-fn counts_are_bounded() {
+fn t17_t18_counts_are_bounded() {
     let key = SigningKey::from_seed([1; 32]);
     unsigned(16, None).sign(&key).unwrap();
     for leases in [0, 17, 255] {
@@ -116,4 +117,36 @@ proptest! {
         let raw = [&[0, kind][..], &bytes].concat();
         let _ = EncryptedLeaseSet::from_bytes(&raw).map(|set| set.verify());
     }
+}
+
+/// Threats T17: every missing byte. T22: a length that says more or less than there is.
+#[test]
+fn t17_t22_missing_bytes_and_wrong_lengths_are_refused() {
+    let good = unsigned(3, None).sign(&SigningKey::from_seed([1; 32])).unwrap().to_bytes();
+    for len in 0..good.len() {
+        assert!(LeaseSet2::from_bytes(&good[..len]).is_err(), "{len} bytes");
+    }
+    // A blinded key of type 11, times, a length, so many bytes, and a signature.
+    let encrypted = |said: u16, bytes: usize| {
+        let header = [&[0, 11][..], &[7; 32], &[0, 0, 0, 9], &[2, 88], &[0, 0], &said.to_be_bytes()].concat();
+        EncryptedLeaseSet::from_bytes(&[header, vec![1; bytes], vec![0; 64]].concat()).is_ok()
+    };
+    assert!(encrypted(100, 100));
+    assert!(!encrypted(99, 100) && !encrypted(101, 100) && !encrypted(u16::MAX, 100));
+}
+
+/// Threats T19: flags to come are kept, options beyond the end are not.
+#[test]
+fn t19_unknown_flags_are_tolerated() {
+    let key = SigningKey::from_seed([1; 32]);
+    let mut set = unsigned(1, None);
+    set.times.flags = Flags(0xff80);
+    let set = set.sign(&key).unwrap();
+    let read = LeaseSet2::from_bytes(set.as_bytes()).unwrap();
+    read.verify().unwrap();
+    assert_eq!((read.times().flags, read.to_bytes()), (Flags(0xff80), set.to_bytes()));
+    let at = read.destination().to_bytes().len() + 8;
+    let mut long = set.to_bytes();
+    long[at..at + 2].copy_from_slice(&u16::MAX.to_be_bytes());
+    assert!(LeaseSet2::from_bytes(&long).is_err());
 }

@@ -148,8 +148,9 @@ mod tests {
         Mapping::from_bytes(&mapping.to_bytes()).unwrap();
     }
 
+    /// Threats T5.
     #[test]
-    fn bad_mappings_are_refused() {
+    fn t5_bad_mappings_are_refused() {
         let wrap = |body: &[u8]| [&(body.len() as u16).to_be_bytes()[..], body].concat();
         Mapping::from_bytes(&wrap(b"\x01a=\x01x;\x01b=\x01y;")).unwrap();
         for bad in [
@@ -162,6 +163,10 @@ mod tests {
             b"\x01a=",                        // no value
         ] {
             assert!(Mapping::from_bytes(&wrap(bad)).is_err());
+        }
+        for odd in [&b"\x00=\x01x;"[..], b"\x01\0=\x00;"] {
+            let odd = wrap(odd);
+            assert_eq!(Mapping::from_bytes(&odd).unwrap().to_bytes(), odd, "strange, but there is one way to write it");
         }
         assert!(Mapping::from_bytes(&[0, 9, 1]).is_err());
         let long = "x".repeat(256);

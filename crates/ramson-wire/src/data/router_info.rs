@@ -307,8 +307,9 @@ mod tests {
         assert_eq!(read.caps().bandwidth(), Some(BandwidthClass::L));
     }
 
+    /// Threats T1, T2.
     #[test]
-    fn every_flipped_bit_and_every_truncation_is_caught() {
+    fn t1_t2_every_flipped_bit_and_every_truncation_is_caught() {
         let good = info().as_bytes().to_vec();
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
@@ -320,8 +321,9 @@ mod tests {
         }
     }
 
+    /// Threats T4.
     #[test]
-    fn too_large_is_refused() {
+    fn t4_too_large_is_refused() {
         let key = SigningKey::from_seed([1; 32]);
         let filler = "x".repeat(250);
         let pairs: Vec<String> = (0..12).map(|i| format!("k{i:02}")).collect();
@@ -333,10 +335,44 @@ mod tests {
         };
         assert!(matches!(unsigned.sign(&key), Err(DecodeError::TooLarge { .. })));
         assert!(unsigned.sign(&SigningKey::from_seed([9; 32])).is_err());
+        // From the wire: 255 small addresses, and one with 64 KiB of options.
+        let identity = info().identity().to_bytes();
+        let small = RouterAddress::new(1, "", Mapping::new()).unwrap().to_bytes();
+        let [high, low] = u16::MAX.to_be_bytes();
+        let large = [&[1; 9][..], &[0], &[high, low], &[0; 65_535]].concat();
+        for (count, addresses) in [(255, small.repeat(255)), (1, large)] {
+            let body = [&identity[..], &[0; 8], &[count], &addresses, &[0, 0, 0], &[0; SIGNATURE]].concat();
+            assert!(RouterInfo::from_bytes(&body).is_err());
+        }
+        let none = [&identity[..], &[0; 8], &[0, 0, 0, 0], &[0; SIGNATURE]].concat();
+        assert_eq!(RouterInfo::from_bytes(&none).map(|info| info.addresses().len()), Ok(0), "refused by the netDb");
     }
 
+    /// Threats T13: a family that is not proven is none.
     #[test]
-    fn versions_parse_as_numbers() {
+    fn t13_families_that_are_not_proven_are_ignored() {
+        let (key, family, other) =
+            (SigningKey::from_seed([1; 32]), SigningKey::from_seed([2; 32]), SigningKey::from_seed([3; 32]));
+        let identity = info().identity().clone();
+        let message = [b"garlic".as_slice(), identity.hash().as_bytes()].concat();
+        let proven = |sig: &[u8], name: &str| {
+            let (public, sig) = (format!("7:{}", base64::encode(family.public())), base64::encode(sig));
+            let options = [("family", name), ("family.key", &public), ("family.sig", &sig), ("netId", "2")];
+            let options = Mapping::from_pairs(options).unwrap();
+            let unsigned = Unsigned { identity: identity.clone(), published: 1, addresses: vec![], options };
+            unsigned.sign(&key).unwrap().verified_family().is_some()
+        };
+        let good = family.sign(&message);
+        assert!(proven(&good, "garlic"));
+        assert!(!proven(&good, "onion") && !proven(&other.sign(&message), "garlic"));
+        for len in 0..good.len() {
+            assert!(!proven(&good[..len], "garlic"), "{len} bytes");
+        }
+    }
+
+    /// Threats T8.
+    #[test]
+    fn t8_versions_parse_as_numbers() {
         assert!(Version::parse("0.10.0") > Version::parse("0.9.68"));
         assert_eq!(Version::parse("0.9.68-rc1"), Some(Version::new(0, 9, 68)));
         for bad in ["", "-1", "0.9", "0.9.", "0.9.999999999999", "٣.٩.١", "0..9", "a.b.c", "+0.9.1"] {
@@ -344,11 +380,13 @@ mod tests {
         }
     }
 
+    /// Threats T7.
     #[test]
-    fn caps_never_lift_the_class() {
+    fn t7_caps_never_lift_the_class() {
         assert_eq!(Caps::parse("KX").bandwidth(), Some(BandwidthClass::K));
         assert_eq!(Caps::parse(&"Xf".repeat(500)).bandwidth(), Some(BandwidthClass::X));
         assert_eq!(Caps::parse("~é0").bandwidth(), None);
+        assert_eq!(Caps::parse("DEGKX").bandwidth(), Some(BandwidthClass::K));
         assert!(Caps::parse("XfR").has(b'f') && !Caps::parse("XF").has(b'f'));
     }
 

@@ -62,8 +62,9 @@ mod tests {
         }
     }
 
+    /// Threats T32.
     #[test]
-    fn more_than_sixteen_are_read_and_not_used() {
+    fn t32_more_than_sixteen_are_read_and_not_used() {
         let raw = [&[1; 32][..], &[255], &[2; 255 * 32], &[3; 32]].concat();
         let reply = DatabaseSearchReply::from_bytes(&raw).unwrap();
         assert_eq!((reply.peers.len(), reply.from), (16, Hash([3; 32])));

@@ -190,8 +190,9 @@ mod tests {
         assert_eq!(gzip(b"x")[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 0xff]);
     }
 
+    /// Threats T23.
     #[test]
-    fn a_key_of_another_entry_is_refused() {
+    fn t23_a_key_of_another_entry_is_refused() {
         for entry in [router(0), leases()] {
             let mut bytes = DatabaseStore::new(entry, None).to_bytes();
             bytes[0] ^= 1;
@@ -200,10 +201,20 @@ mod tests {
                 Err(DecodeError::Unverified { what: "DatabaseStore key" })
             );
         }
+        // The same bytes under another type.
+        for entry in [router(0), leases()] {
+            let good = DatabaseStore::new(entry, None).to_bytes();
+            for kind in (0..16).filter(|kind| *kind != good[32]) {
+                let mut bytes = good.clone();
+                bytes[32] = kind;
+                assert!(DatabaseStore::from_bytes(&bytes).and_then(|store| store.entry.verify()).is_err(), "type {kind}");
+            }
+        }
     }
 
+    /// Threats T16.
     #[test]
-    fn bombs_garbage_and_second_members_are_refused() {
+    fn t16_bombs_garbage_and_second_members_are_refused() {
         let bomb = gzip(&vec![0; 1 << 20]);
         assert_eq!(gunzip(&bomb, 3072), Err(DecodeError::TooLarge { what: "gzip", limit: 3072 }));
         let good = gzip(b"hello");

@@ -173,4 +173,20 @@ mod tests {
         bytes[15] = 0;
         assert!(Message::decode_standard(&bytes).is_ok());
     }
+
+    /// Threats T27: a size that says more or less than there is.
+    #[test]
+    fn t27_the_size_must_be_that_of_the_body() {
+        let message = Message { kind: Kind::DATA, id: 1, expiration: 2_000, body: vec![3; 40] };
+        let mut good = Vec::new();
+        message.encode_standard(&mut good);
+        for size in [0u16, 39, 41, u16::MAX] {
+            let mut bad = good.clone();
+            bad[13..15].copy_from_slice(&size.to_be_bytes());
+            assert!(Message::decode_standard(&bad).is_err(), "{size}");
+        }
+        for len in 0..STANDARD_HEADER {
+            assert!(Message::decode_standard(&good[..len]).is_err());
+        }
+    }
 }
