@@ -266,10 +266,10 @@ fn an_idle_session_ends_on_both_sides_and_can_be_had_again() {
     assert_eq!(pair.lengths(0), [30]);
 }
 
-/// Clocks more than a minute apart: no session, but the dialling side learns the difference.
+/// Threats T39, T40. Clocks more than a minute apart: no session, but the dialling side learns the difference.
 #[test]
-fn t40_a_wrong_clock_is_answered_and_learnt() {
-    for skew in [-3_600_000, 61_500, 86_400_000] {
+fn t39_t40_a_wrong_clock_is_answered_and_learnt() {
+    for skew in [-3_600_000, -61_500, 61_500, 86_400_000] {
         let mut pair = Pair::new(skew);
         pair.send(0, 10);
         pair.run();
@@ -280,10 +280,12 @@ fn t40_a_wrong_clock_is_answered_and_learnt() {
         assert!(pair.machines[0].log.contains(&"unreachable lost=1".to_owned()));
         assert_eq!(pair.machines[1].links.stats().sessions, 0);
     }
-    let mut pair = Pair::new(58_000);
-    pair.send(0, 10);
-    pair.run();
-    assert_eq!(pair.lengths(1), [10]);
+    for skew in [58_000, -58_000] {
+        let mut pair = Pair::new(skew);
+        pair.send(0, 10);
+        pair.run();
+        assert_eq!(pair.lengths(1), [10]);
+    }
 }
 
 /// Threats T35, T36, T40 and P-30: whatever a prober sends, nothing is answered and the end comes at the drawn time.

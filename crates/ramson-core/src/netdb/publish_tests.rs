@@ -236,3 +236,21 @@ fn a_lease_set_that_lives_past_midnight_moves_with_its_key() {
     assert_eq!(moved[0].0, routers.closest_today(now, &OWN, 1, &[])[0]);
     assert!(86_400_000 - until_midnight(now.unix_ms) <= 120_000);
 }
+
+/// Threats T34: whoever does not see the store cannot confirm it.
+#[test]
+fn t34_guessed_ids_confirm_nothing() {
+    let (routers, mut now) = (floodfills(50), NOW);
+    let mut info = router();
+    let of_info: Vec<u32> = stores(step!(info, now, &routers)).iter().map(|(_, token)| *token).collect();
+    let mut set = lease_set(now);
+    let of_set: Vec<u32> = stores(step!(set, now, &routers)).iter().map(|(_, token)| *token).collect();
+    assert!(!of_info.is_empty() && !of_set.is_empty());
+    let around = of_info.iter().chain(&of_set).flat_map(|token| (1..50).map(|d| token.wrapping_add(d)));
+    let guesses = (0..100_000).chain(around).filter(|guess| !of_info.contains(guess) && !of_set.contains(guess));
+    for guess in guesses.chain([u32::MAX]) {
+        assert!(!info.handle_confirmation(guess) && !set.handle_confirmation(now, guess));
+    }
+    assert!(!info.handle_confirmation(of_set[0]) && !set.handle_confirmation(now, of_info[0]), "another's store");
+    assert!(info.handle_confirmation(of_info[0]) && set.handle_confirmation(now, of_set[0]));
+}

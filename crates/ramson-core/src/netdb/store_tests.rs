@@ -25,10 +25,9 @@ fn good_infos_come_in_and_newer_ones_replace_them() {
     assert!(store.take_dirty().is_empty());
 }
 
-/// P-9 of the threats: a store that breaks a rule changes nothing.
-/// Threats T6, T8.
+/// P-9 of the threats: a store that breaks a rule changes nothing. T6, T8, T15.
 #[test]
-fn t6_t8_what_breaks_a_rule_changes_nothing() {
+fn t6_t8_t15_what_breaks_a_rule_changes_nothing() {
     let mut store = floodfills(5);
     let before = digest(&store);
     let hours = 3_600_000;

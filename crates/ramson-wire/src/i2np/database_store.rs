@@ -207,7 +207,10 @@ mod tests {
             for kind in (0..16).filter(|kind| *kind != good[32]) {
                 let mut bytes = good.clone();
                 bytes[32] = kind;
-                assert!(DatabaseStore::from_bytes(&bytes).and_then(|store| store.entry.verify()).is_err(), "type {kind}");
+                assert!(
+                    DatabaseStore::from_bytes(&bytes).and_then(|store| store.entry.verify()).is_err(),
+                    "type {kind}"
+                );
             }
         }
     }
