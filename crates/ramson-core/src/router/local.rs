@@ -26,7 +26,7 @@ use tracing::{debug, trace};
 
 /// Bytes that a program may write ahead of the stream's own send buffer.
 const CREDIT: usize = 128 << 10;
-/// Paths whose outbound tunnel is remembered.
+/// Destinations to which the path is remembered.
 const MAX_PATHS: usize = 256;
 /// Time for the last packets of streams to be signed, sealed and sent, before tunnels and links go.
 const STREAMS_END: Duration = Duration::from_secs(1);
@@ -63,8 +63,8 @@ pub(super) struct Local {
     connecting: BTreeMap<stream::StreamId, (u64, Hash)>,
     /// Streams that programs hold, and what they wrote that the stream has no room for yet.
     unsent: BTreeMap<stream::StreamId, Unsent>,
-    /// The outbound tunnel of each path.
-    paths: BTreeMap<u64, TunnelId>,
+    /// The path to each destination that was sent to of late, and its outbound tunnel.
+    paths: BTreeMap<Hash, (u64, TunnelId)>,
     /// The destinations of LeaseSets that look-ups have brought.
     found: BTreeMap<Hash, PublicDestination>,
     pub(super) bytes: (u64, u64),
@@ -401,7 +401,7 @@ impl Router {
                 local.needed.insert(hash);
                 local.lookups.start(now, hash, LookupKind::LeaseSet, &self.store);
             }
-            DestinationEvent::Garlic { lease, path, body, .. } => self.send_garlic(id, lease, path, body),
+            DestinationEvent::Garlic { to, lease, path, body } => self.send_garlic(id, to, (lease, path), body),
             DestinationEvent::Received { from, payload } => self.received(id, from, payload),
             // No program can bind a port yet.
             DestinationEvent::Datagram(_) => {}
@@ -410,21 +410,25 @@ impl Router {
         }
     }
 
-    /// Sends garlic to a lease, out of the tunnel that its path uses while that tunnel lives.
-    fn send_garlic(&mut self, id: DestinationId, lease: Lease2, path: u64, body: Vec<u8>) {
+    /// Sends garlic to a lease, out of the tunnel that its path uses while that tunnel lives. A new path to the same
+    /// destination takes another tunnel than the one before: that one may be why the path was left.
+    fn send_garlic(&mut self, id: DestinationId, to: Hash, (lease, path): (Lease2, u64), body: Vec<u8>) {
         let message = self.message(Kind::GARLIC, GARLIC_MS, body);
         let Some(local) = self.locals.get(&id) else { return };
         let pool = local.pool;
-        let known = local.paths.get(&path).copied();
+        let before = local.paths.get(&to).copied();
+        let known = before.filter(|(of, _)| *of == path).map(|(_, tunnel)| tunnel);
         let usable = known.filter(|t| self.tunnels.outbound(pool).iter().any(|o| o.tunnel == *t));
-        let tunnel = usable.or_else(|| self.outbound_to(pool, &lease.gateway));
+        let tunnel = usable.or_else(|| self.outbound_to(pool, &lease.gateway, before.map(|(_, tunnel)| tunnel)));
         let target = Target::Tunnel { gateway: lease.gateway, tunnel: lease.tunnel_id };
         let Ok(tunnel) = self.tunnels.send(self.now, pool, tunnel, target, message) else { return };
         trace!(pool = pool.0, path, tunnel, gateway = ?lease.gateway, lease = lease.tunnel_id, "garlic sent");
         if let Some(local) = self.locals.get_mut(&id) {
-            local.paths.insert(path, tunnel);
+            local.paths.insert(to, (path, tunnel));
             if local.paths.len() > MAX_PATHS {
-                local.paths.pop_first();
+                // The oldest path goes; its next message draws a tunnel anew.
+                let oldest = local.paths.iter().min_by_key(|(_, (path, _))| *path).map(|(to, _)| *to);
+                oldest.and_then(|to| local.paths.remove(&to));
             }
         }
     }

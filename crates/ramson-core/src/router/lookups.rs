@@ -141,19 +141,20 @@ impl Router {
         let (Some(Sealing { pool, to }), Ok(body)) = (self.sealing.remove(&token), body) else { return };
         let message = self.message(Kind::GARLIC, QUESTION_MS, body);
         // Without a tunnel the question is lost; whoever asked has a time-out.
-        let tunnel = self.outbound_to(pool, &to);
+        let tunnel = self.outbound_to(pool, &to, None);
         let _ = self.tunnels.send(self.now, pool, tunnel, Target::Router(to), message);
     }
 
-    /// An outbound tunnel whose endpoint can dial `to`, as far as RouterInfos tell and there is one; else any.
-    pub(super) fn outbound_to(&mut self, pool: PoolId, to: &Hash) -> Option<TunnelId> {
+    /// An outbound tunnel whose endpoint can dial `to`, as far as RouterInfos tell and there is one; else any. Not `not`
+    /// while another one is as good.
+    pub(super) fn outbound_to(&mut self, pool: PoolId, to: &Hash, not: Option<TunnelId>) -> Option<TunnelId> {
         let reach = |hash: &Hash| self.store.get(hash).map(|info| Reach::of(info));
         let target = reach(to);
         let reaches = |last: &Hash| {
             let (Some(target), false) = (target, last == to) else { return true };
             reach(last).is_none_or(|last| last.can_dial(target))
         };
-        self.tunnels.choose_outbound(pool, reaches)
+        self.tunnels.choose_outbound(pool, not, reaches)
     }
 
     /// Asks a floodfill for routers that we do not know.

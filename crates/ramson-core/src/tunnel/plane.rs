@@ -233,10 +233,16 @@ impl Tunnels {
         Ok(tunnel)
     }
 
-    /// An outbound tunnel, of those whose last hop can reach what it shall deliver to if there are any.
-    pub fn choose_outbound(&mut self, pool: PoolId, reaches: impl Fn(&Hash) -> bool) -> Option<TunnelId> {
+    /// An outbound tunnel, of those whose last hop can reach what it shall deliver to if there are any, and not `not`
+    /// while another one is as good.
+    pub fn choose_outbound(
+        &mut self,
+        pool: PoolId,
+        not: Option<TunnelId>,
+        reaches: impl Fn(&Hash) -> bool,
+    ) -> Option<TunnelId> {
         let own_hash = self.own;
-        self.choose_where(pool, Direction::Outbound, |own| reaches(own.hops.last().unwrap_or(&own_hash)))
+        self.choose_where(pool, Direction::Outbound, not, |own| reaches(own.hops.last().unwrap_or(&own_hash)))
     }
 
     /// The hops for a build: as many as were asked for, each other, none of them ourselves; or `None` when there are
@@ -397,13 +403,20 @@ impl Tunnels {
 
     /// A usable tunnel, by chance among those that passed their last test, else among those that did not just fail one.
     fn choose(&mut self, pool: PoolId, direction: Direction) -> Option<TunnelId> {
-        self.choose_where(pool, direction, |_| true)
+        self.choose_where(pool, direction, None, |_| true)
     }
 
     /// The same, among those that `fits` if there are any.
-    fn choose_where(&mut self, pool: PoolId, direction: Direction, fits: impl Fn(&Own) -> bool) -> Option<TunnelId> {
-        let rank = |own: &Own| (!fits(own), own.health.failures > 0, own.health.rtt.is_none());
-        let all: Vec<_> = self.usable(pool, direction).map(|(id, own)| (rank(own), *id)).collect();
+    fn choose_where(
+        &mut self,
+        pool: PoolId,
+        direction: Direction,
+        not: Option<TunnelId>,
+        fits: impl Fn(&Own) -> bool,
+    ) -> Option<TunnelId> {
+        let rank =
+            |id: TunnelId, own: &Own| (!fits(own), own.health.failures > 0, not == Some(id), own.health.rtt.is_none());
+        let all: Vec<_> = self.usable(pool, direction).map(|(id, own)| (rank(*id, own), *id)).collect();
         let best = all.iter().map(|(rank, _)| *rank).min()?;
         let good: Vec<_> = all.iter().filter(|(rank, _)| *rank == best).map(|(_, id)| *id).collect();
         self.rng.pick(&good).copied()

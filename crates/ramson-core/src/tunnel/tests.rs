@@ -332,13 +332,22 @@ fn an_outbound_tunnel_is_chosen_by_whom_it_reaches() {
     assert!(all.len() > 1);
     for wanted in &all {
         for _ in 0..20 {
-            let chosen = tunnels.choose_outbound(CLIENT, |last| *last == wanted.last_hop).unwrap();
+            let chosen = tunnels.choose_outbound(CLIENT, None, |last| *last == wanted.last_hop).unwrap();
             let chosen = all.iter().find(|tunnel| tunnel.tunnel == chosen).unwrap();
             assert_eq!(chosen.last_hop, wanted.last_hop);
         }
     }
-    assert!(tunnels.choose_outbound(CLIENT, |_| false).is_some(), "one that may not reach is better than none");
-    assert!(tunnels.choose_outbound(PoolId(77), |_| true).is_none());
+    assert!(tunnels.choose_outbound(CLIENT, None, |_| false).is_some(), "one that may not reach is better than none");
+    assert!(tunnels.choose_outbound(PoolId(77), None, |_| true).is_none());
+    // After a path failed: another tunnel, unless there is no other that reaches.
+    let first = tunnels.outbound(CLIENT)[0];
+    for _ in 0..20 {
+        assert_ne!(tunnels.choose_outbound(CLIENT, Some(first.tunnel), |_| true), Some(first.tunnel));
+    }
+    let only = |last: &Hash| *last == first.last_hop;
+    let chosen = tunnels.choose_outbound(CLIENT, Some(first.tunnel), only).unwrap();
+    let others = tunnels.outbound(CLIENT).into_iter().filter(|o| o.last_hop == first.last_hop).count();
+    assert_eq!(chosen == first.tunnel, others == 1);
 }
 
 #[test]
