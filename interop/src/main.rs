@@ -1,6 +1,7 @@
 //! Black box tests of Ramson in a private network of other routers. `cargo xtask interop` builds and starts it.
 
 mod content;
+mod figures;
 mod get;
 mod net;
 mod proxy;
@@ -76,7 +77,7 @@ fn spec(scenario: &Scenario) -> NetSpec {
         Ok("sid,trixie") => ("sid,trixie", "sid"),
         _ => return scenario.spec,
     };
-    NetSpec { peer, floodfill_peer, way: scenario.spec.way }
+    NetSpec { peer, floodfill_peer, ..scenario.spec }
 }
 
 /// The router under test: `INTEROP_SUBJECT` is `ramson` (binary in `RAMSON_BIN`) or `i2pd-SUITE`.

@@ -15,6 +15,17 @@ pub(crate) struct NetSpec {
     pub(crate) floodfill_peer: &'static str,
     /// How the routers under test reach the others.
     pub(crate) way: Way,
+    /// Who carries the tunnels.
+    pub(crate) carriers: Carriers,
+}
+
+/// Who carries the tunnels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carriers {
+    /// The i2pds.
+    Peers,
+    /// Routers under test; of the i2pds there are only floodfills and two ends.
+    Subjects,
 }
 
 /// How the routers under test reach the others.
@@ -27,7 +38,7 @@ pub(crate) enum Way {
     Proxy,
 }
 
-/// A running network of 12 i2pd routers, 5 of them floodfills, over NTCP2. Taken down when dropped.
+/// A running network of 12 i2pd routers (7 where others carry), 5 of them floodfills, over NTCP2. Taken down when dropped.
 pub(crate) struct Net {
     pub(crate) run: PathBuf,
     guard: Option<Child>,
@@ -38,6 +49,8 @@ pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) dir: PathBuf,
+    /// Its process, while it runs.
+    pub(crate) pid: Option<u32>,
 }
 
 /// The folder of this package, where `testnet/` is.
@@ -60,10 +73,11 @@ impl Net {
         let mut net = Self { run: run.to_path_buf(), guard: None };
         let web = this_program();
         let start = Instant::now();
+        let routers = if spec.carriers == Carriers::Peers { "12" } else { "7" };
         let mut up = vec![
             "up",
             "--routers",
-            "12",
+            routers,
             "--floodfills",
             "5",
             "--transports",
@@ -82,6 +96,9 @@ impl Net {
         if spec.way == Way::Ipv6 {
             up.push("--ipv6");
         }
+        if spec.carriers == Carriers::Subjects {
+            up.push("--no-transit");
+        }
         let said = net.testnet(&up);
         if let Err(why) = said {
             let _ = testnet(run, &["down"]);
@@ -92,7 +109,7 @@ impl Net {
         let mut guard = Command::new("setsid");
         guard.args([&web, "_guard", &own, &run_text]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         net.guard = guard.spawn().ok();
-        println!("     network of 12 i2pd ({}) up in {:.1} s", spec.peer, start.elapsed().as_secs_f64());
+        println!("     network of {routers} i2pd ({}) up in {:.1} s", spec.peer, start.elapsed().as_secs_f64());
         Ok(net)
     }
 
@@ -121,7 +138,13 @@ impl Net {
         let state = self.state()?;
         let routers = state.get("routers").and_then(Value::as_array).ok_or("no routers in state.json")?;
         let peer = |router: &Value| {
-            Ok(Peer { name: text(router, "name")?, namespace: text(router, "ns")?, dir: text(router, "dir")?.into() })
+            let pid = router.get("pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
+            Ok(Peer {
+                name: text(router, "name")?,
+                namespace: text(router, "ns")?,
+                dir: text(router, "dir")?.into(),
+                pid,
+            })
         };
         routers.iter().map(peer).collect()
     }

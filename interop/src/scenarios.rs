@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::net::{NetSpec, Way};
+use crate::figures;
+use crate::net::{Carriers, NetSpec, Way};
 use crate::subject::SITE_NAME;
 use crate::world::{Pending, Route, World, begin, curl, until_page};
 
@@ -14,10 +15,11 @@ pub(crate) struct Scenario {
     pub(crate) run: fn(&mut World) -> Result<String, String>,
 }
 
-const SID: NetSpec = NetSpec { peer: "sid", floodfill_peer: "sid", way: Way::Ipv4 };
+const SID: NetSpec = NetSpec { peer: "sid", floodfill_peer: "sid", way: Way::Ipv4, carriers: Carriers::Peers };
 /// The newer i2pd as floodfills and some hops, the older one as hops, eepsite and client.
 const MIXED: NetSpec = NetSpec { peer: "trixie", ..SID };
 const IPV6: NetSpec = NetSpec { way: Way::Ipv6, ..SID };
+const OWN_HOPS: NetSpec = NetSpec { carriers: Carriers::Subjects, ..SID };
 const PROXY: NetSpec = NetSpec { way: Way::Proxy, ..SID };
 
 /// All scenarios, in an order that lets neighbours share a network.
@@ -60,12 +62,41 @@ pub(crate) const ALL: &[Scenario] = &[
         spec: SID,
         run: transfer,
     },
-    Scenario { name: "throughput", about: "32 MB by the subject and by i2pd, as figures", spec: SID, run: throughput },
+    Scenario {
+        name: "throughput",
+        about: "figures: one stream and eight, CPU and memory, between all pairs of subjects and i2pd",
+        spec: SID,
+        run: figures::throughput,
+    },
+    Scenario {
+        name: "delays",
+        about: "figures: one stream over links of 2, 10 and 25 ms one way",
+        spec: SID,
+        run: figures::delays,
+    },
+    Scenario {
+        name: "losses",
+        about: "figures: one stream over links that lose 0.1, 0.5 and 1 %",
+        spec: SID,
+        run: figures::losses,
+    },
+    Scenario {
+        name: "new-streams",
+        about: "figures: 200 new streams over links of 10 ms",
+        spec: SID,
+        run: figures::new_streams,
+    },
     Scenario {
         name: "first-page",
-        about: "time to the first page after a restart with a new destination, ten times (INTEROP_ROUNDS)",
+        about: "figures: time to the first page after restarts, 10 or INTEROP_ROUNDS times each",
         spec: SID,
-        run: first_page,
+        run: figures::first_page,
+    },
+    Scenario {
+        name: "own-hops",
+        about: "figures: one stream and eight where seven subjects carry all tunnels and i2pd has the floodfills",
+        spec: OWN_HOPS,
+        run: figures::own_hops,
     },
     Scenario { name: "lossy", about: "a page and 20 MB with 25 ms and 0.5 % loss on each link", spec: SID, run: lossy },
     Scenario {
@@ -93,11 +124,11 @@ pub(crate) const ALL: &[Scenario] = &[
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[("short", &["page", "serve", "refusals", "restart"])];
 
 /// A cold start: the subject knows nothing but the seeds.
-const COLD: Duration = Duration::from_secs(150);
+pub(crate) const COLD: Duration = Duration::from_secs(150);
 /// The subject's first LeaseSet, or a new one while peers hold the old: i2pd asks again only after a while.
-const LEASES: Duration = Duration::from_secs(200);
+pub(crate) const LEASES: Duration = Duration::from_secs(200);
 /// No byte for so long ends a transfer.
-const STALL: Duration = Duration::from_secs(60);
+pub(crate) const STALL: Duration = Duration::from_secs(60);
 
 fn page(world: &mut World) -> Result<String, String> {
     let (ours, site) = (world.ours(0)?, world.their_site()?);
@@ -305,7 +336,7 @@ fn transfer(world: &mut World) -> Result<String, String> {
     Ok(format!("{} MB each, MB/s: {}", bytes / 1_000_000, said.join(" ")))
 }
 
-fn one_transfer(route: &Route, site: &str, way: &str, seed: u64, bytes: u64) -> Result<Pending, String> {
+pub(crate) fn one_transfer(route: &Route, site: &str, way: &str, seed: u64, bytes: u64) -> Result<Pending, String> {
     let (seed_text, bytes_text) = (seed.to_string(), bytes.to_string());
     let url = if way == "up" { format!("http://{site}/sink") } else { format!("http://{site}/file/{seed}/{bytes}") };
     // A tenth of a megabyte a second is slower than anything worth calling a pass.
@@ -329,79 +360,6 @@ fn eight(world: &mut World) -> Result<String, String> {
         said.push(format!("{}: {:.2} MB/s together", route.what, 80.0 / start.elapsed().as_secs_f64()));
     }
     Ok(said.join("; "))
-}
-
-fn throughput(world: &mut World) -> Result<String, String> {
-    const BYTES: u64 = 32_000_000;
-    let (ours, theirs, site) = (world.ours(0)?, world.theirs()?, world.their_site()?);
-    for route in [&ours, &theirs] {
-        until_page(route, &site, COLD)?;
-    }
-    let (mut our_rates, mut their_rates, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..3 {
-        let before = world.subject(0)?.usage();
-        our_rates.push(one_transfer(&ours, &site, "down", 300 + round, BYTES)?.end()?.megabytes_per_second());
-        if let (Some((before, _)), Some((after, _))) = (before, world.subject(0)?.usage()) {
-            cpu.push((after - before) * 1000.0 / (BYTES as f64 / 1e6));
-        }
-        their_rates.push(one_transfer(&theirs, &site, "down", 310 + round, BYTES)?.end()?.megabytes_per_second());
-    }
-    let (our_rate, their_rate) = (median(&mut our_rates), median(&mut their_rates));
-    println!("FIGURE net-download {our_rate:.3} {their_rate:.3} MB/s");
-    println!("FIGURE net-client-cpu {:.1} - ms/MB", median(&mut cpu));
-    if let Some((_, memory)) = world.subject(0)?.usage() {
-        println!("FIGURE net-client-memory {memory:.1} - MB");
-    }
-    Ok(format!("{our_rate:.2} MB/s; i2pd {their_rate:.2} MB/s"))
-}
-
-fn first_page(world: &mut World) -> Result<String, String> {
-    let rounds = number("INTEROP_ROUNDS", 10).max(1);
-    let ours = world.ours(0)?;
-    until_page(&ours, &world.their_site()?, COLD)?;
-    let theirs = world.theirs()?;
-    let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
-        world.subject(0)?.stop("TERM")?;
-        world.net.testnet(&["newsite", &format!("site-{round}.dat")])?;
-        let start = Instant::now();
-        world.restart(0)?;
-        let site = world.their_site()?;
-        let both = std::thread::scope(|scope| {
-            let their = scope.spawn(|| until_page(&theirs, &site, COLD));
-            (until_page(&ours, &site, COLD).map(|_| start.elapsed()), their.join())
-        });
-        let our_time = both.0?.as_secs_f64();
-        // The peer's own failure is its affair: it counts as the whole limit.
-        let their_time = both.1.ok().and_then(Result::ok).map_or(COLD.as_secs_f64(), |time| time.as_secs_f64());
-        println!("     round {}: {our_time:.1} s; i2pd {their_time:.1} s", round + 1);
-        our_times.push(our_time);
-        their_times.push(their_time);
-    }
-    let (our_time, their_time) = (median(&mut our_times), median(&mut their_times));
-    println!("FIGURE net-first-page {our_time:.2} {their_time:.2} s");
-    let mut own_times = Vec::new();
-    world.subject(1)?;
-    for round in 0..rounds {
-        // The same with the subject as the server: the pages of an i2pd cannot come before it has published.
-        world.subject(0)?.stop("TERM")?;
-        let server = world.subject(1)?;
-        server.stop("TERM")?;
-        server.forget_site()?;
-        let start = Instant::now();
-        world.restart(1)?;
-        world.restart(0)?;
-        let site = world.our_site(1)?;
-        until_page(&world.ours(0)?, &site, COLD)?;
-        own_times.push(start.elapsed().as_secs_f64());
-        println!("     round {}: {:.1} s from a server of our own", round + 1, start.elapsed().as_secs_f64());
-    }
-    let own_time = median(&mut own_times);
-    println!("FIGURE net-first-page-own {own_time:.2} {their_time:.2} s");
-    Ok(format!(
-        "median of {rounds}: {our_time:.1} s from i2pd's server; i2pd {their_time:.1} s from it; \
-         {own_time:.1} s from our own server"
-    ))
 }
 
 fn lossy(world: &mut World) -> Result<String, String> {
@@ -491,7 +449,7 @@ fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => 0.0,
@@ -501,7 +459,7 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 /// A number from the environment.
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 

@@ -186,13 +186,7 @@ impl Subject {
 
     /// CPU seconds that the router used so far, and its resident memory in MB.
     pub(crate) fn usage(&self) -> Option<(f64, f64)> {
-        let pid = self.router.as_ref()?.id();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-        let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        Some((ticks / 100.0, line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0))
+        usage_of(self.router.as_ref()?.id())
     }
 
     /// The lines of Ramson's configuration that tell how it reaches others.
@@ -251,6 +245,16 @@ impl Subject {
     }
 }
 
+/// CPU seconds that a process used so far, and its resident memory in MB.
+pub(crate) fn usage_of(pid: u32) -> Option<(f64, f64)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    Some((ticks / 100.0, line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0))
+}
+
 impl Drop for Subject {
     fn drop(&mut self) {
         let _ = self.stop("TERM");
@@ -299,6 +303,9 @@ certificates = ["{run}/reseed-cert.crt"]
 
 [log]
 level = "{level}"
+
+[transit]
+kilobytes_per_second = 1000000
 
 [http_proxy]
 listen = "127.0.0.1:4444"

@@ -269,7 +269,7 @@ def cmd_up(n, a):
     for i, nm in enumerate(names):
         ip = ip_of(n.st["ip_plan"], a.net, i); d = f"{n.run}/{nm}"; os.makedirs(d + "/data")
         n.st["routers"].append(dict(name=nm, peer=(a.ff_peer if a.ff_peer and i < a.floodfills else peers[i % len(peers)]), ff=i < a.floodfills, ip=ip, port=a.port, svc="127.0.0.1" if a.net == "netns" else ip, ns=NSP + nm if a.net == "netns" else None,
-                                    notransit=nm in names[-2:] and not a.endpoints_transit, dir=d, pid=None))
+                                    notransit=a.no_transit or (nm in names[-2:] and not a.endpoints_transit), dir=d, pid=None))
     n.save(); n.net_up(); R = n.st["routers"]
     # phase 1: every router makes its keys and router.info
     open(n.server()["dir"] + "/tunnels.conf", "w").write(n.server_tun("site.dat", a.hops, a.quantity, a.enc))
@@ -549,7 +549,7 @@ def main():
     u = sub.add_parser("up"); A = u.add_argument
     A("--routers", type=int, default=12); A("--floodfills", type=int, default=5); A("--peer", default="sid", help="sid|trixie|bookworm, or a comma list used round robin"); A("--ff-peer", help="i2pd version for the floodfills (2.59 ignores floodfills older than 0.9.59, so never bookworm in a mixed net)"); A("--net", default="netns", choices=["netns", "loopback"])
     A("--netid", type=int, default=99); A("--cc", default="reno", help="TCP congestion control inside the namespaces (empty: the kernel's own)"); A("--ip-plan", default="private", choices=["private", "public"]); A("--ipv6", action="store_true", help="IPv6 addresses beside the IPv4 ones"); A("--transports", default="both", choices=["both", "ntcp2", "ssu2"]); A("--ntcp2-version", type=int, default=2, help="2 standard, 3/4/5 ML-KEM-512/768/1024 (i2pd >= 2.59)")
-    A("--bandwidth", default="X"); A("--loglevel", default="warn"); A("--port", type=int, default=23456); A("--hops", type=int, default=3); A("--expl-hops", type=int, default=2); A("--quantity", type=int, default=3); A("--enc", default="4"); A("--endpoints-transit", action="store_true", help="let server and client carry transit too"); A("--wait", type=float, default=120); A("--web", help="program to serve the eepsite instead of the built-in one: PROGRAM _web ADDR:PORT RUN")
+    A("--bandwidth", default="X"); A("--loglevel", default="warn"); A("--port", type=int, default=23456); A("--hops", type=int, default=3); A("--expl-hops", type=int, default=2); A("--quantity", type=int, default=3); A("--enc", default="4"); A("--endpoints-transit", action="store_true", help="let server and client carry transit too"); A("--no-transit", action="store_true", help="no router carries transit: others, attached, do"); A("--wait", type=float, default=120); A("--web", help="program to serve the eepsite instead of the built-in one: PROGRAM _web ADDR:PORT RUN")
     s = sub.add_parser("status"); s.add_argument("--json", action="store_true")
     s = sub.add_parser("wait"); s.add_argument("--timeout", type=float, default=120)
     sub.add_parser("prove"); sub.add_parser("seed"); sub.add_parser("down")

@@ -173,12 +173,20 @@ impl StreamHandle {
 
     /// Bytes from the peer, in order.
     pub fn data(&self, data: Vec<u8>) {
-        if data.is_empty() {
-            return;
+        self.keep(data);
+        self.wake_reader();
+    }
+
+    /// The same, without a word to the reader: [`StreamHandle::wake_reader`] follows, when all that came at once is here.
+    pub(crate) fn keep(&self, data: Vec<u8>) {
+        if !data.is_empty() {
+            lock(&self.shared).inbox.push_back(data);
         }
-        let mut shared = lock(&self.shared);
-        shared.inbox.push_back(data);
-        shared.wake(true, false);
+    }
+
+    /// Wakes a reader that waits.
+    pub(crate) fn wake_reader(&self) {
+        lock(&self.shared).wake(true, false);
     }
 
     /// The client may write `n` bytes more.

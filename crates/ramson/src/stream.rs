@@ -13,8 +13,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// At most so many bytes go to the driver in one command.
 const WRITE_CHUNK: usize = 16 * 1024;
-/// Credit goes back to the driver when so many bytes were read, or when nothing is left to read.
-const CREDIT_CHUNK: usize = 16 * 1024;
+/// Credit goes back to the driver when so many bytes were read. That is little against the receive window, so that what is
+/// kept back does not matter, and each time wakes the driver.
+const CREDIT_CHUNK: usize = 32 * 1024;
 
 /// A connection to another destination. It reads and writes like a TCP connection: reliable, in order, both ways.
 ///
@@ -45,9 +46,9 @@ impl Stream {
         &self.remote
     }
 
-    fn repay(&mut self, n: usize, drained: bool) {
+    fn repay(&mut self, n: usize) {
         self.owed = self.owed.saturating_add(n);
-        if self.owed >= CREDIT_CHUNK || (drained && self.owed > 0) {
+        if self.owed >= CREDIT_CHUNK {
             // A closed channel means that the router is gone; the next read says so.
             let _ = self.commands.send(Command::StreamCredit { stream: self.id, bytes: self.owed });
             self.owed = 0;
@@ -64,9 +65,8 @@ impl AsyncRead for Stream {
         let mut shared = lock(&shared);
         let n = shared.read_into(buf);
         if n > 0 {
-            let drained = shared.inbox.is_empty();
             drop(shared);
-            self.repay(n, drained);
+            self.repay(n);
             return Poll::Ready(Ok(()));
         }
         if shared.finished {

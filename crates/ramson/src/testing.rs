@@ -289,7 +289,7 @@ mod tests {
             written += n.unwrap();
         }
         assert_eq!(written, WINDOW);
-        let mut buf = vec![0; 30_000];
+        let mut buf = vec![0; 40_000];
         theirs.read_exact(&mut buf).await.unwrap();
         assert!(ours.write(&[7; 5000]).await.unwrap() > 0);
     }

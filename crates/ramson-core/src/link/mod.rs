@@ -260,7 +260,14 @@ impl Links {
         accepted
     }
 
-    /// The next event. Call until `None` after every `handle_*`, `send`, `dial` and `shutdown`.
+    /// The next event of what has happened already; what waits for peers goes on waiting, so that what else is sent in this
+    /// turn shares its frame.
+    pub fn poll_happened(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next event. Call until `None` after every `handle_*`, `send`, `dial` and `shutdown`. When nothing else is left,
+    /// what waits for peers is sealed.
     pub fn poll_event(&mut self, now: Now) -> Option<Event> {
         if self.events.is_empty() {
             while let Some(conn) = self.dirty.pop_first() {

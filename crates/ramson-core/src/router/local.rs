@@ -111,13 +111,12 @@ impl Local {
     fn pump(&mut self, now: Now, stream: stream::StreamId) -> usize {
         let Some(unsent) = self.unsent.get_mut(&stream) else { return 0 };
         let mut moved = 0;
-        while let Some(mut data) = unsent.data.pop_front() {
+        while let Some(data) = unsent.data.pop_front() {
             let len = data.len();
-            let taken = self.streams.send(now, stream, data.clone());
-            moved += taken;
-            if taken < len {
-                data.drain(..taken);
-                unsent.data.push_front(data);
+            let rest = self.streams.offer(now, stream, data);
+            moved += len - rest.len();
+            if !rest.is_empty() {
+                unsent.data.push_front(rest);
                 break;
             }
         }
@@ -374,7 +373,8 @@ impl Router {
         self.runs(Machine::Sessions(id));
         self.with_local(id, |local| match message.kind {
             Kind::GARLIC => {
-                let _ = local.destination.handle_garlic(now, &message.body);
+                let result = local.destination.handle_garlic(now, &message.body);
+                trace!(pool = pool.0, ?result, "garlic came");
             }
             // Floodfills confirm a LeaseSet in the clear, by the tunnel that the store named.
             Kind::DELIVERY_STATUS => local.handle_delivery_status(now, &message.body),

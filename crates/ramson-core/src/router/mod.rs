@@ -278,7 +278,7 @@ impl Router {
     fn turn(&mut self) {
         loop {
             self.runs(Machine::Links);
-            if let Some(event) = self.links.poll_event(self.now) {
+            if let Some(event) = self.links.poll_happened() {
                 self.handle_link(event);
                 continue;
             }
@@ -292,12 +292,18 @@ impl Router {
             } else if let Some(id) = self.dirty.pop_first() {
                 self.drain_local(id);
             } else {
-                // Last, since it ends the turn of the tunnels: what shares a tunnel message is together by now.
+                // Late, since it ends the turn of the tunnels: what shares a tunnel message is together by now.
                 self.runs(Machine::Tunnels);
                 let event = self.tunnels.poll_event();
                 self.runs(Machine::Shared);
-                match event {
-                    Some(event) => self.handle_tunnels(event),
+                if let Some(event) = event {
+                    self.handle_tunnels(event);
+                    continue;
+                }
+                // Last: what goes to one peer shares a frame.
+                self.runs(Machine::Links);
+                match self.links.poll_event(self.now) {
+                    Some(event) => self.handle_link(event),
                     None => return,
                 }
             }

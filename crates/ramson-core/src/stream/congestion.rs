@@ -7,7 +7,7 @@
 //! packets: i2pd drops what it carries for others once 250 messages wait for one peer, and ends that session, with all
 //! tunnels on it, at 500.
 
-use super::rtt::Rtt;
+use super::rtt::{MIN_HALF, Rtt};
 use crate::limits::stream as limits;
 use crate::time::{Duration, Instant};
 
@@ -16,12 +16,18 @@ pub(super) const MIN_WINDOW: f64 = 2.0;
 /// Share of lost packets that counts as congestion whatever the round trip says. A packet is two tunnel messages, so
 /// one in eight of those lost is one in four of these.
 const HEAVY_LOSS: f64 = 0.25;
+/// Share of lost packets that speaks for another path.
+const LOSSY: f64 = 0.12;
 /// Weight of one packet in the share of lost ones.
 const LOSS_WEIGHT: f64 = 1.0 / 64.0;
 /// Most packets that leave at once when the pacer was idle.
 const BURST: u32 = 10;
+/// What a round trip may be longer than the shortest without a queue.
+const JITTER: Duration = Duration::from_millis(8);
 /// Packets in queues, by the round trip, up to which the window grows by a share of itself.
 const QUEUE: (f64, f64) = (3.0, 48.0);
+/// The window's share while the length of the way is probed.
+const PROBE: f64 = 0.6;
 /// After a pause so long the window starts again as a new one, and doubles up to what it was.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -40,6 +46,9 @@ pub(super) struct Window {
     /// Packets sent before this transmission belong to a loss that was answered already.
     recovery: u64,
     pace_at: Instant,
+    /// When the window last shrank for a round trip to see how long the way is without a queue, and the size before.
+    probed_at: Instant,
+    probing: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -61,6 +70,8 @@ impl Window {
             before: None,
             recovery: 0,
             pace_at: Instant::ZERO,
+            probed_at: Instant::ZERO,
+            probing: None,
         }
     }
 
@@ -103,6 +114,27 @@ impl Window {
         (self.size / 8.0).clamp(QUEUE.0, QUEUE.1)
     }
 
+    /// Whether the path loses more than a usual one.
+    pub(super) const fn is_lossy(&self) -> bool {
+        self.loss > LOSSY
+    }
+
+    /// Shrinks for a round trip where that was not done for long and a queue may stand, and grows back after it.
+    pub(super) fn probe(&mut self, now: Instant) {
+        if let Some(size) = self.probing.take() {
+            self.size = self.size.max(size.min(self.ceiling));
+        } else if now.since(self.probed_at) >= MIN_HALF && self.size >= self.threshold {
+            self.probed_at = now;
+            self.probing = Some(self.size);
+            self.size = (self.size * PROBE).max(MIN_WINDOW);
+        }
+    }
+
+    /// Whether the round has just begun.
+    pub(super) const fn is_round_new(&self) -> bool {
+        self.round.acked == 0
+    }
+
     fn end_round(&mut self, next: u64, queued: f64) {
         let most = (self.size / 2.0).min(2.0 * QUEUE.1);
         if self.size >= self.threshold && queued > most {
@@ -115,8 +147,8 @@ impl Window {
     /// Packets that wait in queues, by the round trips of this round against the smallest known.
     fn queued(&self, rtt: &Rtt) -> f64 {
         let (Some(recent), Some(min)) = (self.round.min_rtt, rtt.min()) else { return 0.0 };
-        // A few milliseconds are jitter of timers, not a queue.
-        let (recent, min) = (recent.as_secs_f64() - 0.005, min.as_secs_f64());
+        // Some milliseconds are those of timers and of busy machines, not of a queue.
+        let (recent, min) = (recent.saturating_sub(JITTER).as_secs_f64(), min.as_secs_f64());
         if recent <= min { 0.0 } else { self.size * (1.0 - min / recent) }
     }
 
@@ -128,6 +160,7 @@ impl Window {
         }
         self.recovery = next;
         self.before = Some((self.size, self.threshold));
+        self.probing = None;
         let heavy = self.loss > HEAVY_LOSS || self.queued(rtt) > (self.size / 3.0).min(QUEUE.1);
         let doubling = self.size < self.threshold;
         self.size = (self.size * if heavy { 0.7 } else { 0.97 }).max(MIN_WINDOW);
@@ -150,7 +183,7 @@ impl Window {
         self.threshold = self.threshold.min((self.size * 0.7).max(MIN_WINDOW * 2.0));
         self.size = MIN_WINDOW * 2.0;
         self.recovery = next;
-        self.before = None;
+        (self.before, self.probing) = (None, None);
     }
 
     /// Another path: as a new one, and with care beyond half of what the old one bore, since the new one may be as
@@ -159,7 +192,8 @@ impl Window {
         self.threshold = self.threshold.min((self.size / 2.0).max(f64::from(initial)));
         self.size = self.size.min(f64::from(initial)).max(MIN_WINDOW);
         self.recovery = next;
-        self.before = None;
+        (self.before, self.probing) = (None, None);
+        self.loss = 0.0;
         self.round = Round { end: next, ..Round::default() };
     }
 

@@ -14,6 +14,8 @@ use ramson_wire::streaming::sign::Unsigned;
 use ramson_wire::streaming::{DEFAULT_MTU, Flags, Outgoing, Packet};
 use std::collections::VecDeque;
 
+/// How long we hold an acknowledgement back, at least, for each of a few streams that share the path.
+const MIN_ACK_DELAY: Duration = Duration::from_micros(600);
 /// How long we hold an acknowledgement back, at most.
 const ACK_DELAY: Duration = Duration::from_millis(20);
 /// A peer that repeats itself for so long does not get our acknowledgements.
@@ -198,11 +200,11 @@ impl Connection {
 
     // What the program does.
 
-    /// Takes data to send; returns how many bytes.
-    pub(super) fn send(&mut self, data: Vec<u8>, ctx: &Context<'_>) -> usize {
+    /// Takes data to send; gives back what there is no room for.
+    pub(super) fn send(&mut self, data: Vec<u8>, ctx: &Context<'_>) -> Vec<u8> {
         let now = ctx.now;
         if self.close_wanted || matches!(self.phase, Phase::Lingering { .. } | Phase::Dead) {
-            return 0;
+            return data;
         }
         if self.tx.unsent() == 0 && self.tx.span() > 0 {
             self.flush_at = now.mono + FLUSH_DELAY;
@@ -297,7 +299,9 @@ impl Connection {
             Offered::Duplicate | Offered::Dropped => true,
         };
         self.note_repeat(offered, packet, ctx);
-        let delay = (ctx.path.rtt.smoothed() / 8).clamp(Duration::from_millis(1), ACK_DELAY);
+        // i2pd paces by the round trip, and a delay of ours would slow it; of many streams each acknowledges less often.
+        let least = MIN_ACK_DELAY * ctx.path.streams.clamp(1, 8);
+        let delay = (ctx.path.rtt.smoothed() / 8).clamp(least, ACK_DELAY);
         self.rx.want_ack(now, delay, at_once);
         match offered {
             Offered::InOrder { .. } => {
@@ -392,6 +396,9 @@ impl Connection {
             }
         }
         self.detect_losses(ctx);
+        if ctx.path.is_lossy(now) {
+            ctx.events.push_back(Event::PathSuspect { to: self.peer, stream: self.id, timeouts: 0 });
+        }
         self.tx.set_capacity(self.send_capacity(ctx));
         if self.tx.became_writable() {
             ctx.events.push_back(Event::Writable { stream: self.id });
@@ -715,10 +722,13 @@ impl Connection {
     /// stop us.
     fn delay_for(&mut self, sequence: u32, path: &Path) -> Option<u16> {
         let ends = self.tx.unsent() == 0;
-        let window = path.window().min(path.share(self.id)).min(self.ceiling.packets());
-        let full = self.tx.in_flight() + 2 >= window || !path.has_room();
-        let every = if full { (window / 8).clamp(1, 8) } else { 16 };
-        self.rx.delay_option().or_else(|| (ends || sequence.is_multiple_of(every)).then_some(0))
+        // Of all streams' packets a few in a window ask, and of those of a small buffer, too.
+        let few = |window: u32| u64::from((window / 8).clamp(1, 16));
+        let of_path = if path.has_room() { 32 } else { few(path.window()) };
+        let full = self.tx.in_flight() + 2 >= self.ceiling.packets();
+        let of_peer = if full { few(self.ceiling.packets()) } else { 16 };
+        let asks = ends || path.next_tx().is_multiple_of(of_path) || u64::from(sequence).is_multiple_of(of_peer);
+        self.rx.delay_option().or_else(|| asks.then_some(0))
     }
 
     /// A packet that only acknowledges.

@@ -12,6 +12,9 @@ use std::collections::BTreeSet;
 const MIN_PATIENCE: Duration = Duration::from_millis(250);
 /// The longest pause between two suspicions.
 const MAX_PATIENCE: Duration = Duration::from_secs(6);
+/// A path is not left for what it loses before this, and at the longest pause not before that.
+const LOSSY_PAUSE: Duration = Duration::from_secs(2);
+const MAX_LOSSY_PAUSE: Duration = Duration::from_secs(120);
 /// How long a path without streams is remembered.
 pub(super) const LIFE: Duration = Duration::from_secs(300);
 
@@ -31,6 +34,9 @@ pub(super) struct Path {
     progress_at: Instant,
     /// Suspicions since the last acknowledgement of something new.
     suspicions: u32,
+    /// When the path may be left next for what it loses, and the pause after that.
+    lossy_at: Instant,
+    lossy_pause: Duration,
     /// Streams that use it.
     pub(super) streams: u32,
     pub(super) used: Instant,
@@ -48,6 +54,8 @@ impl Path {
             turn: StreamId(0),
             progress_at: now,
             suspicions: 0,
+            lossy_at: now + LOSSY_PAUSE,
+            lossy_pause: LOSSY_PAUSE,
             streams: 0,
             used: now,
         }
@@ -61,6 +69,11 @@ impl Path {
     /// When the next packet may leave.
     pub(super) const fn pace_at(&self) -> Instant {
         self.window.pace_at()
+    }
+
+    /// The number of the next transmission.
+    pub(super) const fn next_tx(&self) -> u64 {
+        self.next_tx
     }
 
     /// Whether one more packet may be under way.
@@ -125,6 +138,9 @@ impl Path {
         }
         let limited = !self.held_back.is_empty();
         self.window.acked(acked.packets, acked.newest, self.next_tx, limited, acked.rtt, &self.rtt);
+        if self.window.is_round_new() {
+            self.window.probe(now);
+        }
         if acked.spurious {
             self.window.undo();
         }
@@ -156,6 +172,23 @@ impl Path {
         if self.suspicions > 1 {
             self.window.collapse(self.next_tx);
         }
+    }
+
+    /// Whether so much is lost that another path is worth a try. That may be no better: each pause until the next try is
+    /// twice as long, and as short as the first when little was lost for as long.
+    pub(super) fn is_lossy(&mut self, now: Instant) -> bool {
+        if now < self.lossy_at {
+            return false;
+        }
+        if !self.window.is_lossy() {
+            if now.since(self.lossy_at) >= self.lossy_pause {
+                self.lossy_pause = LOSSY_PAUSE;
+            }
+            return false;
+        }
+        self.lossy_pause = (self.lossy_pause * 2).min(MAX_LOSSY_PAUSE);
+        self.lossy_at = now + self.lossy_pause;
+        true
     }
 
     /// How often it was suspected since something arrived.

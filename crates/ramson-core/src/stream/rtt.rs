@@ -6,8 +6,9 @@ use crate::time::{Duration, Instant};
 pub(super) const MIN_RTO: Duration = Duration::from_millis(100);
 /// Largest retransmission timeout, back-off included.
 pub(super) const MAX_RTO: Duration = Duration::from_secs(45);
-/// How long the smallest round trip counts, in two halves.
-const MIN_HALF: Duration = Duration::from_secs(15);
+/// How long the smallest round trip counts, in two halves: a path that has become longer is soon known to be. The
+/// window shrinks for a moment as often, so that a queue of our own making is not taken for the way's length.
+pub(super) const MIN_HALF: Duration = Duration::from_secs(5);
 
 /// An estimate of one path's round trip. Before the first sample it works with a hint.
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ impl Rtt {
         self.latest.max(self.smoothed)
     }
 
-    /// The smallest round trip of the last half minute.
+    /// The smallest round trip of the last ten seconds.
     pub(super) fn min(&self) -> Option<Duration> {
         let min = self.min[0].min(self.min[1]);
         (min != Duration::MAX).then_some(min)
@@ -111,12 +112,12 @@ mod tests {
         let ms = Duration::from_millis;
         let at = |s: u64| Instant::from_micros(s * 1_000_000);
         let mut rtt = Rtt::new(ms(1000));
-        rtt.sample(at(16), ms(50));
-        rtt.sample(at(20), ms(80));
+        rtt.sample(at(6), ms(50));
+        rtt.sample(at(8), ms(80));
         assert_eq!(rtt.min(), Some(ms(50)));
-        rtt.sample(at(32), ms(90));
+        rtt.sample(at(12), ms(90));
         assert_eq!(rtt.min(), Some(ms(50)));
-        rtt.sample(at(50), ms(95));
+        rtt.sample(at(18), ms(95));
         assert_eq!(rtt.min(), Some(ms(90)));
         rtt.path_changed();
         assert_eq!(rtt.min(), None);

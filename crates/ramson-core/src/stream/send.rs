@@ -109,17 +109,19 @@ impl Sender {
         }
     }
 
-    /// Takes as much of `data` as there is room for, and returns how much that is.
-    pub(super) fn push(&mut self, mut data: Vec<u8>) -> usize {
+    /// Takes as much of `data` as there is room for, and gives the rest back.
+    pub(super) fn push(&mut self, mut data: Vec<u8>) -> Vec<u8> {
         let room = self.capacity.saturating_sub(self.unsent + self.held);
         self.refused |= data.len() > room;
-        data.truncate(room);
-        let taken = data.len();
-        if taken > 0 {
-            self.unsent += taken;
+        if room == 0 {
+            return data;
+        }
+        let rest = if data.len() > room { data.split_off(room) } else { Vec::new() };
+        if !data.is_empty() {
+            self.unsent += data.len();
             self.chunks.push_back(data);
         }
-        taken
+        rest
     }
 
     /// Whether the program, refused before, may write again. Says so once.
@@ -408,7 +410,10 @@ mod tests {
     #[test]
     fn room_is_what_is_not_acknowledged() {
         let mut tx = Sender::new(100);
-        assert_eq!((tx.push(vec![1; 80]), tx.push(vec![2; 80]), tx.push(vec![3; 1])), (80, 20, 0));
+        assert_eq!(
+            (tx.push(vec![1; 80]), tx.push(vec![2; 80]), tx.push(vec![3; 1])),
+            (vec![], vec![2; 60], vec![3; 1])
+        );
         assert!(!tx.became_writable());
         let sequence = tx.open(Kind::Data, 90, false);
         assert_eq!(tx.slot(sequence).unwrap().payload, [vec![1; 80], vec![2; 10]].concat());

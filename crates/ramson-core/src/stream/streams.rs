@@ -147,7 +147,16 @@ impl Streams {
     /// Takes data to send and returns how many bytes there was room for: 0 for a stream that is closed or unknown.
     /// When it is less than all, [`Event::Writable`] follows.
     pub fn send(&mut self, now: Now, stream: StreamId, data: Vec<u8>) -> usize {
-        self.drive(now, stream, |connection, ctx| connection.send(data, ctx)).unwrap_or(0)
+        let len = data.len();
+        len - self.offer(now, stream, data).len()
+    }
+
+    /// As [`Self::send`], but gives back what there was no room for: all of it where the stream is closed or unknown.
+    pub fn offer(&mut self, now: Now, stream: StreamId, data: Vec<u8>) -> Vec<u8> {
+        if !self.connections.contains_key(&stream) {
+            return data;
+        }
+        self.drive(now, stream, |connection, ctx| connection.send(data, ctx)).unwrap_or_default()
     }
 
     /// The program consumed `n` bytes of [`Event::Data`].

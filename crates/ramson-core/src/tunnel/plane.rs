@@ -108,6 +108,8 @@ pub struct Tunnels {
     /// The tunnel, ours or another's, that is being worked on.
     working: Option<TunnelId>,
     events: VecDeque<Event>,
+    /// Room for what one message causes, kept between messages.
+    actions: Vec<Action>,
     tick: Instant,
     /// The latest time that was seen, for the end of a turn.
     now: Now,
@@ -129,6 +131,7 @@ impl Tunnels {
             dirty: Vec::new(),
             working: None,
             events: VecDeque::new(),
+            actions: Vec::new(),
             tick: Instant::FAR,
             now,
             stats: Stats::default(),
@@ -188,7 +191,8 @@ impl Tunnels {
             Kind::SHORT_TUNNEL_BUILD => self.handle_build(now, from, &message),
             _ => Err(TransitError::Unfit),
         };
-        if result.is_err() {
+        if let Err(why) = &result {
+            tracing::trace!(?from, %why, "tunnel message dropped");
             self.transit.stats.dropped += 1;
         }
         self.working = None;
@@ -281,7 +285,7 @@ impl Tunnels {
             TunnelDone::Request(done) => {
                 let (transit, tunnels) = (&mut self.transit, &self.tunnels);
                 match transit.handle_opened(now, *done, |id| tunnels.contains_key(&id)) {
-                    Ok(action) => self.act(now, vec![action]),
+                    Ok(action) => self.act(now, &mut vec![action]),
                     Err(_) => self.transit.stats.dropped += 1,
                 }
             }
@@ -428,9 +432,10 @@ impl Tunnels {
         let (tunnel, _) = tunnel_data::split_mut(&mut message.body)?;
         self.working = Some(tunnel);
         let Some(own) = self.tunnels.get_mut(&tunnel) else {
-            let mut actions = Vec::new();
+            let mut actions = std::mem::take(&mut self.actions);
             let result = self.transit.handle_data(now, from, message, &mut actions);
-            self.act(now, actions);
+            self.act(now, &mut actions);
+            self.actions = actions;
             return result;
         };
         let mut messages = Vec::new();
@@ -450,9 +455,10 @@ impl Tunnels {
             }
             return Err(TransitError::NoTunnel);
         }
-        let mut actions = Vec::new();
+        let mut actions = std::mem::take(&mut self.actions);
         let result = self.transit.handle_gateway(now, tunnel, &message, &mut actions);
-        self.act(now, actions);
+        self.act(now, &mut actions);
+        self.actions = actions;
         result
     }
 
@@ -472,8 +478,8 @@ impl Tunnels {
         Ok(())
     }
 
-    fn act(&mut self, now: Now, actions: Vec<Action>) {
-        for action in actions {
+    fn act(&mut self, now: Now, actions: &mut Vec<Action>) {
+        for action in actions.drain(..) {
             match action {
                 Action::Send { to, message } => self.events.push_back(Event::Send { to, message }),
                 Action::Gateway { tunnel, message } => {
@@ -581,7 +587,7 @@ impl Tunnels {
         self.working = None;
         let mut actions = Vec::new();
         self.transit.flush(now, &mut actions);
-        self.act(now, actions);
+        self.act(now, &mut actions);
         self.working = None;
     }
 }

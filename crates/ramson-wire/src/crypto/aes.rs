@@ -5,6 +5,8 @@ use aes::Aes256;
 use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 
 const BLOCK: usize = 16;
+/// Blocks that are decrypted together: those of a tunnel message, and one.
+const GROUP: usize = 64;
 
 /// CBC encryption in place without padding. The length must be a multiple of 16; a tail shorter than a block stays
 /// as it is.
@@ -20,26 +22,24 @@ pub fn cbc_decrypt(key: &[u8; 32], iv: &[u8; 16], data: &mut [u8]) {
 fn cbc_encrypt_with(cipher: &Aes256, iv: &[u8; 16], data: &mut [u8]) {
     let mut chain = *iv;
     for block in data.as_chunks_mut::<BLOCK>().0 {
-        for (byte, mask) in block.iter_mut().zip(chain) {
-            *byte ^= mask;
-        }
+        *block = (u128::from_ne_bytes(*block) ^ u128::from_ne_bytes(chain)).to_ne_bytes();
         cipher.encrypt_block(block.into());
         chain = *block;
     }
 }
 
 fn cbc_decrypt_with(cipher: &Aes256, iv: &[u8; 16], data: &mut [u8]) {
-    // Eight blocks at once: CBC decryption is parallel inside one message.
+    // A whole tunnel message at once: CBC decryption is parallel inside one message, and each call of the cipher
+    // prepares its keys anew.
     let mut chain = *iv;
-    for group in data.as_chunks_mut::<BLOCK>().0.chunks_mut(8) {
-        let mut sealed = [[0; BLOCK]; 8];
-        sealed.iter_mut().zip(group.iter()).for_each(|(to, from)| *to = *from);
+    for group in data.as_chunks_mut::<BLOCK>().0.chunks_mut(GROUP) {
+        let mut sealed = [[0; BLOCK]; GROUP];
+        let sealed = sealed.get_mut(..group.len()).unwrap_or_default();
+        sealed.copy_from_slice(group);
         cipher.decrypt_blocks(Array::cast_slice_from_core_mut(group));
         for (block, sealed) in group.iter_mut().zip(sealed) {
-            for (byte, mask) in block.iter_mut().zip(chain) {
-                *byte ^= mask;
-            }
-            chain = sealed;
+            *block = (u128::from_ne_bytes(*block) ^ u128::from_ne_bytes(chain)).to_ne_bytes();
+            chain = *sealed;
         }
     }
 }

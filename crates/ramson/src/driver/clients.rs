@@ -21,6 +21,8 @@ pub(crate) struct Clients {
     by_key: BTreeMap<StreamKey, StreamId>,
     connects: BTreeMap<u64, (DestinationId, Reply<Stream>)>,
     lookups: BTreeMap<u64, (DestinationId, Reply<Destination>)>,
+    /// Streams with bytes of which their readers do not know yet.
+    read: Vec<StreamKey>,
     next: u64,
 }
 
@@ -55,6 +57,7 @@ impl Clients {
             by_key: BTreeMap::new(),
             connects: BTreeMap::new(),
             lookups: BTreeMap::new(),
+            read: Vec::new(),
             next: 1,
         }
     }
@@ -213,7 +216,12 @@ impl Clients {
             router::Event::StreamAccepted { stream, from, port, credit } => {
                 return self.accepted(end, stream, from, port, credit);
             }
-            router::Event::StreamData { stream, data } => self.with(stream, |handle| handle.data(data)),
+            router::Event::StreamData { stream, data } => {
+                self.with(stream, |handle| handle.keep(data));
+                if self.read.last() != Some(&stream) {
+                    self.read.push(stream);
+                }
+            }
             router::Event::StreamWritable { stream, bytes } => self.with(stream, |handle| handle.writable(bytes)),
             router::Event::StreamFinished(stream) => self.with(stream, StreamHandle::finished),
             router::Event::StreamFailed { stream, why } => {
@@ -233,6 +241,14 @@ impl Clients {
             | router::Event::Stopped => {}
         }
         None
+    }
+
+    /// Wakes the readers for which bytes have come since the last call: once for all that came in one turn, since a
+    /// program that is woken reads at once, and one packet at a time costs it a system call each.
+    pub(crate) fn wake_readers(&mut self) {
+        for stream in std::mem::take(&mut self.read) {
+            self.with(stream, StreamHandle::wake_reader);
+        }
     }
 
     fn with(&self, key: StreamKey, act: impl FnOnce(&StreamHandle)) {

@@ -165,6 +165,7 @@ impl Driver {
                 Output::Event(event) => self.handle_event(event),
                 Output::Timeout(at) => {
                     self.due = at;
+                    self.clients.wake_readers();
                     return;
                 }
             }
@@ -252,6 +253,9 @@ impl Driver {
                 Read::Data(n) => {
                     budget = budget.saturating_sub(n);
                     self.input(Input::TcpData { conn, bytes: buffer.get(..n).unwrap_or_default() });
+                    if n < buffer.len() {
+                        break;
+                    }
                 }
                 Read::Blocked => break,
                 Read::Closed => {

@@ -8,11 +8,12 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use ramson_core::link::{CloseKind, ConnId};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Bytes that the core may write ahead of a socket.
@@ -80,6 +81,21 @@ struct Connection {
     writes: Option<AbortHandle>,
 }
 
+/// Reads what is there. A read that does not fill the buffer has emptied the socket: that it is no longer readable is noted
+/// at once, so that it need not be asked again to find out.
+fn read_now(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut short = None;
+    let full = stream.try_io(Interest::READABLE, || {
+        let n = (&*socket2::SockRef::from(stream)).read(buffer)?;
+        if n == 0 || n == buffer.len() {
+            return Ok(n);
+        }
+        short = Some(n);
+        Err(io::ErrorKind::WouldBlock.into())
+    });
+    short.map_or(full, Ok)
+}
+
 impl Connections {
     pub(crate) fn new(source: Source) -> Self {
         let ready = FuturesUnordered::new();
@@ -137,7 +153,7 @@ impl Connections {
     /// Reads once. When it is [`Read::Blocked`], or to go on in a later turn, call [`Connections::await_readable`].
     pub(crate) fn read(&mut self, id: ConnId, buffer: &mut [u8]) -> Read {
         let Some(conn) = self.conns.get_mut(&id) else { return Read::Blocked };
-        match conn.stream.try_read(buffer) {
+        match read_now(&conn.stream, buffer) {
             Ok(0) => {}
             // The core has closed it: what still comes is of no use.
             Ok(_) if conn.flushing => return Read::Blocked,
