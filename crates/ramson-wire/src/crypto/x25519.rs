@@ -28,6 +28,12 @@ impl std::fmt::Debug for SecretKey {
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct SharedSecret(pub [u8; 32]);
 
+impl std::fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("x25519::SharedSecret(..)")
+    }
+}
+
 impl SecretKey {
     pub fn random(rng: &mut impl CryptoRng) -> Self {
         Self(super::random(rng))
