@@ -174,8 +174,11 @@ async fn open(folder: &Folder, settings: &Settings, ramson: &Ramson, tasks: &mut
     let proxy = &settings.http_proxy;
     if proxy.enabled {
         let local = destination(ramson, "http proxy", proxy.tunnels()).await?;
-        let credentials =
-            proxy.user.clone().zip(proxy.password.clone()).map(|(user, password)| Credentials { user, password });
+        let credentials = proxy
+            .user
+            .clone()
+            .zip(proxy.password.clone())
+            .map(|(user, password)| Credentials { user, password: password.0 });
         let ask_first_use = settings.names.ask_first_use.then(|| folder.used_names());
         let config = ProxyConfig { listen: proxy.listen.0, credentials, ask_first_use };
         let server = HttpProxy::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;

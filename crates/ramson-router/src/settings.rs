@@ -94,9 +94,19 @@ pub(crate) struct HttpProxy {
     pub(crate) enabled: bool,
     pub(crate) listen: At,
     pub(crate) user: Option<String>,
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Password>,
     hops: Hops,
     quantity: Quantity,
+}
+
+/// A password, which is not shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Password(pub(crate) String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(..)")
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -30,6 +30,17 @@ fn what_the_template_says_is_the_default_is_the_default() {
 }
 
 #[test]
+fn passwords_are_not_shown() {
+    let text = "[network]\nid = 99\n[ntcp2]\nproxy = \"socks5://me:hidden1@1.2.3.4:1\"\n\
+                [reseed]\nproxy = \"http://me:hidden2@1.2.3.4:1\"\n\
+                [http_proxy]\nuser = \"me\"\npassword = \"hidden3\"\n";
+    let settings = Settings::parse(text).unwrap();
+    let shown = format!("{settings:?} {:#?} {:?}", settings, settings.router(Path::new("/d")));
+    assert!(shown.contains("1.2.3.4") && !shown.contains("hidden"), "{shown}");
+    assert_eq!(settings.http_proxy.password, Some(Password("hidden3".into())));
+}
+
+#[test]
 fn errors_name_the_line_and_the_key() {
     let error = |text: &str| Settings::parse(&format!("[network]\nid = 99\n{text}")).unwrap_err();
     let cases = [

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(target_os = "linux")]
-#[path = "../heap.rs"]
 mod heap;
 #[cfg(target_os = "linux")]
 mod secrets;

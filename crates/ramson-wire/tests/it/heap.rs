@@ -69,7 +69,8 @@ impl Secrets {
     fn count_in(&self, bytes: &[u8]) -> usize {
         let is_part = |window: &&[u8]| {
             let begin = usize::from(u16::from_le_bytes([window[0], window[1]]));
-            self.begins[begin] && window.first_chunk().is_some_and(|part| self.parts.contains(&(u128::from_le_bytes(*part) ^ MASK)))
+            self.begins[begin]
+                && window.first_chunk().is_some_and(|part| self.parts.contains(&(u128::from_le_bytes(*part) ^ MASK)))
         };
         bytes.windows(PART).filter(is_part).count()
     }
@@ -87,6 +88,7 @@ fn writable(line: &str) -> Option<(usize, usize)> {
     Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?))
 }
 
+#[allow(dead_code, reason = "not all crates that include this use it")]
 /// Makes secrets, notes them, and drops their holders; none may stay. `make` gives a holder and tells its secrets.
 pub(crate) fn assert_gone<T>(what: &str, times: u32, mut make: impl FnMut(u32, &mut Secrets) -> T) {
     let mut secrets = Secrets::new();
