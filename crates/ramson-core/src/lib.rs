@@ -4,7 +4,8 @@
 //! no socket, file, clock, runtime or global here: one process can hold one router on a real network, or a thousand
 //! in virtual time.
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 #[path = "../../ramson-wire/tests/it/heap.rs"]
 mod heap;
 

@@ -83,7 +83,8 @@ impl TagSet {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 impl TagSet {
     /// Tells all secrets of the set as it is.
     pub(crate) fn note(&self, secrets: &mut crate::heap::Secrets) {

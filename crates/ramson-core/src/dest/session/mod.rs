@@ -6,7 +6,8 @@
 
 mod flow;
 mod payload;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod secrets;
 mod state;
 #[cfg(test)]
