@@ -5,6 +5,7 @@ mod control;
 mod failure;
 mod folder;
 mod process;
+mod redact;
 mod run;
 mod settings;
 mod show;

@@ -4,7 +4,7 @@ use crate::control::{self, Doors};
 use crate::folder::Folder;
 use crate::process;
 use crate::settings::{Kind, Level, NetworkId, Settings};
-use crate::{Failure, show};
+use crate::{Failure, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
 use ramson::{DestinationOptions, Event, LocalDestination, Ramson};
 use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
@@ -102,7 +102,7 @@ fn log_to_stderr(level: Level) {
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // A second subscriber cannot be set; the first one then goes on.
     let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(redact::Stderr)
         .with_ansi(ansi)
         .with_max_level(filter)
         .with_target(false)

@@ -3,3 +3,5 @@
 
 #[cfg(target_os = "linux")]
 mod crash;
+#[cfg(target_os = "linux")]
+mod logs;

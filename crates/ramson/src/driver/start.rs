@@ -65,9 +65,10 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
 
     let identity: String = base64::encode(hash.as_bytes()).chars().take(8).collect();
     let ports: Vec<u16> = listening.iter().map(SocketAddr::port).collect();
+    // By its hash anybody finds the router's addresses in the netDb.
+    tracing::debug!(identity, "our router");
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        identity,
         network = config.network.id,
         ?ports,
         known = stored.len(),
