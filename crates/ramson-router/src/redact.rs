@@ -59,9 +59,9 @@ fn redact(text: &str) -> String {
         };
         let (part, behind) = rest.split_at(length);
         if is_of_word(c) {
-            word(part, &mut out)
+            word(part, &mut out);
         } else {
-            out.push_str(part)
+            out.push_str(part);
         }
         rest = behind;
     }

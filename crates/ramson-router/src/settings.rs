@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) client: Vec<Client>,
     #[serde(default)]
     pub(crate) log: Log,
+    #[serde(default)]
+    pub(crate) process: Process,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -154,6 +156,33 @@ pub(crate) struct Client {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
     pub(crate) level: Level,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Process {
+    pub(crate) hardening: Hardening,
+}
+
+/// Whether the process confines itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Hardening {
+    #[default]
+    On,
+    Off,
+}
+
+impl TryFrom<String> for Hardening {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.as_str() {
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err("hardening is \"on\" or \"off\""),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

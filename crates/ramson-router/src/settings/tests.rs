@@ -26,6 +26,8 @@ fn what_the_template_says_is_the_default_is_the_default() {
     let said = Settings::parse(tunnels).unwrap().router(Path::new("/d"));
     let asks = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().names.ask_first_use;
     assert!(asks("") && asks("[names]\n") && !asks("names.ask_first_use = false\n"));
+    let hardening = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().process.hardening;
+    assert_eq!([hardening(""), hardening("process.hardening = \"off\"\n")], [Hardening::On, Hardening::Off]);
     assert_eq!((bare.tunnels, bare.transit), (said.tunnels, said.transit));
 }
 
@@ -62,6 +64,7 @@ fn errors_name_the_line_and_the_key() {
         ("[transit]\nmax_tunnels = -1\n", ["line 4", "max_tunnels"]),
         ("[transit]\nenabled = \"yes\"\n", ["line 4", "expected a boolean"]),
         ("[log]\nlevel = 5\n", ["line 4", "expected a string"]),
+        ("[process]\nhardening = \"maybe\"\n", ["line 4", "\"on\" or \"off\""]),
         ("[http_proxy]\nlisten = \"127.0.0.1:80000\"\n", ["line 4", "in numbers and has a port"]),
         ("[log\n", ["line 3", "log"]),
     ];

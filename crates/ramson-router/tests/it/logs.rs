@@ -44,7 +44,7 @@ impl rand_core::TryRng for Draws {
 impl rand_core::TryCryptoRng for Draws {}
 
 /// What the log must not hold: five hundred marks.
-struct Marks {
+pub(crate) struct Marks {
     /// In the netDb: routers at addresses of this machine at which nobody listens.
     addresses: Vec<String>,
     routers: Vec<Hash>,
@@ -58,7 +58,7 @@ struct Marks {
 }
 
 impl Marks {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let destination = |n: u32| {
             let key = SigningKey::from_seed(sha256(&n.to_be_bytes()));
             Destination::new(key.verifying_key(), &mut Draws(n * 1_000))
@@ -74,7 +74,7 @@ impl Marks {
     }
 
     /// RouterInfos as files in a folder.
-    fn write_routers(&mut self, folder: &Path) {
+    pub(crate) fn write_routers(&mut self, folder: &Path) {
         fs::create_dir(folder).expect("a folder");
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
         for (n, host) in (0u32..).zip(&self.addresses) {
