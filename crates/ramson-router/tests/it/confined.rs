@@ -114,7 +114,8 @@ fn a_confined_router_finds_servers_and_is_handed_files() {
     }
     let refused = said("onnection refused");
     let (seeds, bundle) = (outside.path().join("seeds"), outside.path().join("bundle.zip"));
-    super::logs::Marks::new().write_routers(&seeds);
+    let hosts: Vec<_> = (1..100).map(|n| format!("127.78.0.{n}")).collect();
+    crate::routers::write(&seeds, &hosts);
     let command =
         |file: &Path, flag: &str| ramson(&["reseed", flag, &file.display().to_string()]).output().expect("a command");
     let reseeded = command(&seeds, "--file");

@@ -1,12 +1,10 @@
 //! The log can be shown to strangers: above DEBUG it names no destination, no host and no peer's address, and at no
 //! level a key or a password.
 
-use ramson_wire::codec::Encode;
+use crate::routers::{self, Draws};
 use ramson_wire::crypto::hash::sha256;
 use ramson_wire::crypto::sign::SigningKey;
-use ramson_wire::crypto::x25519::SecretKey;
-use ramson_wire::data::router_info::Unsigned;
-use ramson_wire::data::{Destination, Hash, Mapping, RouterAddress, RouterIdentity, base32, base64};
+use ramson_wire::data::{Destination, Hash, base32, base64};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -20,31 +18,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const EACH: u32 = 100;
 const PASSWORD: &str = "marked-password-1";
 
-/// Draws that are all different.
-struct Draws(u32);
-
-impl rand_core::TryRng for Draws {
-    type Error = std::convert::Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        self.0 += 1;
-        Ok(self.0)
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        self.try_next_u32().map(u64::from)
-    }
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        for chunk in out.chunks_mut(32) {
-            self.0 += 1;
-            let bytes = sha256(&self.0.to_be_bytes());
-            chunk.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-        }
-        Ok(())
-    }
-}
-impl rand_core::TryCryptoRng for Draws {}
-
 /// What the log must not hold: five hundred marks.
-pub(crate) struct Marks {
+struct Marks {
     /// In the netDb: routers at addresses of this machine at which nobody listens.
     addresses: Vec<String>,
     routers: Vec<Hash>,
@@ -58,7 +33,7 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let destination = |n: u32| {
             let key = SigningKey::from_seed(sha256(&n.to_be_bytes()));
             Destination::new(key.verifying_key(), &mut Draws(n * 1_000))
@@ -74,28 +49,8 @@ impl Marks {
     }
 
     /// RouterInfos as files in a folder.
-    pub(crate) fn write_routers(&mut self, folder: &Path) {
-        fs::create_dir(folder).expect("a folder");
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
-        for (n, host) in (0u32..).zip(&self.addresses) {
-            let mut rng = Draws(n * 1_000 + 900_000);
-            let (signing, key) = (SigningKey::random(&mut rng), SecretKey::random(&mut rng));
-            let s = base64::encode(&key.public_key().0);
-            let i = base64::encode(&[7; 16]);
-            let options = [("host", host.as_str()), ("i", &i), ("port", "9"), ("s", &s), ("v", "2")];
-            let address = RouterAddress::new(3, "NTCP2", Mapping::from_pairs(options).expect("options"));
-            let unsigned = Unsigned {
-                identity: RouterIdentity::new(key.public_key(), *signing.public(), &mut rng),
-                published: u64::try_from(now.as_millis()).expect("a time"),
-                addresses: vec![address.expect("an address")],
-                options: Mapping::from_pairs([("caps", "XfR"), ("netId", "99"), ("router.version", "0.9.68")])
-                    .expect("options"),
-            };
-            let info = unsigned.sign(&signing).expect("a RouterInfo");
-            let name = base64::encode(info.hash().as_bytes());
-            fs::write(folder.join(format!("routerInfo-{name}.dat")), info.to_bytes()).expect("a file");
-            self.routers.push(info.hash());
-        }
+    fn write_routers(&mut self, folder: &Path) {
+        self.routers = routers::write(folder, &self.addresses);
     }
 
     /// In all the forms that somebody could print, and which mark each is.
@@ -119,14 +74,14 @@ impl Marks {
 }
 
 /// A router and what it says.
-struct Router {
+pub(crate) struct Router {
     process: Child,
     lines: Receiver<String>,
     log: String,
 }
 
 impl Router {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_ramson"))
             .arg("--data")
             .arg(folder)
@@ -147,7 +102,7 @@ impl Router {
     }
 
     /// Waits for a line that holds `words`, and gives it.
-    fn line(&mut self, words: &str) -> String {
+    pub(crate) fn line(&mut self, words: &str) -> String {
         let limit = Instant::now() + LIMIT;
         while Instant::now() < limit {
             let Ok(line) = self.lines.recv_timeout(Duration::from_secs(10)) else { break };
@@ -161,13 +116,13 @@ impl Router {
         panic!("no line says {words:?}: {}", self.log);
     }
 
-    fn proxy(&mut self) -> u16 {
+    pub(crate) fn proxy(&mut self) -> u16 {
         let line = self.line("the HTTP proxy listens at 127.0.0.1:");
         line.trim().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
     }
 
     /// Stops it; all that it has said.
-    fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.process.id())]).status();
         assert!(kill.expect("a shell").success());
         self.line("stopped");
