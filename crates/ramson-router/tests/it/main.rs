@@ -7,3 +7,4 @@ mod crash;
 mod leaks;
 mod logs;
 mod routers;
+mod unit;
