@@ -5,6 +5,7 @@ use crate::routers::{self, Draws};
 use ramson_wire::crypto::hash::sha256;
 use ramson_wire::crypto::sign::SigningKey;
 use ramson_wire::data::{Destination, Hash, base32, base64};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -82,9 +83,14 @@ pub(crate) struct Router {
 
 impl Router {
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    pub(crate) fn start_with(folder: &Path, environment: &[(&str, &OsStr)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_ramson"))
             .arg("--data")
             .arg(folder)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -119,6 +125,18 @@ impl Router {
     pub(crate) fn proxy(&mut self) -> u16 {
         let line = self.line("the HTTP proxy listens at 127.0.0.1:");
         line.trim().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// Whether it has ended by itself by now, or soon.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let limit = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < limit {
+            if self.process.try_wait().expect("a status").is_some() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
     }
 
     /// Stops it; all that it has said.

@@ -4,6 +4,7 @@
 
 mod confined;
 mod crash;
+mod crash_names;
 mod leaks;
 mod logs;
 mod routers;
