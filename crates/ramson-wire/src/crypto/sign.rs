@@ -259,10 +259,11 @@ mod portable {
     use super::CryptoError;
     use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 
-    pub(super) type Pair = SigningKey;
+    /// In a box, as all secrets that rest: where its owner moves, no copy stays.
+    pub(super) type Pair = Box<SigningKey>;
 
     pub(super) fn pair(seed: &[u8; 32]) -> (Pair, [u8; 32]) {
-        let pair = SigningKey::from_bytes(seed);
+        let pair = Box::new(SigningKey::from_bytes(seed));
         let public = pair.verifying_key().to_bytes();
         (pair, public)
     }
