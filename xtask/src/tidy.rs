@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::run::{command, output, root};
 
+/// Levels above DEBUG: the pure crates know peers and destinations, of which such a line must not speak.
+const LOUD_LINES: &[&str] = &["error!(", "warn!(", "info!(", "Level::ERROR", "Level::WARN", "Level::INFO"];
+
 /// Lines at which a file gets a warning, and at which it fails.
 const LONG_FILE: usize = 800;
 const TOO_LONG_FILE: usize = 1_500;
@@ -140,6 +143,11 @@ fn pure_source(name: &str, text: &str, found: &mut Findings) {
         for word in IMPURE_NAMES.iter().filter(|word| line.contains(**word)) {
             found.errors.push(format!("{name}:{number}: `{word}` in a pure crate"));
         }
+        if let Some(word) = LOUD_LINES.iter().find(|word| line.contains(**word)) {
+            found
+                .errors
+                .push(format!("{name}:{number}: `{word}`: a pure crate, which knows peers, logs at most at DEBUG"));
+        }
     }
 }
 
@@ -216,6 +224,8 @@ mod tests {
         );
         pure_source("x.rs", "std::fs::read(p)?;\nTcpStream::connect(a)?;\n", &mut found);
         assert_eq!(found.errors.len(), 3);
+        pure_source("x.rs", "debug!(peer);\ntracing::info!(peer);\n", &mut found);
+        assert_eq!(found.errors.len(), 4);
     }
 
     #[test]

@@ -96,9 +96,29 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_key_stays_in_the_heap() {
+        let mut secrets = crate::heap::Secrets::new();
+        let keys: Vec<_> = (200..220)
+            .map(|n| {
+                let keys = RouterKeys::generate(&mut Rng::from_seed([n; 32]));
+                for key in [keys.signing.seed(), keys.static_key.as_bytes(), keys.ntcp2_key.as_bytes()] {
+                    secrets.note(key);
+                }
+                (RouterKeys::from_file(&keys.to_file()).unwrap(), keys.clone(), keys)
+            })
+            .collect();
+        assert!(secrets.count_in_heap() >= 120);
+        drop(keys);
+        assert_eq!(secrets.count_in_heap(), 0);
+    }
+
     #[test]
     fn debug_shows_no_secret() {
         let keys = RouterKeys::generate(&mut Rng::from_seed([1; 32]));
-        assert!(format!("{keys:?}").len() < 60);
+        let shown = format!("{keys:?}");
+        let seed = keys.signing.seed();
+        assert!(shown.len() < 60 && !shown.contains(&format!("{:02x}{:02x}", seed[0], seed[1])), "{shown}");
     }
 }

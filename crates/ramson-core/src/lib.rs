@@ -4,6 +4,11 @@
 //! no socket, file, clock, runtime or global here: one process can hold one router on a real network, or a thousand
 //! in virtual time.
 
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+#[path = "../../ramson-wire/tests/it/heap.rs"]
+mod heap;
+
 mod bucket;
 pub mod clock;
 pub mod dest;

@@ -2,7 +2,7 @@
 //! fast key erasure. Two streams say nothing about each other, and a stream's past cannot be computed from its
 //! present.
 
-use ramson_wire::crypto::{chacha20, hash::hkdf64};
+use ramson_wire::crypto::{Secret, chacha20, hash::hkdf64};
 use rand_core::{TryCryptoRng, TryRng};
 use std::convert::Infallible;
 use zeroize::Zeroize;
@@ -11,7 +11,7 @@ const BLOCK: usize = 512;
 
 /// A seeded generator: ChaCha20 blocks, whose first 32 bytes replace the key at once and are never given out.
 pub struct Rng {
-    key: [u8; 32],
+    key: Secret,
     block: Box<[u8; BLOCK]>,
     used: usize,
 }
@@ -24,14 +24,13 @@ impl std::fmt::Debug for Rng {
 
 impl Drop for Rng {
     fn drop(&mut self) {
-        self.key.zeroize();
         self.block.zeroize();
     }
 }
 
 impl Rng {
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self { key: seed, block: Box::new([0; BLOCK]), used: BLOCK }
+        Self { key: seed.into(), block: Box::new([0; BLOCK]), used: BLOCK }
     }
 
     /// A child stream. Children of different names, and of different draws, are independent.
@@ -43,7 +42,7 @@ impl Rng {
     /// Mixes fresh entropy into the stream.
     pub fn feed(&mut self, entropy: &[u8; 32]) {
         let drawn: [u8; 32] = self.bytes();
-        self.key = hkdf64(&drawn, entropy, b"ramson rng feed").0;
+        *self.key = hkdf64(&drawn, entropy, b"ramson rng feed").0;
         self.used = BLOCK;
     }
 

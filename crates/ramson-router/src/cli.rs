@@ -1,6 +1,7 @@
 //! Flags and commands.
 
 use crate::folder::Folder;
+use crate::offer::Offer;
 use crate::settings::NetworkId;
 use crate::{Failure, control, run, show};
 use clap::{Args, Parser, Subcommand};
@@ -100,15 +101,7 @@ impl Cli {
                 show::status(&status, args.json)
             }
             Some(Command::Reseed { folder, files, urls, export }) => {
-                let absolute = |p: PathBuf| std::path::absolute(p).map_err(Failure::failed);
-                let request = match export {
-                    Some(file) => control::Request::ExportReseed { file: absolute(file)? },
-                    None => {
-                        let files = files.into_iter().map(absolute).collect::<Result<_, _>>()?;
-                        control::Request::Reseed { files, urls }
-                    }
-                };
-                let routers: usize = control::ask(&folder.folder()?, &request)?;
+                let routers = reseed(&folder.folder()?, files, urls, export)?;
                 show::pairs(folder.json, &[("routers", routers.into())])
             }
             Some(Command::Keys { file, new, json }) => {
@@ -133,6 +126,22 @@ impl FolderArgs {
     fn folder(&self) -> Result<Folder, Failure> {
         Folder::find(self.data.clone())
     }
+}
+
+/// Lets the running router reseed from files and servers, or write a bundle; says how many routers there were.
+fn reseed(folder: &Folder, files: Vec<PathBuf>, urls: Vec<String>, export: Option<PathBuf>) -> Result<usize, Failure> {
+    // Without a router there is no folder to copy to, perhaps.
+    let _: Status = control::ask(folder, &control::Request::Status)?;
+    let mut offer = Offer::new(folder)?;
+    let Some(target) = export else {
+        let files = files.iter().map(|file| offer.add(file)).collect::<Result<_, _>>()?;
+        return control::ask(folder, &control::Request::Reseed { files, urls });
+    };
+    let written = offer.room();
+    let routers = control::ask(folder, &control::Request::ExportReseed { file: written.clone() })?;
+    let bundle = std::fs::read(&written).map_err(|why| Failure::failed(format!("{}: {why}", written.display())))?;
+    ramson::store::replace(&target, &bundle).map_err(Failure::failed)?;
+    Ok(routers)
 }
 
 fn dest(what: &str, folder: &FolderArgs) -> Result<(), Failure> {

@@ -1,10 +1,13 @@
 //! The binary `ramson`: the router and its services, and the commands that ask a running one.
 
 mod cli;
+mod confine;
 mod control;
 mod failure;
 mod folder;
+mod offer;
 mod process;
+mod redact;
 mod run;
 mod settings;
 mod show;

@@ -1,18 +1,20 @@
 //! Running the router: settings, services, signals.
 
+use crate::confine::{self, Files};
 use crate::control::{self, Doors};
 use crate::folder::Folder;
 use crate::process;
-use crate::settings::{Kind, Level, NetworkId, Settings};
-use crate::{Failure, show};
+use crate::settings::{Hardening, Kind, Level, NetworkId, Settings};
+use crate::{Failure, offer, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
-use ramson::{DestinationOptions, Event, LocalDestination, Ramson};
+use ramson::{DestinationOptions, Event, LocalDestination, PrivateKeys, Ramson};
 use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
 use ramson_services::names::Names;
 use ramson_services::tunnels::{
     ClientTunnel, ClientTunnelConfig, ServerKind, ServerTunnel, ServerTunnelConfig, load_or_create_keys,
 };
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +38,18 @@ pub(crate) fn run(
     folder.create()?;
     let lock = folder.lock()?;
     log_to_stderr(settings.log.level);
+    offer::forget_left(folder);
     if is_new {
         info!("a new config file, with a comment on every setting: {}", path.display());
     }
     process::allow_many_files();
+    let keys = server_keys(folder, &settings)?;
+    // Before there are other threads: what they begin with is what this one has.
+    if settings.process.hardening == Hardening::On {
+        confine::confine(&Files::of(folder, &settings));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
-    let result = runtime.block_on(live(folder, &settings, json));
+    let result = runtime.block_on(live(folder, &settings, keys, json));
     // What a stuck task holds must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(lock);
@@ -102,14 +110,30 @@ fn log_to_stderr(level: Level) {
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // A second subscriber cannot be set; the first one then goes on.
     let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(redact::Stderr)
         .with_ansi(ansi)
         .with_max_level(filter)
         .with_target(false)
         .try_init();
 }
 
-async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Failure> {
+/// The keys of the servers, by the paths of their files. They are made here, where they are new: later on the process
+/// may not be able to.
+type Keys = BTreeMap<PathBuf, PrivateKeys>;
+
+fn server_keys(folder: &Folder, settings: &Settings) -> Result<Keys, Failure> {
+    let mut keys = Keys::new();
+    for server in &settings.server {
+        let path = folder.path().join(&server.keys);
+        if let Entry::Vacant(vacant) = keys.entry(path) {
+            let read = load_or_create_keys(vacant.key()).map_err(Failure::failed)?;
+            vacant.insert(read);
+        }
+    }
+    Ok(keys)
+}
+
+async fn live(folder: &Folder, settings: &Settings, keys: Keys, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     if settings.network.id.0 == PUBLIC_NETWORK_ID {
         warn!("this is a pre-release on the public network: do not trust your safety to it");
@@ -118,13 +142,14 @@ async fn live(folder: &Folder, settings: &Settings, json: bool) -> Result<(), Fa
         started = Ramson::start(settings.router(folder.path())) => started.map_err(Failure::failed)?,
         () = signals.next() => return Ok(()),
     };
-    until_end(folder, settings, &ramson, json, &mut signals).await
+    until_end(folder, settings, keys, &ramson, json, &mut signals).await
 }
 
 /// Serves until a signal comes, which is success, or the router stops by itself, which is none. Then closes all.
 async fn until_end(
     folder: &Folder,
     settings: &Settings,
+    keys: Keys,
     ramson: &Ramson,
     json: bool,
     signals: &mut Signals,
@@ -132,7 +157,7 @@ async fn until_end(
     let mut tasks = JoinSet::new();
     let teller = json.then(|| tokio::spawn(tell(ramson.events())));
     let serve = async {
-        open(folder, settings, ramson, &mut tasks).await?;
+        open(folder, settings, keys, ramson, &mut tasks).await?;
         std::future::pending().await
     };
     let result = tokio::select! {
@@ -168,14 +193,23 @@ fn stopped_by_itself() -> Failure {
 }
 
 /// Opens what local programs and other people use.
-async fn open(folder: &Folder, settings: &Settings, ramson: &Ramson, tasks: &mut JoinSet<()>) -> Result<(), Failure> {
+async fn open(
+    folder: &Folder,
+    settings: &Settings,
+    mut keys: Keys,
+    ramson: &Ramson,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), Failure> {
     let names = Arc::new(Names::open(folder.hosts()).map_err(Failure::failed)?);
     let mut any = None;
     let proxy = &settings.http_proxy;
     if proxy.enabled {
         let local = destination(ramson, "http proxy", proxy.tunnels()).await?;
-        let credentials =
-            proxy.user.clone().zip(proxy.password.clone()).map(|(user, password)| Credentials { user, password });
+        let credentials = proxy
+            .user
+            .clone()
+            .zip(proxy.password.clone())
+            .map(|(user, password)| Credentials { user, password: password.0 });
         let ask_first_use = settings.names.ask_first_use.then(|| folder.used_names());
         let config = ProxyConfig { listen: proxy.listen.0, credentials, ask_first_use };
         let server = HttpProxy::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
@@ -203,13 +237,14 @@ async fn open(folder: &Folder, settings: &Settings, ramson: &Ramson, tasks: &mut
         let local = match served.get(&path) {
             Some(local) => local.clone(),
             None => {
-                let keys = load_or_create_keys(&path).map_err(Failure::failed)?;
                 let tunnels = server.tunnels();
                 let options = DestinationOptions {
                     inbound: tunnels.clone(),
                     outbound: tunnels,
                     ..DestinationOptions::server(server.name.0.clone())
                 };
+                // Without them the router would make others.
+                let keys = keys.remove(&path).ok_or_else(|| Failure::failed("the keys of a server were not read"))?;
                 ramson.destination(options, Some(keys)).await.map_err(Failure::failed)?
             }
         };
@@ -315,7 +350,7 @@ mod tests {
             other.shutdown().await;
         });
         let mut signals = Signals::new().unwrap();
-        let failure = until_end(&folder, &settings, &ramson, false, &mut signals).await.unwrap_err();
+        let failure = until_end(&folder, &settings, Keys::new(), &ramson, false, &mut signals).await.unwrap_err();
         assert_eq!(failure.status, 1);
         // It may stop while the services are being opened, or later.
         let said = ["stopped by itself", "shutting down"];

@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) client: Vec<Client>,
     #[serde(default)]
     pub(crate) log: Log,
+    #[serde(default)]
+    pub(crate) process: Process,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -94,9 +96,19 @@ pub(crate) struct HttpProxy {
     pub(crate) enabled: bool,
     pub(crate) listen: At,
     pub(crate) user: Option<String>,
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Password>,
     hops: Hops,
     quantity: Quantity,
+}
+
+/// A password, which is not shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Password(pub(crate) String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(..)")
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -144,6 +156,33 @@ pub(crate) struct Client {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
     pub(crate) level: Level,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Process {
+    pub(crate) hardening: Hardening,
+}
+
+/// Whether the process confines itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Hardening {
+    #[default]
+    On,
+    Off,
+}
+
+impl TryFrom<String> for Hardening {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.as_str() {
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err("hardening is \"on\" or \"off\""),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

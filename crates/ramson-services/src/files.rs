@@ -1,5 +1,6 @@
 //! Files that must survive a crash at any moment.
 
+use ramson::store::StoreError;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,17 @@ pub struct FileError {
 impl FileError {
     pub(crate) fn new(path: &Path, what: impl std::fmt::Display) -> Self {
         Self { path: path.to_owned(), what: what.to_string() }
+    }
+}
+
+impl From<StoreError> for FileError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unsafe { path, why } => Self { path, what: why },
+            StoreError::Io { path, why } => Self { what: why.to_string(), path },
+            StoreError::TooLarge(path) => Self { path, what: "too large".into() },
+            other => Self { path: PathBuf::new(), what: other.to_string() },
+        }
     }
 }
 

@@ -7,9 +7,15 @@
 //! - `router.lock`: held while a router lives here.
 //!
 //! Every write is atomic: to a new file beside the old one, synced, then renamed, then the folder synced. A crash at
-//! any moment leaves the old content or the new. Files of keys and state are readable by their owner only.
+//! any moment leaves the old content or the new. Files of keys and state are readable by their owner only; keys that
+//! others could read, and a folder that others could change, are refused (see `private.rs`).
 //!
 //! All calls block; the driver makes them on a thread of its own.
+
+mod private;
+
+pub(crate) use private::folder_warning;
+pub use private::{check_folder, read_private};
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -21,8 +27,12 @@ use zeroize::Zeroizing;
 
 /// RouterInfo files that are read at start. More than the core ever keeps.
 pub const MAX_ROUTER_INFOS: usize = 20_000;
-/// The most bytes of a keys file or a saved value.
+/// Files and folders of the netDb that are looked at at start; the damaged ones among them are gone at the next one.
+pub const MAX_NET_DB_FILES: usize = 60_000;
+/// The most bytes of a saved value.
 pub const MAX_VALUE: u64 = 1 << 20;
+/// The most bytes of a keys file.
+pub const MAX_KEYS: u64 = 1 << 14;
 
 const KEYS: &str = "router.keys";
 const OWN_ROUTER_INFO: &str = "router.info";
@@ -44,11 +54,14 @@ pub enum StoreError {
     #[error("{0}: exists; a router's keys are written once. Move the file away to get a new identity")]
     KeysExist(PathBuf),
     /// The file is there, but larger than anything that we write.
-    #[error("{0}: larger than {MAX_VALUE} bytes; this is no file of ours")]
+    #[error("{0}: too large; this is no file of ours")]
     TooLarge(PathBuf),
     /// The name of a saved value has other characters than `a-z 0-9 . -`, or is too long.
     #[error("`{0}` cannot name a saved value")]
     Name(String),
+    /// Others could read or change it, or it is not what it should be. The text says how to mend it.
+    #[error("{path}: {why}")]
+    Unsafe { path: PathBuf, why: String },
     /// The operating system refused.
     #[error("{path}: {why}")]
     Io { path: PathBuf, why: io::Error },
@@ -75,9 +88,10 @@ impl Store {
     /// Makes `dir` (mode 0700) if it is missing, and locks it for this process.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another router has it.
+    /// [`StoreError::InUse`] when another router has it, [`StoreError::Unsafe`] when others can change it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         make_private_dir(dir)?;
+        check_folder(dir)?;
         for folder in [NET_DB, STATE] {
             make_private_dir(&dir.join(folder))?;
         }
@@ -102,7 +116,7 @@ impl Store {
     /// The router's keys as they were written, or `None` when there are none yet. Whatever stands in the way of
     /// reading an existing file is an error, so that no caller takes it for a first start.
     pub fn router_keys(&self) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        read(&self.dir.join(KEYS)).map(|keys| keys.map(Zeroizing::new))
+        read_private(&self.dir.join(KEYS), MAX_KEYS)
     }
 
     /// Writes the router's keys, on the first start. When this returns they survive a crash.
@@ -144,12 +158,10 @@ impl Store {
     /// another reason stays where it is.
     pub fn load_net_db(&self) -> Result<LoadedNetDb, StoreError> {
         let mut loaded = LoadedNetDb::default();
-        let net_db = self.dir.join(NET_DB);
-        for folder in list(&net_db)? {
-            if !folder.is_dir() {
-                continue;
-            }
-            for file in list(&folder)? {
+        let mut left = MAX_NET_DB_FILES;
+        // Links are not followed: what they lead to is not ours to remove, and a pipe would never answer.
+        for folder in list(&self.dir.join(NET_DB), &mut left, fs::FileType::is_dir)? {
+            for file in list(&folder, &mut left, fs::FileType::is_file)? {
                 if loaded.routers.len() >= MAX_ROUTER_INFOS {
                     return Ok(loaded);
                 }
@@ -300,10 +312,16 @@ pub(crate) fn router_info_of(hash: &str, bytes: &[u8]) -> Option<RouterInfo> {
     good.then_some(info)
 }
 
-fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let entries = fs::read_dir(folder).map_err(|why| io_error(folder, why))?;
-    let entries: io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-    let mut paths = entries.map_err(|why| io_error(folder, why))?;
+/// What is in a folder, of one kind, in order; `left` says how many more entries are looked at.
+fn list(folder: &Path, left: &mut usize, kind: impl Fn(&fs::FileType) -> bool) -> Result<Vec<PathBuf>, StoreError> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|why| io_error(folder, why))?.take(*left) {
+        let entry = entry.map_err(|why| io_error(folder, why))?;
+        *left = left.saturating_sub(1);
+        if entry.file_type().is_ok_and(|found| kind(&found)) {
+            paths.push(entry.path());
+        }
+    }
     paths.sort();
     Ok(paths)
 }
@@ -382,7 +400,7 @@ mod tests {
         assert!(store.router_keys().is_err());
         assert!(store.create_router_keys(b"new").is_err());
         fs::remove_dir(dir.path().join(KEYS)).unwrap();
-        fs::write(dir.path().join(KEYS), vec![0; MAX_VALUE as usize + 1]).unwrap();
+        store.create_router_keys(&vec![0; MAX_KEYS as usize + 1]).unwrap();
         assert!(matches!(store.router_keys(), Err(StoreError::TooLarge(_))));
     }
 
@@ -455,5 +473,45 @@ mod tests {
         store.remove_router_info(&routers()[0].hash()).unwrap();
         store.remove_router_info(&routers()[0].hash()).unwrap();
         assert!(store.load_net_db().unwrap().routers.is_empty());
+    }
+
+    #[test]
+    fn t133_garbage_in_the_net_db_is_bounded_work_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.save_router_info(&routers()[0]).unwrap();
+        let folder = dir.path().join("netDb/rA");
+        fs::create_dir_all(&folder).unwrap();
+        for n in 0..50_000 {
+            fs::write(folder.join(format!("routerInfo-{n}.dat")), [0; 60]).unwrap();
+        }
+        let loaded = store.load_net_db().unwrap();
+        assert_eq!((loaded.routers.len(), loaded.discarded), (1, 50_000));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        // More than are looked at: what is left goes at the next start.
+        let mut left = 3;
+        for n in 0..5 {
+            fs::write(folder.join(n.to_string()), b"").unwrap();
+        }
+        assert_eq!(list(&folder, &mut left, fs::FileType::is_file).unwrap().len(), 3);
+        assert_eq!(left, 0);
+        assert!(list(&folder, &mut left, fs::FileType::is_file).unwrap().is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_pipes_in_the_net_db_are_not_looked_at() {
+        use std::os::unix::fs::symlink;
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = Store::open(dir.path()).unwrap();
+        let (folder, theirs) = (dir.path().join("netDb/rA"), other.path().join("routerInfo-theirs.dat"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(&theirs, b"no RouterInfo").unwrap();
+        symlink(other.path(), dir.path().join("netDb/rB")).unwrap();
+        symlink(&theirs, folder.join("routerInfo-link.dat")).unwrap();
+        let pipe = std::process::Command::new("mkfifo").arg(folder.join("routerInfo-pipe.dat")).status();
+        assert!(pipe.unwrap().success());
+        assert_eq!(store.load_net_db().unwrap().discarded, 0);
+        assert!(theirs.exists());
     }
 }

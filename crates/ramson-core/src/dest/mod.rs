@@ -19,6 +19,7 @@ use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
 use datagram::{DatagramDone, DatagramJob, Datagrams};
 use lease::{OwnLeaseSet, bundled_lease_set};
+use ramson_wire::crypto::Secret;
 use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
 use ramson_wire::data::{Hash, Lease2, LeaseSet2, PrivateKeys};
 use ramson_wire::datagram::ClientPayload;
@@ -282,7 +283,7 @@ impl Destination {
     }
 
     /// Expects an answer under a one-time key, for look-ups through this destination's tunnels.
-    pub fn expect_one_time(&mut self, now: Now, tag: [u8; 8], key: [u8; 32], lifetime: Duration) {
+    pub fn expect_one_time(&mut self, now: Now, tag: [u8; 8], key: Secret, lifetime: Duration) {
         self.sessions.expect_one_time(now, tag, key, lifetime);
     }
 

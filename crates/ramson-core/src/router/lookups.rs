@@ -9,14 +9,13 @@ use crate::peers::Reach;
 use crate::time::{Duration, Instant};
 use crate::tunnel::{PoolId, Target, TunnelId};
 use ramson_wire::codec::Encode;
-use ramson_wire::crypto::CryptoError;
+use ramson_wire::crypto::{CryptoError, Secret};
 use ramson_wire::data::{AnyLeaseSet, Hash, LeaseSet2};
 use ramson_wire::garlic::block::{Block, Clove, Delivery};
 use ramson_wire::i2np::database_lookup::{DatabaseLookup, ReplyEncryption};
 use ramson_wire::i2np::database_store::{DatabaseStore, Entry, StoreReply};
 use ramson_wire::i2np::{Kind, Message};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// One-time keys of the router at once; the oldest makes room.
 pub(super) const MAX_ONE_TIME: usize = 64;
@@ -27,7 +26,7 @@ const QUESTION_MS: u64 = 10_000;
 
 /// A key under which an answer comes.
 pub(super) struct OneTime {
-    pub(super) key: [u8; 32],
+    pub(super) key: Secret,
     pub(super) expires: Instant,
 }
 
@@ -90,8 +89,8 @@ impl Router {
         };
         let (answer_key, tag) = match context.and_then(|id| self.locals.get_mut(&id)) {
             Some(local) => {
-                let (key, tag) = (self.rng.bytes(), self.rng.bytes());
-                local.destination.expect_one_time(self.now, tag, key, ANSWER_TIME);
+                let (key, tag) = (Secret::from(self.rng.bytes()), self.rng.bytes());
+                local.destination.expect_one_time(self.now, tag, key.clone(), ANSWER_TIME);
                 (key, tag)
             }
             None => self.expect_answer(),
@@ -102,7 +101,7 @@ impl Router {
             kind,
             reply_tunnel: Some(reply.tunnel),
             excluded,
-            encryption: Some(ReplyEncryption { key: Zeroizing::new(answer_key), tag }),
+            encryption: Some(ReplyEncryption { key: answer_key, tag }),
         };
         let message = self.message(Kind::DATABASE_LOOKUP, QUESTION_MS, lookup.to_bytes());
         self.seal_to_router(pool, floodfill, message);

@@ -12,6 +12,7 @@ use crate::peers::select::{SelfView, Terms, select};
 use crate::time::Instant;
 use crate::tunnel::{self, Answer, BuildId, Direction, Hop, PoolId};
 use ramson_wire::codec::DecodeError;
+use ramson_wire::crypto::Secret;
 use ramson_wire::data::Hash;
 use ramson_wire::garlic;
 use ramson_wire::garlic::block::{Block, Delivery};
@@ -254,14 +255,14 @@ impl Router {
     }
 
     /// A new one-time key for the answer to a question of the router.
-    pub(super) fn expect_answer(&mut self) -> ([u8; 32], [u8; 8]) {
-        let (key, tag) = (self.rng.bytes(), self.rng.bytes());
+    pub(super) fn expect_answer(&mut self) -> (Secret, [u8; 8]) {
+        let (key, tag) = (Secret::from(self.rng.bytes()), self.rng.bytes());
         if self.one_time.len() >= lookups::MAX_ONE_TIME {
             let oldest = self.one_time.iter().min_by_key(|(_, key)| key.expires).map(|(tag, _)| *tag);
             oldest.map(|tag| self.one_time.remove(&tag));
         }
         let expires = self.now.mono + lookups::ANSWER_TIME;
-        self.one_time.insert(tag, lookups::OneTime { key, expires });
+        self.one_time.insert(tag, lookups::OneTime { key: key.clone(), expires });
         (key, tag)
     }
 }

@@ -531,8 +531,8 @@ impl Tunnels {
     fn open_reply(&self, body: &[u8]) -> Option<Message> {
         let tag = garlic::one_time::tag(body)?;
         let keys = self.builds.values().filter_map(|build| build.pending.as_ref()?.garlic());
-        let key = keys.into_iter().find(|garlic| garlic.tag == tag)?.key;
-        unwrap_once(&key, body).filter(|message| message.kind == Kind::OUTBOUND_TUNNEL_BUILD_REPLY)
+        let key = &keys.into_iter().find(|garlic| garlic.tag == tag)?.key;
+        unwrap_once(key, body).filter(|message| message.kind == Kind::OUTBOUND_TUNNEL_BUILD_REPLY)
     }
 
     fn handle_reply(&mut self, now: Now, message: &Message) {

@@ -5,6 +5,7 @@ use super::build::{unwrap_once, wrap_once};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::codec::{Decode, Encode};
+use ramson_wire::crypto::Secret;
 use ramson_wire::garlic;
 use ramson_wire::i2np::delivery_status::DeliveryStatus;
 use ramson_wire::i2np::{Kind, Message};
@@ -19,7 +20,7 @@ pub(super) struct Test {
     pub(super) outbound: TunnelId,
     pub(super) inbound: TunnelId,
     token: u32,
-    key: [u8; 32],
+    key: Secret,
     sent: Instant,
     until: Instant,
 }
@@ -40,12 +41,13 @@ impl Tester {
         patience: Duration,
         rng: &mut Rng,
     ) -> Message {
-        let (token, key, tag) = (rng.nonzero_u32(), rng.bytes(), rng.bytes());
+        let (token, key, tag) = (rng.nonzero_u32(), Secret::from(rng.bytes()), rng.bytes());
         let body = DeliveryStatus { message_id: token, timestamp: now.unix_ms }.to_bytes();
         let expiration = now.unix_ms + EXPIRY_MS;
         let message = Message { kind: Kind::DELIVERY_STATUS, id: rng.nonzero_u32(), expiration, body };
+        let sealed = wrap_once(&key, &tag, message, rng);
         self.tests.insert(tag, Test { outbound, inbound, token, key, sent: now.mono, until: now.mono + patience });
-        wrap_once(&key, &tag, message, rng)
+        sealed
     }
 
     /// Whether a garlic message is the test that shall come by this tunnel; its time of travel.

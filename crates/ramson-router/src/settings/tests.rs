@@ -26,7 +26,20 @@ fn what_the_template_says_is_the_default_is_the_default() {
     let said = Settings::parse(tunnels).unwrap().router(Path::new("/d"));
     let asks = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().names.ask_first_use;
     assert!(asks("") && asks("[names]\n") && !asks("names.ask_first_use = false\n"));
+    let hardening = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().process.hardening;
+    assert_eq!([hardening(""), hardening("process.hardening = \"off\"\n")], [Hardening::On, Hardening::Off]);
     assert_eq!((bare.tunnels, bare.transit), (said.tunnels, said.transit));
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let text = "[network]\nid = 99\n[ntcp2]\nproxy = \"socks5://me:hidden1@1.2.3.4:1\"\n\
+                [reseed]\nproxy = \"http://me:hidden2@1.2.3.4:1\"\n\
+                [http_proxy]\nuser = \"me\"\npassword = \"hidden3\"\n";
+    let settings = Settings::parse(text).unwrap();
+    let shown = format!("{settings:?} {:#?} {:?}", settings, settings.router(Path::new("/d")));
+    assert!(shown.contains("1.2.3.4") && !shown.contains("hidden"), "{shown}");
+    assert_eq!(settings.http_proxy.password, Some(Password("hidden3".into())));
 }
 
 #[test]
@@ -51,6 +64,7 @@ fn errors_name_the_line_and_the_key() {
         ("[transit]\nmax_tunnels = -1\n", ["line 4", "max_tunnels"]),
         ("[transit]\nenabled = \"yes\"\n", ["line 4", "expected a boolean"]),
         ("[log]\nlevel = 5\n", ["line 4", "expected a string"]),
+        ("[process]\nhardening = \"maybe\"\n", ["line 4", "\"on\" or \"off\""]),
         ("[http_proxy]\nlisten = \"127.0.0.1:80000\"\n", ["line 4", "in numbers and has a port"]),
         ("[log\n", ["line 3", "log"]),
     ];

@@ -110,7 +110,7 @@ fn is_settled(folder: &Folder) -> bool {
 }
 
 /// The C code that kills, compiled once a run.
-fn shim() -> &'static Path {
+pub(crate) fn shim() -> &'static Path {
     static SHIM: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     SHIM.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/kill_at.c");

@@ -1,5 +1,6 @@
-/* Loaded before the C library: kills the process at its KILL_AT-th change of the file system. A write is half done
- * then, anything else is not begun. Pipes, sockets and devices do not count. */
+/* Loaded before the C library: kills the process at its KILL_AT-th change of the file system; of those only that come
+ * when there is a file KILL_AFTER, if that is set. A write is half done then, anything else is not begun. Pipes, sockets
+ * and devices do not count. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -19,7 +20,8 @@ static void die(void) {
 
 /* Whether this call is the one. */
 static int now(void) {
-    const char *at = getenv("KILL_AT");
+    const char *at = getenv("KILL_AT"), *after = getenv("KILL_AFTER");
+    if (after && access(after, F_OK) != 0) return 0;
     return at && atomic_fetch_add(&calls, 1) + 1 == atoi(at);
 }
 

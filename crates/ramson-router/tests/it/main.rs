@@ -1,5 +1,11 @@
 //! The binary as its user sees it.
 #![allow(clippy::expect_used, clippy::panic)]
+#![cfg(target_os = "linux")]
 
-#[cfg(target_os = "linux")]
+mod confined;
 mod crash;
+mod crash_names;
+mod leaks;
+mod logs;
+mod routers;
+mod unit;

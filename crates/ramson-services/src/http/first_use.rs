@@ -53,6 +53,7 @@ pub(crate) fn is_page_visit(request: &Request) -> bool {
 impl FirstUses {
     /// Reads the names used before. What cannot be read is asked again.
     pub(crate) fn open(file: &Path) -> Self {
+        files::forget_unfinished(file);
         let bytes = files::read(file, USED_NAMES_BYTES).unwrap_or_else(|why| {
             tracing::warn!("names: {why}");
             None

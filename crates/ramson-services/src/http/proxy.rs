@@ -76,9 +76,18 @@ struct Shared {
     helpers: Helpers,
     first_uses: Option<FirstUses>,
     /// The value of `Proxy-Authorization` that is accepted, behind `Basic `.
-    password: Option<String>,
+    password: Option<Accepted>,
     /// Names whose source was told.
     shown: Mutex<HashSet<HostName>>,
+}
+
+/// A secret of the user's, which is not shown.
+struct Accepted(String);
+
+impl std::fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Accepted(..)")
+    }
 }
 
 impl HttpProxy {
@@ -88,7 +97,8 @@ impl HttpProxy {
             return Err(ProxyError::Unprotected(config.listen));
         }
         let listener = TcpListener::bind(config.listen).await.map_err(|e| ProxyError::Bind(config.listen, e))?;
-        let password = config.credentials.map(|c| standard_base64(format!("{}:{}", c.user, c.password).as_bytes()));
+        let password =
+            config.credentials.map(|c| Accepted(standard_base64(format!("{}:{}", c.user, c.password).as_bytes())));
         let first_uses = config.ask_first_use.as_deref().map(FirstUses::open);
         let shared =
             Shared { local, names, helpers: Helpers::default(), first_uses, password, shown: Mutex::default() };
@@ -208,7 +218,7 @@ impl Shared {
         let Some(password) = &self.password else { return true };
         let given = request.headers.text("proxy-authorization").and_then(|v| v.split_once(' '));
         given.is_some_and(|(scheme, value)| {
-            scheme.eq_ignore_ascii_case("basic") && bool::from(value.trim().as_bytes().ct_eq(password.as_bytes()))
+            scheme.eq_ignore_ascii_case("basic") && bool::from(value.trim().as_bytes().ct_eq(password.0.as_bytes()))
         })
     }
 

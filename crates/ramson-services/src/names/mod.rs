@@ -70,7 +70,9 @@ impl Names {
     /// Reads the user's own list from `path`; it need not exist, and may change at any time. Fails if it is there but
     /// cannot be read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, FileError> {
-        let names = Self { path: path.into(), shipped: Book::parse(SHIPPED).0, state: Mutex::default() };
+        let path = path.into();
+        files::forget_unfinished(&path);
+        let names = Self { path, shipped: Book::parse(SHIPPED).0, state: Mutex::default() };
         names.reload(&mut names.lock())?;
         Ok(names)
     }

@@ -2,14 +2,15 @@
 
 use crate::files::{self, FileError};
 use crate::limits::KEY_FILE_BYTES;
+use ramson::store::read_private;
 use ramson_wire::codec::{Decode, Encode};
 use ramson_wire::data::PrivateKeys;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Reads a private key file; `None` if there is none.
+/// Reads a private key file, which is refused where others could read it; `None` if there is none.
 pub fn load_keys(path: &Path) -> Result<Option<PrivateKeys>, FileError> {
-    let Some(bytes) = files::read(path, KEY_FILE_BYTES)?.map(Zeroizing::new) else { return Ok(None) };
+    let Some(bytes) = read_private(path, KEY_FILE_BYTES)? else { return Ok(None) };
     PrivateKeys::from_bytes(&bytes).map(Some).map_err(|e| FileError::new(path, format!("no private key file: {e}")))
 }
 
@@ -50,5 +51,39 @@ mod tests {
         std::fs::write(&path, b"broken").unwrap();
         assert!(load_or_create_keys(&path).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"broken", "what cannot be read stays");
+    }
+
+    #[test]
+    fn t132_a_damaged_key_file_is_refused_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.dat");
+        load_or_create_keys(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let damaged = (0..whole.len()).map(|at| whole[..at].to_vec()).chain([
+            vec![0; whole.len()],
+            vec![0xff; whole.len()],
+            whole.iter().chain(&[0]).copied().collect(),
+            vec![0; KEY_FILE_BYTES as usize + 1],
+        ]);
+        for bytes in damaged {
+            // Written over, so that the mode stays.
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(load_or_create_keys(&path).is_err(), "{} bytes", bytes.len());
+            assert!(std::fs::read(&path).unwrap() == bytes, "it stays, {} bytes", bytes.len());
+        }
+        std::fs::write(&path, &whole).unwrap();
+        load_or_create_keys(&path).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn t132_a_key_file_that_others_can_read_is_refused_with_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.dat");
+        load_or_create_keys(&path).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let said = load_or_create_keys(&path).unwrap_err().to_string();
+        assert!(said.starts_with(&format!("{}: other users can read it", path.display())), "{said}");
+        assert!(said.ends_with(&format!("chmod 600 {}", path.display())), "{said}");
     }
 }

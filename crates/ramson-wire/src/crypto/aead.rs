@@ -94,10 +94,11 @@ mod portable {
     use chacha20poly1305::aead::{AeadInOut, KeyInit};
     use chacha20poly1305::{ChaCha20Poly1305, Tag};
 
-    pub(super) type Key = ChaCha20Poly1305;
+    /// In a box, as all secrets that rest: where its owner moves, no copy stays.
+    pub(super) type Key = Box<ChaCha20Poly1305>;
 
     pub(super) fn key(key: &[u8; 32]) -> Key {
-        ChaCha20Poly1305::new(key.into())
+        Box::new(ChaCha20Poly1305::new(key.into()))
     }
 
     #[allow(clippy::panic)]

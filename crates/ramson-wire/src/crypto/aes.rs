@@ -44,9 +44,13 @@ fn cbc_decrypt_with(cipher: &Aes256, iv: &[u8; 16], data: &mut [u8]) {
     }
 }
 
-/// The two keys of one tunnel at one hop, expanded once and kept with the tunnel.
+/// The two keys of one tunnel at one hop, expanded once and kept with the tunnel. In a box, so that tables of tunnels
+/// are small, and leave no copies of keys behind where they grow.
 #[derive(Clone)]
-pub struct TunnelLayer {
+pub struct TunnelLayer(Box<Keys>);
+
+#[derive(Clone)]
+struct Keys {
     layer: Aes256,
     iv: Aes256,
 }
@@ -59,24 +63,24 @@ impl std::fmt::Debug for TunnelLayer {
 
 impl TunnelLayer {
     pub fn new(layer_key: &[u8; 32], iv_key: &[u8; 32]) -> Self {
-        Self { layer: Aes256::new(layer_key.into()), iv: Aes256::new(iv_key.into()) }
+        Self(Box::new(Keys { layer: Aes256::new(layer_key.into()), iv: Aes256::new(iv_key.into()) }))
     }
 
     /// What a participant does to a tunnel message: `body` is the IV (16 bytes) and the data behind it.
     pub fn encrypt(&self, body: &mut [u8]) {
         if let Some((iv, data)) = body.split_first_chunk_mut::<BLOCK>() {
-            self.iv.encrypt_block(iv.into());
-            cbc_encrypt_with(&self.layer, iv, data);
-            self.iv.encrypt_block(iv.into());
+            self.0.iv.encrypt_block(iv.into());
+            cbc_encrypt_with(&self.0.layer, iv, data);
+            self.0.iv.encrypt_block(iv.into());
         }
     }
 
     /// The inverse, which the tunnel's creator applies once per hop.
     pub fn decrypt(&self, body: &mut [u8]) {
         if let Some((iv, data)) = body.split_first_chunk_mut::<BLOCK>() {
-            self.iv.decrypt_block(iv.into());
-            cbc_decrypt_with(&self.layer, iv, data);
-            self.iv.decrypt_block(iv.into());
+            self.0.iv.decrypt_block(iv.into());
+            cbc_decrypt_with(&self.0.layer, iv, data);
+            self.0.iv.decrypt_block(iv.into());
         }
     }
 }

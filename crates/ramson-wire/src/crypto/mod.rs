@@ -11,11 +11,13 @@ pub mod elligator2;
 pub mod hash;
 pub mod noise;
 pub mod rsa;
+mod secret;
 pub mod sign;
 pub mod siphash;
 pub mod x25519;
 
 pub use rand_core::CryptoRng;
+pub use secret::Secret;
 
 /// A cryptographic operation failed. It never says why: callers must not tell a peer either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,18 +3,17 @@
 //! I2P's protocols differ from plain Noise in small ways (obfuscated keys, padding mixed into the hash, payload keys
 //! derived aside), so the patterns are spelled out where they are used, and only the common part stands here.
 
-use super::CryptoError;
 use super::aead::{AeadKey, TAG_LEN};
 use super::hash::{hkdf64, sha256, sha256_of};
 use super::x25519::SharedSecret;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use super::{CryptoError, Secret};
 
 /// `h`, `ck` and the current cipher key.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub struct SymmetricState {
     h: [u8; 32],
-    ck: [u8; 32],
-    k: [u8; 32],
+    ck: Secret,
+    k: Secret,
 }
 
 impl std::fmt::Debug for SymmetricState {
@@ -35,7 +34,7 @@ impl SymmetricState {
             }
             _ => sha256(protocol),
         };
-        Self { h: sha256(&ck), ck, k: [0; 32] }
+        Self { h: sha256(&ck), ck: ck.into(), k: [0; 32].into() }
     }
 
     /// The handshake hash.
@@ -44,12 +43,12 @@ impl SymmetricState {
     }
 
     /// The chaining key.
-    pub const fn ck(&self) -> &[u8; 32] {
+    pub fn ck(&self) -> &[u8; 32] {
         &self.ck
     }
 
     /// The cipher key after the last `mix_key`.
-    pub const fn k(&self) -> &[u8; 32] {
+    pub fn k(&self) -> &[u8; 32] {
         &self.k
     }
 
@@ -64,12 +63,12 @@ impl SymmetricState {
 
     /// MixKey with other key material.
     pub fn mix_key_bytes(&mut self, ikm: &[u8]) {
-        (self.ck, self.k) = hkdf64(&self.ck, ikm, b"");
+        (*self.ck, *self.k) = hkdf64(&self.ck, ikm, b"");
     }
 
     /// Replaces the chaining key (the ratchet and the build records derive it further).
     pub fn set_ck(&mut self, ck: [u8; 32]) {
-        self.ck = ck;
+        *self.ck = ck;
     }
 
     /// Seals `data[from..]` with the current key, appends the tag and mixes the ciphertext into the hash.

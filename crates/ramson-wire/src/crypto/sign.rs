@@ -1,8 +1,7 @@
 //! Signatures: every type that identities and LeaseSets of the network carry can be verified; Ed25519 signs.
 //! <https://geti2p.net/spec/common-structures#signingpublickey>
 
-use super::{CryptoError, dsa};
-use zeroize::Zeroize;
+use super::{CryptoError, Secret, dsa};
 
 /// A signature type, by the code of the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,7 +156,7 @@ impl VerifyingKey {
 
 /// An Ed25519 key that signs; erased when dropped.
 pub struct SigningKey {
-    seed: [u8; 32],
+    seed: Secret,
     pair: imp::Pair,
     public: [u8; 32],
 }
@@ -170,13 +169,7 @@ impl std::fmt::Debug for SigningKey {
 
 impl Clone for SigningKey {
     fn clone(&self) -> Self {
-        Self::from_seed(self.seed)
-    }
-}
-
-impl Drop for SigningKey {
-    fn drop(&mut self) {
-        self.seed.zeroize();
+        Self::from_seed(*self.seed)
     }
 }
 
@@ -188,11 +181,11 @@ impl SigningKey {
     /// The key of a 32-byte seed (RFC 8032, section 5.1.5).
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let (pair, public) = imp::pair(&seed);
-        Self { seed, pair, public }
+        Self { seed: seed.into(), pair, public }
     }
 
     /// The seed, for key files.
-    pub const fn seed(&self) -> &[u8; 32] {
+    pub fn seed(&self) -> &[u8; 32] {
         &self.seed
     }
 
@@ -266,10 +259,11 @@ mod portable {
     use super::CryptoError;
     use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 
-    pub(super) type Pair = SigningKey;
+    /// In a box, as all secrets that rest: where its owner moves, no copy stays.
+    pub(super) type Pair = Box<SigningKey>;
 
     pub(super) fn pair(seed: &[u8; 32]) -> (Pair, [u8; 32]) {
-        let pair = SigningKey::from_bytes(seed);
+        let pair = Box::new(SigningKey::from_bytes(seed));
         let public = pair.verifying_key().to_bytes();
         (pair, public)
     }

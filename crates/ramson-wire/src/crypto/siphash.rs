@@ -2,12 +2,20 @@
 
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// The running mask of one direction's frame lengths ("SipHash obfuscated length" of the NTCP2 specification).
+#[derive(Zeroize, ZeroizeOnDrop)]
 pub struct LengthMask {
     k1: u64,
     k2: u64,
     iv: [u8; 8],
+}
+
+impl std::fmt::Debug for LengthMask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LengthMask(..)")
+    }
 }
 
 impl LengthMask {

@@ -1,6 +1,6 @@
 //! X25519 (RFC 7748) with static and ephemeral keys. Keys are little-endian byte strings on the wire.
 
-use super::{CryptoError, CryptoRng};
+use super::{CryptoError, CryptoRng, Secret};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A public key as it stands on the wire; every 32 bytes are one, its use may fail.
@@ -15,8 +15,8 @@ impl std::fmt::Debug for PublicKey {
 }
 
 /// A secret key, erased when dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct SecretKey([u8; 32]);
+#[derive(Clone)]
+pub struct SecretKey(Secret);
 
 impl std::fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,17 +28,23 @@ impl std::fmt::Debug for SecretKey {
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct SharedSecret(pub [u8; 32]);
 
+impl std::fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("x25519::SharedSecret(..)")
+    }
+}
+
 impl SecretKey {
     pub fn random(rng: &mut impl CryptoRng) -> Self {
-        Self(super::random(rng))
+        Self::from_bytes(super::random(rng))
     }
 
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes.into())
     }
 
     /// The raw secret, for key files.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
@@ -107,7 +113,7 @@ mod tests {
     #[test]
     fn both_backends_agree() {
         for i in 0..50u8 {
-            let (a, b) = (SecretKey([i; 32]), SecretKey([i.wrapping_add(77); 32]));
+            let (a, b) = (SecretKey::from_bytes([i; 32]), SecretKey::from_bytes([i.wrapping_add(77); 32]));
             assert_eq!(a.public_key().0, portable::public(&a.0));
             let shared = a.diffie_hellman(&b.public_key()).unwrap();
             assert_eq!(shared.0, b.diffie_hellman(&a.public_key()).unwrap().0);
@@ -122,7 +128,7 @@ mod tests {
         let (mut k, mut u) = ([0; 32], [0; 32]);
         (k[0], u[0]) = (9, 9);
         for round in 1..=1000 {
-            (k, u) = (SecretKey(k).diffie_hellman(&PublicKey(u)).unwrap().0, k);
+            (k, u) = (SecretKey::from_bytes(k).diffie_hellman(&PublicKey(u)).unwrap().0, k);
             if round == 1 {
                 assert_eq!(hex(k), "422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079");
             }
@@ -132,7 +138,7 @@ mod tests {
 
     #[test]
     fn low_order_points_are_refused() {
-        let key = SecretKey([9; 32]);
+        let key = SecretKey::from_bytes([9; 32]);
         let mut one = [0; 32];
         one[0] = 1;
         let order8 = [

@@ -1,8 +1,8 @@
 //! DatabaseLookup (type 2): a question to the network database. <https://geti2p.net/spec/i2np#msg-DatabaseLookup>
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, Write};
+use crate::crypto::Secret;
 use crate::data::Hash;
-use zeroize::Zeroizing;
 
 const DELIVER_TO_TUNNEL: u8 = 0x01;
 const ENCRYPT_AES: u8 = 0x02;
@@ -42,7 +42,7 @@ pub enum LookupKind {
 /// The key and tag of a reply as a ratchet's Existing Session message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReplyEncryption {
-    pub key: Zeroizing<[u8; 32]>,
+    pub key: Secret,
     pub tag: [u8; 8],
 }
 
@@ -122,7 +122,7 @@ impl Decode for DatabaseLookup {
 
 /// The key and the tags; of several tags the first is used.
 fn encryption(r: &mut Reader<'_>) -> Result<ReplyEncryption, DecodeError> {
-    let key = Zeroizing::new(r.array("DatabaseLookup reply key")?);
+    let key = r.array("DatabaseLookup reply key")?.into();
     let tags = r.u8("DatabaseLookup tags")?;
     if tags == 0 || tags > MAX_TAGS {
         return Err(DecodeError::invalid("DatabaseLookup tags", "not 1 to 32"));
@@ -155,7 +155,7 @@ mod tests {
             let lookup = DatabaseLookup {
                 key: Hash(key), from: Hash(from), kind, reply_tunnel: tunnel,
                 excluded: excluded.into_iter().map(Hash).collect(),
-                encryption: crypt.map(|(key, tag)| ReplyEncryption { key: Zeroizing::new(key), tag }),
+                encryption: crypt.map(|(key, tag)| ReplyEncryption { key: key.into(), tag }),
             };
             prop_assert_eq!(DatabaseLookup::from_bytes(&lookup.to_bytes()).unwrap(), lookup);
         }

@@ -16,9 +16,9 @@ use crate::codec::{DecodeError, Reader, Write};
 use crate::crypto::aead::{AeadKey, TAG_LEN};
 use crate::crypto::noise::SymmetricState;
 use crate::crypto::x25519::{PublicKey, SecretKey};
-use crate::crypto::{CryptoError, CryptoRng, chacha20, hash::hkdf64};
+use crate::crypto::{CryptoError, CryptoRng, Secret, chacha20, hash::hkdf64};
 use crate::data::Hash;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, Zeroizing};
 
 /// Length of a sealed record.
 pub const RECORD_LEN: usize = 218;
@@ -67,20 +67,20 @@ pub struct Request {
 }
 
 /// The secrets that creator and hop share, and the hash that binds the reply to the request.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub struct HopKeys {
-    pub layer: [u8; 32],
-    pub iv: [u8; 32],
+    pub layer: Secret,
+    pub iv: Secret,
     /// Key and tag of the garlic around the reply; of an outbound endpoint only.
     pub garlic: Option<GarlicReply>,
-    reply: [u8; 32],
+    reply: Secret,
     hash: [u8; 32],
 }
 
 /// What an outbound endpoint seals the reply message with, as a one-time message of an existing session.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub struct GarlicReply {
-    pub key: [u8; 32],
+    pub key: Secret,
     pub tag: [u8; 8],
 }
 
@@ -244,12 +244,12 @@ impl HopKeys {
         let (mut ck, reply) = hkdf64(noise.ck(), b"", b"SMTunnelReplyKey");
         let layer;
         (ck, layer) = hkdf64(&ck, b"", b"SMTunnelLayerKey");
-        let mut keys = Self { layer, iv: ck, garlic: None, reply, hash: *noise.h() };
+        let mut keys = Self { layer: layer.into(), iv: ck.into(), garlic: None, reply: reply.into(), hash: *noise.h() };
         if role == Role::OutboundEndpoint {
-            (ck, keys.iv) = hkdf64(&ck, b"", b"TunnelLayerIVKey");
+            (ck, *keys.iv) = hkdf64(&ck, b"", b"TunnelLayerIVKey");
             let (head, key) = hkdf64(&ck, b"", b"RGarlicKeyAndTag");
             let [a, b, c, d, e, f, g, h, ..] = head;
-            keys.garlic = Some(GarlicReply { key, tag: [a, b, c, d, e, f, g, h] });
+            keys.garlic = Some(GarlicReply { key: key.into(), tag: [a, b, c, d, e, f, g, h] });
         }
         ck.zeroize();
         keys
@@ -333,10 +333,10 @@ mod tests {
             assert!(is_for(&record, &hop.hash) && !is_for(&record, &Hash([9; 32])));
             let (opened, theirs) = open_request(&record, &hop.secret, &hop.secret.public_key()).unwrap();
             assert_eq!(opened, request(role));
-            assert_eq!((ours.layer, ours.iv, ours.reply), (theirs.layer, theirs.iv, theirs.reply));
+            assert_eq!((&ours.layer, &ours.iv, &ours.reply), (&theirs.layer, &theirs.iv, &theirs.reply));
             assert_ne!(ours.layer, ours.iv);
-            let garlic = ours.garlic.as_ref().map(|g| (g.key, g.tag));
-            assert_eq!(garlic, theirs.garlic.as_ref().map(|g| (g.key, g.tag)));
+            let garlic = ours.garlic.as_ref().map(|g| (g.key.clone(), g.tag));
+            assert_eq!(garlic, theirs.garlic.as_ref().map(|g| (g.key.clone(), g.tag)));
             assert_eq!(garlic.is_some(), role == Role::OutboundEndpoint);
             let reply = theirs.seal_reply(3, REJECT, &mut rng);
             assert_eq!(ours.open_reply(3, &reply), Ok(REJECT));

@@ -1,7 +1,12 @@
 //! What the crate says about real artefacts of the network. See `tests/fixtures/README.md`.
 
 // A test that meets what it does not expect stops there.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[cfg(target_os = "linux")]
+mod heap;
+#[cfg(target_os = "linux")]
+mod secrets;
 
 use ramson_wire::DecodeError;
 use ramson_wire::codec::{Decode, Encode};

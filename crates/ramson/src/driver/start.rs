@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::net::connections::Connections;
 use crate::net::listen::Listeners;
 use crate::seam;
-use crate::store::Store;
+use crate::store::{self, Store};
 use ramson_core::keys::RouterKeys;
 use ramson_core::rng::Rng;
 use ramson_core::router::{ENTROPY_INTERVAL, Router};
@@ -65,9 +65,10 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
 
     let identity: String = base64::encode(hash.as_bytes()).chars().take(8).collect();
     let ports: Vec<u16> = listening.iter().map(SocketAddr::port).collect();
+    // By its hash anybody finds the router's addresses in the netDb.
+    tracing::debug!(identity, "our router");
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        identity,
         network = config.network.id,
         ?ports,
         known = stored.len(),
@@ -157,6 +158,9 @@ fn open(folder: &std::path::Path) -> Result<Opened, Error> {
     let failed = |why| setup("cannot use the data folder", &why);
     let mut rng = rng()?;
     let store = Store::open(folder).map_err(failed)?;
+    if let Some(warning) = store::folder_warning(folder) {
+        tracing::warn!("{warning}");
+    }
     let keys = match store.router_keys().map_err(failed)? {
         Some(file) => RouterKeys::from_file(&file).map_err(|why| {
             setup("cannot use the router's keys; restore them from a copy, or move them away for a new identity", &why)
@@ -390,14 +394,52 @@ mod tests {
         assert_eq!(addresses(&config), 1);
     }
 
-    #[tokio::test]
-    async fn damaged_keys_are_neither_used_nor_replaced() {
+    #[test]
+    fn t132_damaged_keys_are_neither_used_nor_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("router.keys"), b"damaged").unwrap();
-        let mut config = Config::private(dir.path(), 99);
-        config.ntcp2.outbound_only = true;
-        assert_eq!(start(config).await.unwrap_err().kind(), ErrorKind::Setup);
-        assert_eq!(std::fs::read(dir.path().join("router.keys")).unwrap(), b"damaged");
+        let path = dir.path().join("router.keys");
+        let identity = |opened: Result<Opened, Error>| opened.map(|opened| opened.keys.identity.hash());
+        let first = identity(open(dir.path())).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        flipped[100] ^= 1;
+        let damaged = (0..whole.len()).map(|at| whole[..at].to_vec()).chain([
+            flipped,
+            vec![0; whole.len()],
+            whole.iter().chain(&[0]).copied().collect(),
+            // Another kind of key file, in this one's place.
+            ramson_wire::codec::Encode::to_bytes(&crate::PrivateKeys::random(&mut Rng::from_seed([1; 32]))),
+        ]);
+        for bytes in damaged {
+            // Written over, so that the mode stays.
+            std::fs::write(&path, &bytes).unwrap();
+            let error = identity(open(dir.path())).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Setup);
+            assert!(error.to_string().contains("router's keys"), "{error}");
+            assert!(std::fs::read(&path).unwrap() == bytes, "{} bytes stay as they are", bytes.len());
+        }
+        std::fs::write(&path, &whole).unwrap();
+        assert_eq!(identity(open(dir.path())).unwrap(), first);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn t132_keys_that_others_can_read_stop_the_start_with_words() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path()).map(drop).unwrap();
+        let set = |name: &str, mode| {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(dir.path().join(name), mode).unwrap();
+        };
+        set("router.keys", 0o640);
+        let said = open(dir.path()).map(drop).unwrap_err().to_string();
+        assert!(said.ends_with(&format!("chmod 600 {}", dir.path().join("router.keys").display())), "{said}");
+        set("router.keys", 0o600);
+        set(".", 0o777);
+        let said = open(dir.path()).map(drop).unwrap_err().to_string();
+        assert!(said.contains("chmod 700"), "{said}");
+        set(".", 0o755);
+        open(dir.path()).map(drop).unwrap();
     }
 
     #[tokio::test]

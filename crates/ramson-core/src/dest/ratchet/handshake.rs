@@ -5,12 +5,12 @@
 
 use super::tag_set::TagSet;
 use crate::rng::Rng;
-use ramson_wire::crypto::CryptoError;
 use ramson_wire::crypto::aead::{AeadKey, TAG_LEN};
 use ramson_wire::crypto::elligator2::{self, KeyPair};
 use ramson_wire::crypto::hash::hkdf32;
 use ramson_wire::crypto::noise::SymmetricState;
 use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
+use ramson_wire::crypto::{CryptoError, Secret};
 
 const PROTOCOL: &[u8] = b"Noise_IKelg2+hs2_25519_ChaChaPoly_SHA256";
 const STATIC_SECTION: usize = 32 + TAG_LEN;
@@ -270,7 +270,7 @@ pub(crate) struct Ratchet {
     /// The own key; a new one is drawn when there is none.
     pub(crate) own: Option<SecretKey>,
     /// The other side's key with the root and the id of the new tag set; without it only a key is drawn.
-    pub(crate) step: Option<(PublicKey, [u8; 32], u16)>,
+    pub(crate) step: Option<(PublicKey, Secret, u16)>,
 }
 
 pub(crate) struct Ratcheted {
@@ -366,7 +366,7 @@ mod tests {
         assert!(ReadNewSession { own: bob, encrypted: vec![0; 200] }.run().is_err());
         let rng = &mut Rng::from_seed([3; 32]);
         assert!(CreateNewSession { own: None, peer: PublicKey([0; 32]), payload: vec![] }.run(rng).is_err());
-        let low = Ratchet { own: None, step: Some((PublicKey([0; 32]), [1; 32], 1)) };
+        let low = Ratchet { own: None, step: Some((PublicKey([0; 32]), [1; 32].into(), 1)) };
         assert!(low.run(rng).is_err());
     }
 }

@@ -1,21 +1,21 @@
 //! A tag set: the chain of session tags and message keys of one direction.
 
+use ramson_wire::crypto::Secret;
 use ramson_wire::crypto::hash::{hkdf32, hkdf64};
 use ramson_wire::crypto::x25519::SharedSecret;
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Messages of one tag set; the index behind the last one is never used.
 pub const MAX_MESSAGES: u16 = u16::MAX;
 
 /// DH_INITIALIZE and the two chains that follow from it.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub struct TagSet {
     id: u16,
     next_index: u16,
-    next_root: [u8; 32],
-    tag_chain: [u8; 32],
-    tag_constant: [u8; 32],
-    key_chain: [u8; 32],
+    next_root: Secret,
+    tag_chain: Secret,
+    tag_constant: Secret,
+    key_chain: Secret,
 }
 
 impl std::fmt::Debug for TagSet {
@@ -25,12 +25,12 @@ impl std::fmt::Debug for TagSet {
 }
 
 /// What one message needs.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, Debug)]
 pub struct TagSetEntry {
     /// The message number, which is also the nonce.
     pub index: u16,
     pub tag: [u8; 8],
-    pub key: [u8; 32],
+    pub key: Secret,
 }
 
 impl TagSet {
@@ -39,6 +39,8 @@ impl TagSet {
         let (next_root, chain) = hkdf64(root, k, b"KDFDHRatchetStep");
         let (tag_chain, key_chain) = hkdf64(&chain, b"", b"TagAndKeyGenKeys");
         let (tag_chain, tag_constant) = hkdf64(&tag_chain, b"", b"STInitialization");
+        let [next_root, tag_chain, tag_constant, key_chain] =
+            [next_root, tag_chain, tag_constant, key_chain].map(Secret::from);
         Self { id, next_index: 0, next_root, tag_chain, tag_constant, key_chain }
     }
 
@@ -62,7 +64,7 @@ impl TagSet {
     }
 
     /// The root key of the successor.
-    pub const fn next_root(&self) -> &[u8; 32] {
+    pub fn next_root(&self) -> &Secret {
         &self.next_root
     }
 
@@ -71,13 +73,24 @@ impl TagSet {
         if self.next_index == MAX_MESSAGES {
             return None;
         }
-        let (tag_chain, tag) = hkdf64(&self.tag_chain, &self.tag_constant, b"SessionTagKeyGen");
-        let (key_chain, key) = hkdf64(&self.key_chain, b"", b"SymmetricRatchet");
-        (self.tag_chain, self.key_chain) = (tag_chain, key_chain);
+        let (tag, key);
+        (*self.tag_chain, tag) = hkdf64(&self.tag_chain, self.tag_constant.as_slice(), b"SessionTagKeyGen");
+        (*self.key_chain, key) = hkdf64(&self.key_chain, b"", b"SymmetricRatchet");
         let [a, b, c, d, e, f, g, h, ..] = tag;
         let index = self.next_index;
         self.next_index += 1;
-        Some(TagSetEntry { index, tag: [a, b, c, d, e, f, g, h], key })
+        Some(TagSetEntry { index, tag: [a, b, c, d, e, f, g, h], key: key.into() })
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+impl TagSet {
+    /// Tells all secrets of the set as it is.
+    pub(crate) fn note(&self, secrets: &mut crate::heap::Secrets) {
+        for secret in [&self.next_root, &self.tag_chain, &self.tag_constant, &self.key_chain] {
+            secrets.note(secret.as_slice());
+        }
     }
 }
 
@@ -92,7 +105,7 @@ mod tests {
         let (mut tags, mut keys) = (BTreeSet::new(), BTreeSet::new());
         while let Some(entry) = set.next_entry() {
             assert_eq!(usize::from(entry.index), tags.len());
-            assert!(tags.insert(entry.tag) && keys.insert(entry.key));
+            assert!(tags.insert(entry.tag) && keys.insert(*entry.key));
         }
         assert_eq!(tags.len(), 65_535);
         assert!(set.next_entry().is_none());

@@ -470,7 +470,7 @@ impl Sessions {
         &mut self,
         context: Context,
         own: Option<SecretKey>,
-        step: Option<(PublicKey, [u8; 32], u16)>,
+        step: Option<(PublicKey, Secret, u16)>,
     ) {
         self.start_job(context, Work::Ratchet(Ratchet { own, step }));
     }

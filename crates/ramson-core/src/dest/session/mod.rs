@@ -6,6 +6,9 @@
 
 mod flow;
 mod payload;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod secrets;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -22,6 +25,7 @@ use crate::seen::Seen;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
 use ramson_wire::codec::DecodeError;
+use ramson_wire::crypto::Secret;
 use ramson_wire::crypto::aead::AeadKey;
 use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
 use ramson_wire::data::Hash;
@@ -30,7 +34,6 @@ use ramson_wire::garlic::{one_time, unframe};
 use state::{Forward, InboundSet, Responding, Session, SessionId, SetId, State, Step};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
-use zeroize::Zeroizing;
 
 /// A tag set asks for its successor from this index on.
 const RATCHET_AFTER: u16 = 4096;
@@ -106,7 +109,7 @@ pub struct Sessions {
     remotes: BTreeMap<PublicKey, Remote>,
     sets: BTreeMap<SetId, InboundSet>,
     tags: SeededMap<[u8; 8], TagRef>,
-    one_time: BTreeMap<[u8; 8], Zeroizing<[u8; 32]>>,
+    one_time: BTreeMap<[u8; 8], Secret>,
     replays: Seen,
     jobs: BTreeMap<u64, Context>,
     reading: usize,
@@ -133,7 +136,7 @@ enum Timer {
 struct TagRef {
     set: SetId,
     index: u16,
-    key: Zeroizing<[u8; 32]>,
+    key: Secret,
 }
 
 #[derive(Default)]
@@ -209,11 +212,11 @@ impl Sessions {
     }
 
     /// Expects one message under this tag and key for `lifetime`; its cloves come with [`Sender::OneTime`].
-    pub fn expect_one_time(&mut self, now: Now, tag: [u8; 8], key: [u8; 32], lifetime: Duration) {
+    pub fn expect_one_time(&mut self, now: Now, tag: [u8; 8], key: Secret, lifetime: Duration) {
         if self.one_time.len() >= limits::ONE_TIME_KEYS {
             self.one_time.pop_first();
         }
-        self.one_time.insert(tag, Zeroizing::new(key));
+        self.one_time.insert(tag, key);
         self.timers.set(Timer::OneTime(tag), now.mono + lifetime);
     }
 
@@ -423,7 +426,7 @@ impl Sessions {
             let Some(entry) = set.chain.next_entry() else { break };
             // Of two equal tags the first one stays: the other message is lost, as it would be in any case.
             if let Entry::Vacant(vacant) = self.tags.entry(entry.tag) {
-                vacant.insert(TagRef { set: id, index: entry.index, key: Zeroizing::new(entry.key) });
+                vacant.insert(TagRef { set: id, index: entry.index, key: entry.key });
                 set.live.push_back((entry.index, entry.tag));
             }
         }

@@ -137,7 +137,7 @@ impl Sessions {
     /// The other side wants to step to its next tag set.
     fn handle_forward(&mut self, now: Now, id: SessionId, set: SetId, next: &NextKey) {
         let root = match self.sets.get(&set) {
-            Some(set) => *set.chain.next_root(),
+            Some(set) => set.chain.next_root().clone(),
             None => return,
         };
         let Some(ratchet) = self.ratchet_mut(id) else { return };
@@ -173,7 +173,7 @@ impl Sessions {
         }
         let Some(peer) = (if step.receiver_new { next.key } else { ratchet.send_peer }) else { return };
         let Some((own, _)) = ratchet.send_own.clone() else { return };
-        let root = *ratchet.send.next_root();
+        let root = ratchet.send.next_root().clone();
         ratchet.forward = Forward::Deriving;
         self.start_ratchet(Context::DeriveForward { session: id, peer }, Some(own), Some((peer, root, step.set)));
     }

@@ -6,8 +6,8 @@ use ramson_wire::garlic::block::Delivery;
 use ramson_wire::garlic::frame;
 use ramson_wire::i2np::{Kind, Message};
 
-struct Side {
-    sessions: Sessions,
+pub(super) struct Side {
+    pub(super) sessions: Sessions,
     key: PublicKey,
     hash: Hash,
     rng: Rng,
@@ -69,13 +69,13 @@ impl Side {
     }
 }
 
-struct Pair {
+pub(super) struct Pair {
     now: Now,
-    a: Side,
-    b: Side,
+    pub(super) a: Side,
+    pub(super) b: Side,
     rng: Rng,
     /// Of a hundred messages, so many are lost.
-    loss: usize,
+    pub(super) loss: usize,
     reorder: bool,
     wire: Vec<(bool, Vec<u8>)>,
     next: u32,
@@ -83,12 +83,16 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
+        Self::seeded(1, 2)
+    }
+
+    pub(super) fn seeded(a: u8, b: u8) -> Self {
         let now = Now::new(Instant::from_micros(1_000_000), 1_780_000_000_000);
-        let (a, b) = (Side::new(1), Side::new(2));
+        let (a, b) = (Side::new(a), Side::new(b));
         Self { now, a, b, rng: Rng::from_seed([9; 32]), loss: 0, reorder: false, wire: vec![], next: 0 }
     }
 
-    fn send(&mut self, from_a: bool) {
+    pub(super) fn send(&mut self, from_a: bool) {
         self.next += 1;
         let body = self.next.to_be_bytes().to_vec();
         let message = Message { kind: Kind::DATA, id: self.next, expiration: self.now.unix_ms + 60_000, body };
@@ -98,7 +102,7 @@ impl Pair {
     }
 
     /// Carries what is under way until nothing is.
-    fn drive(&mut self) {
+    pub(super) fn drive(&mut self) {
         loop {
             for from_a in [true, false] {
                 let side = if from_a { &mut self.a } else { &mut self.b };
@@ -116,7 +120,7 @@ impl Pair {
         }
     }
 
-    fn wait(&mut self, by: Duration) {
+    pub(super) fn wait(&mut self, by: Duration) {
         let until = self.now.later(by);
         loop {
             let next = [&self.a, &self.b].iter().filter_map(|side| side.sessions.next_timeout()).min();
@@ -140,7 +144,7 @@ impl Pair {
         assert!(self.established(true) && self.established(false));
     }
 
-    fn established(&self, a: bool) -> bool {
+    pub(super) fn established(&self, a: bool) -> bool {
         let (side, peer) = if a { (&self.a, &self.b) } else { (&self.b, &self.a) };
         let current = side.sessions.remotes.get(&peer.key).and_then(|remote| remote.current);
         current.is_some_and(|id| matches!(side.sessions.sessions[&id].state, State::Established(_)))
@@ -549,7 +553,7 @@ fn t87_ack_requests_get_one_ack_per_message() {
 #[test]
 fn one_time_keys_open_one_message() {
     let mut pair = Pair::new();
-    pair.a.sessions.expect_one_time(pair.now, [5; 8], [6; 32], Duration::from_secs(30));
+    pair.a.sessions.expect_one_time(pair.now, [5; 8], [6; 32].into(), Duration::from_secs(30));
     let message = Message { kind: Kind::DATA, id: 1, expiration: 0, body: vec![1, 2] };
     let payload = Block::encode_all(&[Block::Clove(Clove { delivery: Delivery::Local, message })]);
     let body = one_time::seal(&[6; 32], &[5; 8], &payload);
@@ -561,7 +565,7 @@ fn one_time_keys_open_one_message() {
     assert_eq!(pair.a.got, [vec![1, 2]]);
     assert!(pair.a.sessions.handle_garlic(pair.now, &body).is_err());
     for n in 0..limits::ONE_TIME_KEYS as u64 * 2 {
-        pair.a.sessions.expect_one_time(pair.now, n.to_be_bytes(), [6; 32], Duration::from_secs(30));
+        pair.a.sessions.expect_one_time(pair.now, n.to_be_bytes(), [6; 32].into(), Duration::from_secs(30));
     }
     assert!(pair.a.sessions.one_time.len() <= limits::ONE_TIME_KEYS);
     pair.wait(Duration::from_secs(31));

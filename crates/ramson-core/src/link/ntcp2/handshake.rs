@@ -10,10 +10,9 @@ use crate::rng::Rng;
 use ramson_wire::codec::DecodeError;
 use ramson_wire::crypto::noise::SymmetricState;
 use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
-use ramson_wire::crypto::{CryptoError, aes, hash};
+use ramson_wire::crypto::{CryptoError, Secret, aes, hash};
 use ramson_wire::data::Hash;
 use ramson_wire::ntcp2::{CreatedOptions, HANDSHAKE_FIXED, HANDSHAKE_MAX, PROTOCOL, RequestOptions, VERSION};
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 const TAG: usize = 16;
 
@@ -62,31 +61,29 @@ pub struct ResponderKeys {
 }
 
 /// The keys of the data phase of both directions.
-#[derive(Zeroize, ZeroizeOnDrop)]
+#[derive(Debug)]
 pub struct DataKeys {
-    pub send: [u8; 32],
-    pub receive: [u8; 32],
-    pub send_length: [u8; 32],
-    pub receive_length: [u8; 32],
-}
-
-impl std::fmt::Debug for DataKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DataKeys(..)")
-    }
+    pub send: Secret,
+    pub receive: Secret,
+    pub send_length: Secret,
+    pub receive_length: Secret,
 }
 
 fn data_keys(state: &SymmetricState, initiator: bool) -> DataKeys {
-    let (ab, ba) = state.split();
+    let (ab, ba) = pair(state.split());
     let ask = hash::hkdf32(state.ck(), b"", b"ask");
     let mut with_name = state.h().to_vec();
     with_name.extend_from_slice(b"siphash");
     let sip = hash::hkdf32(&ask, &with_name, b"");
-    let (sip_ab, sip_ba) = hash::hkdf64(&sip, b"", b"");
+    let (sip_ab, sip_ba) = pair(hash::hkdf64(&sip, b"", b""));
     match initiator {
         true => DataKeys { send: ab, receive: ba, send_length: sip_ab, receive_length: sip_ba },
         false => DataKeys { send: ba, receive: ab, send_length: sip_ba, receive_length: sip_ab },
     }
+}
+
+fn pair((ab, ba): ([u8; 32], [u8; 32])) -> (Secret, Secret) {
+    (ab.into(), ba.into())
 }
 
 /// The side that dials ("Alice").
@@ -381,6 +378,52 @@ mod tests {
             assert_eq!(a.keys.receive_length, b.established.keys.send_length);
             assert_ne!(a.keys.send, a.keys.receive);
         }
+    }
+
+    /// As the links do it: states wait in boxes between the jobs that move them on, and results go through queues.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_key_of_a_handshake_or_of_its_session_stays_in_the_heap() {
+        use super::super::session::{Opener, Sealer};
+        use std::collections::VecDeque;
+        let mut secrets = crate::heap::Secrets::new();
+        let (mut sessions, mut waiting) = (Vec::new(), VecDeque::new());
+        for n in 0..100u32 {
+            let seed = |kind: &str| hash::sha256(format!("{kind} {n}").as_bytes());
+            let mut rng = Rng::from_seed(seed("rng"));
+            let (alice, bob) = (SecretKey::from_bytes(seed("alice")), SecretKey::from_bytes(seed("bob")));
+            let keys = ResponderKeys { router: Hash([3; 32]), static_key: bob.public_key(), iv: [4; 16] };
+            let (m1, a) = initiator(&alice, keys, 10).request(&mut rng).unwrap();
+            let (_, b) = responder(&bob, keys, fixed(&m1)).request().unwrap();
+            let (a, b) = (Box::new(a), Box::new(b));
+            [a.state.ck(), b.state.k(), a.ephemeral.as_bytes()]
+                .iter()
+                .for_each(|secret| secrets.note(secret.as_slice()));
+            let (m2, b) = b.create(&m1[64..], 1001, &[6; 10], &mut rng).unwrap();
+            let b = Box::new(b);
+            [b.state.ck(), b.state.k(), b.ephemeral.as_bytes()]
+                .iter()
+                .for_each(|secret| secrets.note(secret.as_slice()));
+            let (_, a) = a.created(&fixed(&m2)).unwrap();
+            let (mut m3, a) = Box::new(a).confirm(&m2[64..]).unwrap();
+            let b = b.confirmed(&mut m3).unwrap();
+            [alice.as_bytes(), bob.as_bytes()].iter().for_each(|secret| secrets.note(secret.as_slice()));
+            waiting.extend([a, b.established]);
+            for Established { keys } in waiting.drain(..) {
+                let all = [&keys.send, &keys.receive, &keys.send_length, &keys.receive_length];
+                all.iter().for_each(|secret| secrets.note(secret.as_slice()));
+                sessions.push(Box::new((Sealer::new(&keys), Opener::new(&keys))));
+            }
+        }
+        for session in &mut sessions {
+            let (sealer, _) = &mut **session;
+            let mut out = Vec::new();
+            let start = Sealer::begin(&mut out);
+            sealer.finish(&mut out, start);
+        }
+        assert!(secrets.count_in_heap() >= 400, "the keys of the sessions are there before");
+        drop(sessions);
+        assert_eq!(secrets.count_in_heap(), 0, "parts of {}", secrets.len());
     }
 
     #[test]

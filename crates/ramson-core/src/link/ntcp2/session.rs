@@ -138,7 +138,8 @@ mod tests {
 
     fn keys(flip: bool) -> DataKeys {
         let (a, b) = if flip { (2, 1) } else { (1, 2) };
-        DataKeys { send: [a; 32], receive: [b; 32], send_length: [a + 10; 32], receive_length: [b + 10; 32] }
+        let [send, receive, send_length, receive_length] = [a, b, a + 10, b + 10].map(|byte| [byte; 32].into());
+        DataKeys { send, receive, send_length, receive_length }
     }
 
     fn frames(sealer: &mut Sealer, sizes: &[usize]) -> Vec<u8> {
