@@ -55,8 +55,6 @@ pub mod netdb {
     pub const LOOKUP_TRIES: usize = 7;
     /// Unknown routers that one look-up asks for because a reply named them.
     pub const LOOKUP_HINTS: usize = 16;
-    /// Questions of others that are answered per second, and how many at once; further ones are not.
-    pub const QUESTIONS: (u32, u32) = (2, 20);
     /// Floodfills that one publication tries.
     pub const PUBLISH_TRIES: usize = 15;
 }
@@ -199,6 +197,16 @@ pub mod router {
     pub const GARLIC: (u32, u32) = (200, 600);
     /// Routers whose garlic is counted; those that no longer matter make room.
     pub const GARLIC_PEERS: usize = 4_096;
+    /// Questions of one peer that are answered per second, and how many at once; further ones are not.
+    pub const QUESTIONS_PER_PEER: (u32, u32) = (1, 10);
+    /// The same for all peers together.
+    pub const QUESTIONS: (u32, u32) = (20, 200);
+    /// Peers whose questions are counted; those that no longer matter make room.
+    pub const QUESTION_PEERS: usize = 4_096;
+    /// Messages that came by links in one generation of the replay filter; a full one begins the next early.
+    pub const MESSAGES: usize = 16_384;
+    /// Age of a generation: longer than a message is good.
+    pub const MESSAGES_GENERATION: Duration = Duration::from_secs(300);
 }
 
 /// Datagrams of one local destination.

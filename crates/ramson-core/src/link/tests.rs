@@ -1,3 +1,5 @@
+mod hostile;
+
 use super::*;
 use ramson_wire::crypto::sign::SigningKey;
 use ramson_wire::data::router_info::Unsigned;

@@ -190,7 +190,7 @@ impl Router {
             Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
                 let _ = self.tunnels.handle_message(self.now, from, message);
             }
-            Kind::DATABASE_LOOKUP => self.handle_question(&message.body),
+            Kind::DATABASE_LOOKUP => self.handle_question(from, &message.body),
             Kind::DATABASE_STORE => self.handle_database_store(None, &message.body),
             _ => {}
         }
@@ -241,7 +241,10 @@ impl Router {
                     let Some(from) = from else { continue };
                     let _ = self.tunnels.handle_message(self.now, from, clove.message);
                 }
-                Kind::DATABASE_LOOKUP => self.handle_question(&clove.message.body),
+                Kind::DATABASE_LOOKUP => {
+                    let Some(from) = from else { continue };
+                    self.handle_question(from, &clove.message.body);
+                }
                 Kind::DATABASE_STORE => self.handle_database_store(None, &clove.message.body),
                 Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&clove.message.body),
                 _ => {}
