@@ -459,7 +459,7 @@ impl Sessions {
     }
 
     #[cfg(test)]
-    fn sizes(&self) -> [usize; 6] {
+    pub(crate) fn sizes(&self) -> [usize; 6] {
         let live = self.sets.values().map(|set| set.live.len()).sum();
         assert_eq!(self.tags.len(), live, "every tag belongs to a set");
         assert_eq!(self.sessions.len(), self.remotes.values().map(|r| r.sessions.len()).sum::<usize>());

@@ -181,9 +181,54 @@ fn t46_a_session_ends_before_its_nonces_do() {
     assert!(pair.send(0, 11));
     pair.run();
     assert_eq!(pair.lengths(1), [10, 11], "the last message arrives");
-    assert!(pair.machines[1].log.iter().any(|line| line == "terminated normal close (0)"), "{:?}", pair.machines[1].log);
+    assert!(
+        pair.machines[1].log.iter().any(|line| line == "terminated normal close (0)"),
+        "{:?}",
+        pair.machines[1].log
+    );
     assert_eq!(pair.machines[0].links.stats().sessions, 0);
     assert!(pair.send(0, 12) && pair.send(1, 13));
     pair.run();
     assert_eq!((pair.lengths(1), pair.lengths(0)), (vec![10, 11, 12], vec![10, 13]), "by a session of its own");
+}
+
+/// Addresses that lead over others, as many as a RouterInfo has room for: we speak no SSU2 and ask no introducer, whoever it is and whatever its tag.
+#[test]
+fn t12_introducers_are_never_asked() {
+    let mut pair = Pair::new(0);
+    let (own, victim) = (pair.machines[0].info.hash(), pair.machines[1].info.hash());
+    let (own, victim) = (base64::encode(&own.0), base64::encode(&victim.0));
+    let s = base64::encode(&[7; 32]);
+    let mut all: Vec<Vec<(String, String)>> = Vec::new();
+    for (hash, tag, expires) in [
+        (&victim, "0", "1790000600"),
+        (&victim, "4294967296", "1790000600"),
+        (&victim, "-1", "1790000600"),
+        (&victim, "7", "1"),
+        (&own, "7", "1790000600"),
+        (&victim, "7", "1790000600"),
+    ] {
+        let introducer = [("iexp0", expires), ("ih0", hash.as_str()), ("itag0", tag)];
+        all.push(introducer.map(|(key, value)| (key.into(), value.into())).into());
+    }
+    all.push((0..16).map(|n| (format!("ih{n}"), victim.clone())).collect());
+    for (n, introducers) in all.into_iter().enumerate() {
+        let mut options: Vec<(&str, &str)> = introducers.iter().map(|(key, value)| (&**key, &**value)).collect();
+        options.extend([("caps", "4"), ("i", &s), ("s", &s), ("v", "2")]);
+        let address = RouterAddress::new(10, "SSU2", Mapping::from_pairs(options).unwrap()).unwrap();
+        let mut rng = Rng::from_seed([50 + n as u8; 32]);
+        let signing = SigningKey::random(&mut rng);
+        let identity = RouterIdentity::new(SecretKey::random(&mut rng).public_key(), *signing.public(), &mut rng);
+        let options = pair.machines[1].info.options().clone();
+        let addresses = vec![address; if n == 6 { 2 } else { 1 }];
+        let unsigned = Unsigned { identity, published: START, addresses, options };
+        let info = Arc::new(unsigned.sign(&signing).unwrap());
+        let now = pair.now(0);
+        let links = &mut pair.machines[0].links;
+        assert!(links.dial_target(&info).is_none() && !links.dial(now, &info), "{n}");
+        let message = Message { kind: Kind::DATA, id: 1, expiration: now.unix_ms + 9_000, body: vec![1] };
+        assert!(!links.send(now, &info.hash(), message, Some(&info)), "{n}");
+        assert!(links.poll_event(now).is_none() && links.conns.is_empty() && links.peers.is_empty(), "{n}");
+        assert!(!crate::peers::Reach::of(&info).is_published(), "{n}: nobody is thought to reach it");
+    }
 }
