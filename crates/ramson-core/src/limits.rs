@@ -27,6 +27,8 @@ pub mod link {
     pub const REPLAY_GENERATION: Duration = Duration::from_secs(600);
     /// Answers to authenticated message 1s with a wrong clock, per address in ten minutes.
     pub const SKEW_ANSWERS: u32 = 3;
+    /// Addresses whose such answers are counted; further ones are not answered.
+    pub const SKEW_ADDRESSES: usize = 1_000;
     /// Largest difference of clocks at a handshake.
     pub const MAX_SKEW_SECS: u32 = 60;
     /// Peers that are remembered for their failed dials, and those that we have dialled; the oldest makes room.

@@ -207,9 +207,9 @@ impl Links {
     /// A peer with a wrong clock is answered, so that it learns the time, but only a few times (threats T40, P-30).
     fn may_answer_skewed(&mut self, now: Now, origin: Origin) -> bool {
         let window = Duration::from_secs(600);
-        if self.skew_answers.len() >= 1_000 {
+        if self.skew_answers.len() >= limits::SKEW_ADDRESSES {
             self.skew_answers.retain(|_, (since, _)| now.mono.since(*since) < window);
-            if self.skew_answers.len() >= 1_000 {
+            if self.skew_answers.len() >= limits::SKEW_ADDRESSES {
                 return false;
             }
         }
@@ -335,6 +335,7 @@ fn new_session(established: &Established) -> Session {
         opener: Opener::new(&established.keys),
         router_info_due: false,
         date_time_due: true,
+        failing: None,
         retiring: false,
     }
 }

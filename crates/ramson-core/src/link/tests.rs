@@ -1,3 +1,4 @@
+mod handshake;
 mod hostile;
 
 use super::*;
@@ -497,6 +498,7 @@ fn t48_a_damaged_frame_ends_the_session() {
     let now = pair.now(1);
     pair.machines[1].links.handle_data(now, id, &[0; 70_000]);
     pair.run();
+    pair.advance(Duration::from_secs(9));
     assert!(pair.machines[1].log.iter().any(|l| l == "down"));
     assert!(
         pair.machines[0].log.iter().any(|l| l.starts_with("terminated data phase AEAD")),

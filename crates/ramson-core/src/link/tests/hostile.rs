@@ -232,3 +232,63 @@ fn t12_introducers_are_never_asked() {
         assert!(!crate::peers::Reach::of(&info).is_published(), "{n}: nobody is thought to reach it");
     }
 }
+
+/// Frames whose length, once unmasked, cannot be, and frames that do not open: none of it ends the session at once,
+/// and what ends it is the same.
+#[test]
+fn t42_when_a_session_ends_says_nothing_of_the_frame() {
+    let mut ends = Vec::new();
+    for wanted in [0u16, 1, 15, 16, 17, u16::MAX] {
+        let mut pair = Pair::established();
+        // What a length of 16 looks like at this place of the stream.
+        let frame = pair.frame(&[]);
+        let mask = u16::from_be_bytes([frame[0], frame[1]]) ^ 16;
+        let mut bytes = (mask ^ wanted).to_be_bytes().to_vec();
+        bytes.resize(2 + usize::from(wanted), 7);
+        let [_, (_, id)] = pair.wires[0];
+        let now = pair.now(1);
+        pair.machines[1].links.handle_data(now, id, &bytes);
+        pair.run();
+        assert!(pair.machines[1].links.is_connected(&pair.machines[0].info.hash()), "{wanted}: not at once");
+        let started = pair.now;
+        while pair.machines[1].links.conns.contains_key(&id) {
+            pair.advance(Duration::from_millis(500));
+            assert!(pair.now.since(started) < Duration::from_secs(9), "{wanted}");
+        }
+        ends.push((pair.now.since(started), pair.machines[1].log.clone(), pair.machines[0].log.clone()));
+    }
+    assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
+    // With bytes behind it, the end comes before a frame more has been read.
+    let mut pair = Pair::established();
+    let mut frame = pair.frame(&[]);
+    frame[5] ^= 1;
+    let [_, (_, id)] = pair.wires[0];
+    let now = pair.now(1);
+    pair.machines[1].links.handle_data(now, id, &frame);
+    let read = (0..).step_by(100).take_while(|_| {
+        pair.machines[1].links.handle_data(now, id, &[7; 100]);
+        pair.machines[1].links.conns.contains_key(&id)
+    });
+    assert!(read.count() * 100 <= limits::FRAME_PAYLOAD);
+    pair.run();
+    assert!(pair.machines[0].log.iter().any(|line| line.starts_with("terminated data phase AEAD")));
+}
+
+/// Many empty blocks are read; blocks out of order end the session.
+#[test]
+fn t43_empty_blocks_are_read_and_order_is_kept() {
+    let mut pair = Pair::established();
+    pair.inject(&block(200, &[]).repeat(10_000));
+    pair.run();
+    assert!(pair.send(0, 11));
+    pair.run();
+    assert_eq!(pair.lengths(1), [10, 11]);
+    let (padding, clock, end) = (block(254, &[0; 3]), block(0, &[0; 4]), block(4, &[0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    for bad in [[&padding[..], &clock].concat(), [&padding[..], &padding].concat(), [&end[..], &clock].concat()] {
+        let mut pair = Pair::established();
+        pair.inject(&bad);
+        pair.run();
+        assert!(!pair.machines[1].links.is_connected(&pair.machines[0].info.hash()));
+        assert!(pair.machines[0].log.iter().any(|line| line.starts_with("terminated ")), "{:?}", pair.machines[0].log);
+    }
+}
