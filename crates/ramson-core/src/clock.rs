@@ -184,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn p36_many_groups_are_remembered_up_to_the_limit() {
+        let mut clock = NetworkClock::new(false);
+        for i in 0..10_000u32 {
+            let ip = IpAddr::from([(i / 200) as u8 + 1, (i % 200) as u8, 0, 1]);
+            clock.handle_sample(NOW, ip, i64::from(i % 7) - clock.offset_ms());
+        }
+        assert_eq!(clock.samples(), limits::SAMPLES);
+        assert!(clock.offset_ms().abs() <= 1_000);
+    }
+
+    #[test]
     fn never_below_the_floor() {
         let mut clock = NetworkClock::new(true);
         let floor = NOW.unix_ms + 5_000;

@@ -1,5 +1,6 @@
 //! Two destinations and one clock; a directory answers look-ups, a wire carries Garlic bodies to the lease's owner.
 
+mod bounds;
 mod datagram;
 mod hybrid;
 

@@ -1,3 +1,4 @@
+mod bounds;
 mod handshake;
 mod hostile;
 

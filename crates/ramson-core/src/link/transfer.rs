@@ -106,7 +106,7 @@ impl Links {
             if std::mem::take(&mut session.router_info_due) {
                 RouterInfoBlock { flood: false, router_info: &self.router_info }.encode(&mut out);
             }
-            while let Some(message) = peer.outbox.pop(now.mono, frame_room(out.len() - start)) {
+            while let Some(message) = peer.outbox.pop(now.mono, frame_room(out.len() - start), &mut self.waiting) {
                 Block::encode_i2np_header(&mut out, SHORT_HEADER + message.body.len());
                 message.encode_short(&mut out);
             }

@@ -120,7 +120,7 @@ impl Router {
     }
 
     /// Whether this message did not come from this peer before, while it is good.
-    fn is_new(&mut self, from: &Hash, message: &Message) -> bool {
+    pub(super) fn is_new(&mut self, from: &Hash, message: &Message) -> bool {
         let (id, expiration) = (message.id.to_be_bytes(), message.expiration.to_be_bytes());
         self.seen.insert(self.now.mono, &[&from.0[..], &id, &expiration].concat())
     }

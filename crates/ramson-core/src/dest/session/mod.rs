@@ -227,7 +227,8 @@ impl Sessions {
         let deadline = now.mono + limits::QUEUED_FOR;
         let remote = self.remote(now, key);
         remote.hash.get_or_insert(to);
-        if remote.queue.len() >= limits::QUEUED_PER_REMOTE {
+        let waiting: usize = remote.queue.iter().map(|message| message.cloves.len()).sum();
+        if remote.queue.len() >= limits::QUEUED_PER_REMOTE || waiting + bytes.len() > limits::QUEUED_BYTES_PER_REMOTE {
             self.events.push_back(SessionEvent::Dropped { to, token });
             return;
         }
