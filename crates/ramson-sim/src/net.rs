@@ -281,6 +281,11 @@ impl Net {
         self.cut.contains(&ordered(wire.sides[0].node, wire.sides[1].node))
     }
 
+    /// From now on the system clock of a node is ahead by so many milliseconds, as after somebody has set it.
+    pub fn set_skew(&mut self, id: NodeId, skew_ms: i64) {
+        self.nodes[id.0].skew_ms = skew_ms;
+    }
+
     // ---- what is seen from outside ----
 
     /// Virtual time since the start.

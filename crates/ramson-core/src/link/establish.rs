@@ -274,8 +274,7 @@ impl Links {
         if inbound {
             self.inbound_handshakes = self.inbound_handshakes.saturating_sub(1);
         }
-        let idle = self.idle_limit();
-        self.timers.set(id, now.mono + idle);
+        self.timers.set(id, now.mono + super::transfer::FRAME_STALL);
         let peer = self.peers.entry(hash).or_default();
         if peer.dialling == Some(id) {
             peer.dialling = None;

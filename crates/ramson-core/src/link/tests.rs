@@ -1,6 +1,8 @@
 mod bounds;
 mod handshake;
 mod hostile;
+mod probes;
+mod replay;
 
 use super::*;
 use ramson_wire::crypto::sign::SigningKey;
@@ -71,6 +73,8 @@ struct Pair {
     slow_jobs: Option<VecDeque<(usize, LinkJob)>>,
     /// Sockets do not say when they have taken what was written.
     slow_sockets: bool,
+    /// All that was written, and by whom.
+    tape: Vec<(usize, Vec<u8>)>,
 }
 
 impl Pair {
@@ -85,6 +89,7 @@ impl Pair {
             accepted: 0,
             slow_jobs: None,
             slow_sockets: false,
+            tape: Vec::new(),
         }
     }
 
@@ -143,6 +148,7 @@ impl Pair {
                 self.machines[m].links.handle_opened(now, conn, 1 << 20);
             }
             Event::Write { conn, bytes } => {
+                self.tape.push((m, bytes.clone()));
                 if !self.slow_sockets {
                     self.machines[m].links.handle_writable(conn, bytes.len());
                 }

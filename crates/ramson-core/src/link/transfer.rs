@@ -14,7 +14,7 @@ use ramson_wire::ntcp2::{Block, Blocks, FRAME_MAX, RouterInfoBlock, Termination,
 /// An older session of a peer is closed this long after a newer one stands.
 pub(super) const RETIRE_AFTER: Duration = Duration::from_secs(5);
 /// A frame that has begun must go on within this time.
-const FRAME_STALL: Duration = Duration::from_secs(30);
+pub(super) const FRAME_STALL: Duration = Duration::from_secs(30);
 /// How long a session at most reads on behind a frame that does not open.
 const READ_ON: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
 
