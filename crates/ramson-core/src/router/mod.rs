@@ -244,7 +244,11 @@ impl Router {
     /// Takes one input; `system` is the system's clock. Then drain [`Router::poll_output`].
     pub fn handle_input(&mut self, system: Now, input: Input<'_>) {
         self.system = system;
+        let stepped = self.clock.observe(system);
         self.now = self.clock.correct(system);
+        if stepped {
+            self.event(Event::ClockCorrected { offset_ms: self.clock.offset_ms() });
+        }
         let now = self.now;
         self.runs(machine_of(&input));
         match input {
