@@ -268,6 +268,7 @@ async fn t109_an_address_helper_asks_before_it_stores() {
         )
     };
     assert_eq!(world.ask(&post("wrong", "")).await.code, 403);
+    assert_ne!(world.ask(&post(&"x".repeat(5_000), "")).await.code, 200, "a form is short");
     assert_eq!(world.ask(&post(&value("token"), "Origin: http://evil.i2p\r\n")).await.code, 403);
     assert_eq!(world.ask(&post(&value("token"), "Sec-Fetch-Site: cross-site\r\n")).await.code, 403);
     assert!(world.names.resolve(&name("new.i2p")).is_none());
@@ -441,6 +442,28 @@ async fn a_slow_client_is_let_go() {
     assert_eq!(client.stream.read(&mut [0; 16]).await.unwrap(), 16, "told that it was too slow");
     let mut silent = world.client().await;
     assert_eq!(silent.stream.read(&mut [0; 16]).await.unwrap(), 0, "closed without a word");
+}
+
+/// More connections than the proxy serves, which say nothing or a byte: the oldest are let go, and others are served.
+#[tokio::test(start_paused = true)]
+async fn p39_idle_clients_keep_nobody_out() {
+    let world = World::new().await;
+    let mut idle = Vec::new();
+    for n in 0..ramson_services::limits::LOCAL_CONNECTIONS + 20 {
+        let mut client = world.client().await;
+        if n % 2 == 0 {
+            client.send(b"G").await;
+        }
+        idle.push(client);
+    }
+    for _ in 0..3 {
+        let began = tokio::time::Instant::now();
+        assert_eq!(world.get("http://localhost.i2p/").await.code, 400);
+        assert!(began.elapsed() < ramson_services::limits::HEAD_TIME, "{:?}", began.elapsed());
+    }
+    for mut client in idle.drain(..20) {
+        assert_eq!(client.stream.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed without a word");
+    }
 }
 
 #[tokio::test]
