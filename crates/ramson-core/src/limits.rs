@@ -260,8 +260,16 @@ pub mod stream {
     pub const MAX_PACKET: usize = 20 * 1024;
     /// What keeping a received packet costs beside its payload, in bytes.
     pub const SEGMENT_OVERHEAD: usize = 96;
+    /// Bytes that programs wrote on all streams and peers do not have yet: beyond, a stream takes no more than
+    /// [`SEND_LEAST`].
+    pub const SEND_TOTAL: usize = 64 << 20;
+    pub const SEND_LEAST: usize = 16 << 10;
     /// How far ahead of the next sequence a packet may be: dropped beyond.
-    pub const MAX_AHEAD: u32 = 1024;
+    pub const MAX_AHEAD: u32 = 4096;
+    /// Packets of one stream that Java's buffer holds.
+    pub const JAVA_WINDOW: u32 = 128;
+    /// Bytes that a stream takes from its program while its window is small.
+    pub const SEND_BUFFER: usize = 256 << 10;
     /// Received bytes over all streams: packets are dropped and peers choked beyond.
     pub const RECEIVE_TOTAL: usize = 64 << 20;
     /// The part of it for packets behind holes: dropped beyond.

@@ -205,7 +205,7 @@ impl Router {
                 block
             }),
         };
-        let config = DestinationConfig { publish, compress: true };
+        let config = DestinationConfig { publish, ..DestinationConfig::default() };
         let encryption = SecretKey::random(&mut rng);
         let local = Local {
             id,

@@ -1,24 +1,31 @@
-//! How many packets may be under way, and how fast they leave.
+//! How many packets may be under way to a peer, and how fast they leave.
 //!
 //! Tunnels lose messages at random as well as by congestion, and hops that are too busy drop without queueing. So
-//! loss alone says little: the window shrinks by much when the round trip swells or when more than a tenth is lost,
-//! and by little otherwise. It grows by doubling until the round trip rises or something is lost, then by a share
-//! of itself while no queue shows, and one packet per round trip when one does.
+//! loss alone says little: the window shrinks by much when the round trip swells or when a large share is lost, and by
+//! little otherwise. It grows by doubling until the round trip rises or something is lost, then by a share of itself
+//! while no queue shows, and one packet per round trip when one does. The queue that it tolerates has a bound in
+//! packets: i2pd drops what it carries for others once 250 messages wait for one peer, and ends that session, with all
+//! tunnels on it, at 500.
 
 use super::rtt::Rtt;
+use crate::limits::stream as limits;
 use crate::time::{Duration, Instant};
 
 /// The window never shrinks below this.
 pub(super) const MIN_WINDOW: f64 = 2.0;
 /// Share of lost packets that counts as congestion whatever the round trip says. A packet is two tunnel messages, so
-/// one in twenty of those lost is one in ten of these.
-const HEAVY_LOSS: f64 = 0.15;
+/// one in eight of those lost is one in four of these.
+const HEAVY_LOSS: f64 = 0.25;
 /// Weight of one packet in the share of lost ones.
 const LOSS_WEIGHT: f64 = 1.0 / 64.0;
 /// Most packets that leave at once when the pacer was idle.
 const BURST: u32 = 10;
+/// Packets in queues, by the round trip, up to which the window grows by a share of itself.
+const QUEUE: (f64, f64) = (3.0, 48.0);
+/// After a pause so long the window starts again as a new one, and doubles up to what it was.
+const IDLE: Duration = Duration::from_secs(1);
 
-/// The congestion window of one stream, in packets.
+/// The congestion window of one path, in packets.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     size: f64,
@@ -62,13 +69,8 @@ impl Window {
         self.size as u32
     }
 
-    /// The size that a new stream to the same peer may start with.
-    pub(super) fn learned(&self) -> u32 {
-        if self.threshold.is_finite() { (self.size / 2.0) as u32 } else { self.packets() }
-    }
-
     /// `acked` packets arrived, the newest of them sent as transmission `tx`; `next` is the transmission to come.
-    /// `limited` says that the window, and not the program or the peer, held the sender back.
+    /// `limited` says that the window, and not the program or the peer, held the senders back.
     pub(super) fn acked(&mut self, acked: u32, tx: u64, next: u64, limited: bool, sample: Option<Duration>, rtt: &Rtt) {
         self.round.acked += acked;
         self.loss *= (1.0 - LOSS_WEIGHT).powf(acked.into());
@@ -81,13 +83,13 @@ impl Window {
             let acked = f64::from(acked);
             self.size += if self.size < self.threshold {
                 acked
-            } else if queued < (self.size / 8.0).max(3.0) {
+            } else if queued < self.target() {
                 acked * (self.size / 8.0).max(1.0) / self.size
             } else {
                 acked / self.size
             };
         }
-        if self.size < self.threshold && self.round.acked >= 8 && queued > (self.size / 4.0).max(4.0) {
+        if self.size < self.threshold && self.round.acked >= 8 && queued > (2.0 * self.target()).max(4.0) {
             self.threshold = self.size; // the queue fills: doubling ends
         }
         if tx >= self.round.end {
@@ -96,9 +98,16 @@ impl Window {
         self.size = self.size.clamp(MIN_WINDOW, self.ceiling);
     }
 
+    /// Packets in queues that are welcome: they keep the slowest hop busy.
+    fn target(&self) -> f64 {
+        (self.size / 8.0).clamp(QUEUE.0, QUEUE.1)
+    }
+
     fn end_round(&mut self, next: u64, queued: f64) {
-        if self.size >= self.threshold && queued > self.size / 2.0 {
-            self.size *= 0.85; // the round trip has doubled: drain
+        let most = (self.size / 2.0).min(2.0 * QUEUE.1);
+        if self.size >= self.threshold && queued > most {
+            // The round trip has doubled, or more waits than hops bear: what is too much drains.
+            self.size = (self.size - (queued - self.target()).max(0.0)).max(self.size * 0.85);
         }
         self.round = Round { end: next, ..Round::default() };
     }
@@ -119,9 +128,9 @@ impl Window {
         }
         self.recovery = next;
         self.before = Some((self.size, self.threshold));
-        let heavy = self.loss > HEAVY_LOSS || self.queued(rtt) > self.size / 3.0;
+        let heavy = self.loss > HEAVY_LOSS || self.queued(rtt) > (self.size / 3.0).min(QUEUE.1);
         let doubling = self.size < self.threshold;
-        self.size = (self.size * if heavy { 0.7 } else { 0.95 }).max(MIN_WINDOW);
+        self.size = (self.size * if heavy { 0.7 } else { 0.97 }).max(MIN_WINDOW);
         if heavy || !doubling {
             self.threshold = self.size;
         }
@@ -136,7 +145,7 @@ impl Window {
         }
     }
 
-    /// Nothing arrives any more: starts small again, up to where it stood.
+    /// Nothing arrives any more, by whatever way: starts small again, up to where it stood.
     pub(super) fn collapse(&mut self, next: u64) {
         self.threshold = self.threshold.min((self.size * 0.7).max(MIN_WINDOW * 2.0));
         self.size = MIN_WINDOW * 2.0;
@@ -144,24 +153,22 @@ impl Window {
         self.before = None;
     }
 
-    /// The peer's buffer is full: half, and never again above what Java's buffer holds.
-    pub(super) fn choked(&mut self, next: u64) {
-        if self.recovery < next {
-            self.ceiling = self.ceiling.min(128.0);
-            self.size = (self.size / 2.0).clamp(MIN_WINDOW, self.ceiling);
-            self.threshold = self.size;
-            self.recovery = next;
-        }
+    /// Another path: as a new one, and with care beyond half of what the old one bore, since the new one may be as
+    /// good or may fail for the same reason.
+    pub(super) fn path_changed(&mut self, initial: u32, next: u64) {
+        self.threshold = self.threshold.min((self.size / 2.0).max(f64::from(initial)));
+        self.size = self.size.min(f64::from(initial)).max(MIN_WINDOW);
+        self.recovery = next;
         self.before = None;
+        self.round = Round { end: next, ..Round::default() };
     }
 
-    /// Another path: half of what was learned, since the new one may be as good.
-    pub(super) fn path_changed(&mut self, initial: u32, next: u64) {
-        let half = (self.size / 2.0).max(f64::from(initial).min(self.size));
-        self.threshold = self.threshold.max(self.size);
-        self.size = half.max(MIN_WINDOW);
-        self.recovery = next;
-        self.round = Round { end: next, ..Round::default() };
+    /// Nothing was under way since `since`: after a while the path may be another one than it was.
+    pub(super) fn resumed(&mut self, now: Instant, since: Instant, initial: u32) {
+        if now.since(since) > IDLE && self.packets() > initial {
+            self.threshold = self.threshold.min(self.size);
+            self.size = f64::from(initial);
+        }
     }
 
     /// When the next packet may leave.
@@ -178,12 +185,79 @@ impl Window {
         let gain = if self.size < self.threshold { 2.0 } else { 1.25 };
         let interval = rtt.smoothed().div_f64((self.size * gain).max(1.0));
         // At least 2 ms worth, so that timers need not be finer. A path that drops may have queues of one packet.
-        let burst = if self.loss > 0.05 {
+        let burst = if self.loss > HEAVY_LOSS {
             Duration::ZERO
         } else {
             (interval * BURST).max(Duration::from_millis(2)).min(rtt.smoothed())
         };
         self.pace_at = self.pace_at.max(now - burst) + interval;
+    }
+}
+
+/// How many packets of one stream the receiver bears. There is no receive window on the wire: a receiver that is full
+/// chokes, or drops what is too far ahead in silence, as Java does beyond 128 packets.
+#[derive(Clone, Debug)]
+pub(super) struct Ceiling {
+    size: f64,
+    most: f64,
+    answered: u64,
+    /// Packets that were far ahead when they were sent: arrived, and lost.
+    far: (f64, f64),
+    /// The same of those that were not.
+    near: (f64, f64),
+}
+
+impl Ceiling {
+    pub(super) fn new(most: u32) -> Self {
+        let most = f64::from(most).max(MIN_WINDOW);
+        Self { size: most, most, answered: 0, far: (0.0, 0.0), near: (0.0, 0.0) }
+    }
+
+    pub(super) fn packets(&self) -> u32 {
+        self.size as u32
+    }
+
+    /// The receiver is full: half of what is under way, and never again more than Java's buffer holds. Once for what
+    /// was sent before the answer to it; `next` is the stream's transmission to come.
+    pub(super) fn choked(&mut self, in_flight: u32, tx: u64, next: u64) {
+        self.most = self.most.min(f64::from(limits::JAVA_WINDOW));
+        if tx >= self.answered {
+            self.size = (f64::from(in_flight) / 2.0).clamp(MIN_WINDOW, self.most);
+            self.answered = next;
+        }
+        self.size = self.size.min(self.most);
+    }
+
+    /// Packets arrived: `far` of them were sent at least a Java window ahead of the oldest missing one.
+    pub(super) fn acked(&mut self, near: u32, far: u32) {
+        self.near.0 += f64::from(near);
+        self.far.0 += f64::from(far);
+        self.size = (self.size + f64::from(near + far) / self.size).min(self.most);
+        self.age();
+    }
+
+    /// A packet was lost that was sent `ahead` of the oldest missing one. Where those far ahead are lost much more
+    /// often than the others, the receiver drops them.
+    pub(super) fn lost(&mut self, ahead: u32) {
+        if ahead < limits::JAVA_WINDOW {
+            self.near.1 += 1.0;
+            return;
+        }
+        self.far.1 += 1.0;
+        let share = |(arrived, lost): (f64, f64)| lost / (arrived + lost).max(1.0);
+        if self.far.1 >= 32.0 && share(self.far) > 0.3 + 2.0 * share(self.near) {
+            self.most = self.most.min(f64::from(limits::JAVA_WINDOW));
+            self.size = self.size.min(self.most);
+        }
+    }
+
+    /// What was long ago counts less.
+    fn age(&mut self) {
+        for count in [&mut self.near, &mut self.far] {
+            if count.0 + count.1 > 2048.0 {
+                *count = (count.0 / 2.0, count.1 / 2.0);
+            }
+        }
     }
 }
 
@@ -229,27 +303,71 @@ mod tests {
     fn random_loss_costs_little_and_heavy_loss_much() {
         let (mut window, rtt) = (Window::new(100, 128), sampled(100));
         window.lost(5, 10, &rtt);
-        assert_eq!(window.packets(), 95);
+        assert_eq!(window.packets(), 97);
         window.lost(6, 11, &rtt);
-        assert_eq!(window.packets(), 95, "once per window");
+        assert_eq!(window.packets(), 97, "once per window");
         for tx in 10..40 {
             window.lost(tx, 40, &rtt);
         }
         window.lost(41, 50, &rtt);
-        assert!(window.packets() < 67);
+        assert!(window.packets() < 68);
         window.undo();
-        assert!(window.packets() >= 66, "the last reduction is undone");
+        assert!(window.packets() >= 67, "the last reduction is undone");
     }
 
     #[test]
     fn a_choke_halves_and_lowers_the_ceiling_once() {
-        let (mut window, rtt, mut tx) = (Window::new(400, 512), sampled(100), 100);
-        window.choked(100);
-        assert_eq!(window.packets(), 128);
-        window.choked(100);
-        assert_eq!(window.packets(), 128, "the same window");
-        run(&mut window, &rtt, 50, 100, &mut tx);
-        assert_eq!(window.packets(), 128);
+        let mut ceiling = Ceiling::new(2048);
+        ceiling.choked(400, 10, 100);
+        assert_eq!(ceiling.packets(), 128);
+        ceiling.choked(100, 100, 200);
+        assert_eq!(ceiling.packets(), 50);
+        ceiling.choked(50, 150, 200);
+        assert_eq!(ceiling.packets(), 50, "the same window");
+        (0..20_000).for_each(|_| ceiling.acked(1, 0));
+        assert_eq!(ceiling.packets(), 128);
+    }
+
+    #[test]
+    fn a_receiver_that_drops_what_is_far_ahead_is_found_out_and_a_bad_path_is_not() {
+        let mut java = Ceiling::new(2048);
+        for _ in 0..10 {
+            java.acked(128, 0);
+            (0..100).for_each(|n| java.lost(128 + n));
+        }
+        assert_eq!(java.packets(), 128);
+        let mut bad = Ceiling::new(2048);
+        for n in 0..20_000 {
+            if n % 5 == 0 {
+                bad.lost(n % 1000);
+            } else {
+                bad.acked(u32::from(n % 1000 < 128), u32::from(n % 1000 >= 128));
+            }
+        }
+        assert_eq!(bad.packets(), 2048);
+    }
+
+    #[test]
+    fn a_large_window_bears_no_more_queue_than_hops_do() {
+        let (mut window, rtt, mut tx) = (Window::new(1000, 4096), sampled(200), 0);
+        window.threshold = 1000.0;
+        // 300 packets wait: far less than half of the window.
+        run(&mut window, &rtt, 4, 300, &mut tx);
+        assert!(window.packets() < 720, "{}", window.packets());
+    }
+
+    #[test]
+    fn after_a_pause_it_starts_small_and_doubles() {
+        let (mut window, rtt, mut tx) = (Window::new(32, 4096), sampled(100), 0);
+        run(&mut window, &rtt, 5, 100, &mut tx);
+        assert!(window.packets() > 500);
+        let now = Instant::from_micros(9_000_000);
+        window.resumed(now, now - Duration::from_millis(900), 32);
+        assert!(window.packets() > 500);
+        window.resumed(now, now - Duration::from_millis(1_100), 32);
+        assert_eq!(window.packets(), 32);
+        run(&mut window, &rtt, 4, 100, &mut tx);
+        assert!(window.packets() >= 500, "{}", window.packets());
     }
 
     #[test]

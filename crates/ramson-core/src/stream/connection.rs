@@ -1,9 +1,9 @@
 //! One stream: what its two halves receive and send, and its timers.
 
-use super::congestion::Window;
+use super::congestion::Ceiling;
 use super::jobs::{Jobs, Ports, Purpose, Signer};
+use super::path::Path;
 use super::receive::{Offered, Receiver, Spare};
-use super::rtt::Rtt;
 use super::send::{Kind, Sender};
 use super::streams::Local;
 use super::{Config, Error, Event, StreamId};
@@ -16,12 +16,16 @@ use std::collections::VecDeque;
 
 /// How long we hold an acknowledgement back, at most.
 const ACK_DELAY: Duration = Duration::from_millis(20);
+/// A peer that repeats itself for so long does not get our acknowledgements.
+const ACKS_LOST: Duration = Duration::from_millis(200);
 /// How long a packet that is not full waits for more, while others are under way.
 const FLUSH_DELAY: Duration = Duration::from_millis(4);
 /// How long the answer to a SYN waits for data to carry.
 const SYN_ACK_DELAY: Duration = Duration::from_millis(10);
 /// The longest pause between repetitions while the path is tried: a probe is one packet.
 const MAX_PROBE_PAUSE: Duration = Duration::from_secs(6);
+/// Packets under way while nothing is acknowledged.
+const PROBES: u32 = 2;
 /// How long a closed stream still answers repeated packets.
 const LINGER: Duration = Duration::from_secs(60);
 /// How long a stream tries without any progress before it may fail.
@@ -41,6 +45,8 @@ pub(super) struct Context<'a> {
     pub(super) events: &'a mut VecDeque<Event>,
     pub(super) jobs: &'a mut Jobs,
     pub(super) spare: Spare,
+    /// The way to the peer, which its other streams share.
+    pub(super) path: &'a mut Path,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,12 +93,12 @@ pub(super) struct Connection {
     phase: Phase,
     tx: Sender,
     rx: Receiver,
-    window: Window,
-    rtt: Rtt,
+    /// What the peer's buffer bears.
+    ceiling: Ceiling,
+    /// Packets under way as the path has counted them.
+    counted: u32,
     mtu: u16,
     choke: Option<Choke>,
-    /// The window or the pacer, not the program, held packets back.
-    limited: bool,
     close_wanted: bool,
     close_opened: bool,
     finish_told: bool,
@@ -110,6 +116,24 @@ pub(super) struct Connection {
     flush_at: Instant,
     lost_at: Option<Instant>,
     unchoke_at: Option<Instant>,
+    /// Packets that came again since the last new one, and when the first of them did.
+    repeats: Option<(u32, Instant)>,
+    tally: Tally,
+}
+
+/// What a stream has cost, for the log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    sent: u64,
+    repeated: u64,
+    lost: u64,
+    spurious: u64,
+    timeouts: u64,
+    chokes: u64,
+    acks_sent: u64,
+    acks_received: u64,
+    duplicates: u64,
+    dropped: u64,
 }
 
 /// What a new connection starts with.
@@ -119,8 +143,6 @@ pub(super) struct Start {
     pub(super) ports: Ports,
     pub(super) local_id: u32,
     pub(super) signer: Option<Signer>,
-    pub(super) rtt_hint: Duration,
-    pub(super) window: u32,
     pub(super) wait_for_data: Duration,
 }
 
@@ -151,11 +173,10 @@ impl Connection {
             phase,
             tx: Sender::new(config.send_buffer),
             rx: Receiver::new(config.receive_buffer),
-            window: Window::new(start.window, config.max_window),
-            rtt: Rtt::new(start.rtt_hint),
+            ceiling: Ceiling::new(config.max_window),
+            counted: 0,
             mtu: config.mtu.min(DEFAULT_MTU),
             choke: None,
-            limited: false,
             close_wanted: false,
             close_opened: false,
             finish_told: false,
@@ -170,20 +191,29 @@ impl Connection {
             flush_at: now + start.wait_for_data,
             lost_at: None,
             unchoke_at: None,
+            repeats: None,
+            tally: Tally::default(),
         }
     }
 
     // What the program does.
 
     /// Takes data to send; returns how many bytes.
-    pub(super) fn send(&mut self, now: Now, data: Vec<u8>) -> usize {
+    pub(super) fn send(&mut self, data: Vec<u8>, ctx: &Context<'_>) -> usize {
+        let now = ctx.now;
         if self.close_wanted || matches!(self.phase, Phase::Lingering { .. } | Phase::Dead) {
             return 0;
         }
         if self.tx.unsent() == 0 && self.tx.span() > 0 {
             self.flush_at = now.mono + FLUSH_DELAY;
         }
+        self.tx.set_capacity(self.send_capacity(ctx));
         self.tx.push(data)
+    }
+
+    /// Bytes that the program wrote and the peer does not have yet.
+    pub(super) const fn unsent_bytes(&self) -> usize {
+        self.tx.held()
     }
 
     pub(super) fn credit(&mut self, n: usize, ctx: &mut Context<'_>) {
@@ -203,13 +233,30 @@ impl Connection {
         }
     }
 
-    /// The path to the peer is another one now.
-    pub(super) fn path_changed(&mut self, config: &Config) {
-        self.rtt.path_changed();
-        if self.timeouts < 2 {
-            self.window.path_changed(config.initial_window, self.tx.next_tx());
-        }
+    /// The path to the peer is another one now. Where nothing came back of late, what is under way is lost with the old
+    /// one.
+    pub(super) fn path_changed(&mut self, ctx: &mut Context<'_>) {
         self.backoff = self.backoff.min(1);
+        if self.timeouts > 0 {
+            self.tx.lose_all();
+            self.count(ctx.path);
+        }
+    }
+
+    /// Tells the path how many packets are under way. A SYN does not count, nor does what a peer that has fallen silent
+    /// does not answer: many such streams would leave no room to those that get on.
+    fn count(&mut self, path: &mut Path) {
+        let flying = self.tx.in_flight() - u32::from(self.tx.is_syn_in_flight());
+        let now = if self.timeouts > 0 { 0 } else { flying };
+        path.count(self.counted, now);
+        self.counted = now;
+    }
+
+    /// The stream is removed: nothing of it is under way any more.
+    pub(super) fn leave(&mut self, path: &mut Path) {
+        path.count(self.counted, 0);
+        self.counted = 0;
+        path.hold_back(self.id, false);
     }
 
     // What the peer does.
@@ -224,7 +271,7 @@ impl Connection {
         if let Some(mtu) = packet.mtu() {
             self.mtu = mtu.min(ctx.config.mtu);
         }
-        self.handle_choke(packet, ctx.now.mono);
+        self.handle_choke(packet, ctx);
         self.handle_ack(packet, ctx);
         if packet.is_plain_ack() {
             // i2pd and we ask for a sign of life so; an answer carries no such request.
@@ -242,12 +289,15 @@ impl Connection {
             *until = now + LINGER; // the peer still waits for an acknowledgement
         }
         let offered = self.rx.offer(packet.sequence, packet.payload, packet.is_close(), ctx.spare);
+        self.tally.duplicates += u64::from(offered == Offered::Duplicate);
+        self.tally.dropped += u64::from(offered == Offered::Dropped);
         let at_once = match offered {
             Offered::InOrder { filled } => filled || packet.delay == Some(0) || packet.is_close(),
             Offered::Early { hole } => hole || packet.delay == Some(0),
             Offered::Duplicate | Offered::Dropped => true,
         };
-        let delay = (self.rtt.smoothed() / 8).clamp(Duration::from_millis(1), ACK_DELAY);
+        self.note_repeat(offered, packet, ctx);
+        let delay = (ctx.path.rtt.smoothed() / 8).clamp(Duration::from_millis(1), ACK_DELAY);
         self.rx.want_ack(now, delay, at_once);
         match offered {
             Offered::InOrder { .. } => {
@@ -266,25 +316,46 @@ impl Connection {
         }
     }
 
+    /// A peer that sends again what it has sent, and nothing new, does not get our acknowledgements: then it is our way
+    /// to it that fails, of which no timeout of ours can tell.
+    fn note_repeat(&mut self, offered: Offered, packet: &Packet<'_>, ctx: &mut Context<'_>) {
+        if offered != Offered::Duplicate || packet.is_syn() {
+            self.repeats = None;
+            return;
+        }
+        let now = ctx.now.mono;
+        let (count, since) = self.repeats.map_or((1, now), |(count, since)| (count + 1, since));
+        self.repeats = Some((count, since));
+        let patience = ctx.path.rtt.smoothed().max(ACKS_LOST);
+        if count >= 3 && now.since(since) >= patience && !ctx.path.moved_since(now - patience) {
+            self.repeats = None;
+            ctx.path.suspect(now);
+            ctx.events.push_back(Event::PathSuspect { to: self.peer, stream: self.id, timeouts: 0 });
+        }
+    }
+
     /// The peer repeats its SYN, so our answer was lost.
     fn repeat_syn_ack(&mut self, ctx: &mut Context<'_>) {
         let is_syn = self.tx.first_unacked() == Some(0);
-        let old = self.tx.last_sent().is_some_and(|sent| ctx.now.mono.since(sent) > self.rto() / 2);
+        let old = self.tx.last_sent().is_some_and(|sent| ctx.now.mono.since(sent) > self.rto(ctx.path) / 2);
         if is_syn && old {
             self.transmit(0, ctx);
         }
     }
 
-    fn handle_choke(&mut self, packet: &Packet<'_>, now: Instant) {
+    fn handle_choke(&mut self, packet: &Packet<'_>, ctx: &Context<'_>) {
+        self.tally.chokes += u64::from(packet.choke() == Some(true));
+        let now = ctx.now.mono;
+        let oldest = self.tx.oldest_tx();
         match packet.delay {
-            Some(I2PD_TOO_FAR | I2PD_HOLES) => self.window.choked(self.tx.next_tx()),
+            Some(I2PD_TOO_FAR | I2PD_HOLES) => self.ceiling.choked(self.tx.in_flight(), oldest, self.tx.next_tx()),
             Some(_) if packet.choke() == Some(true) => {
-                self.window.choked(self.tx.next_tx());
+                self.ceiling.choked(self.tx.in_flight(), oldest, self.tx.next_tx());
                 // The peer is there: what is not acknowledged is no sign of a dead path.
                 self.timeouts = 0;
                 self.progress_at = now;
                 if self.choke.is_none() {
-                    let probe_at = now + self.rto().max(Duration::from_secs(1));
+                    let probe_at = now + self.rto(ctx.path).max(Duration::from_secs(1));
                     self.choke = Some(Choke { next: self.tx.next_sequence(), probe_at, probes: 0 });
                 }
             }
@@ -297,24 +368,22 @@ impl Connection {
         let Some(through) = packet.acked() else { return };
         let now = ctx.now.mono;
         let nacks: Vec<u32> = packet.nacks().collect();
-        let Some(acked) = self.tx.acked(now, through, &nacks, self.rtt.min()) else { return };
+        let Some(acked) = self.tx.acked(now, through, &nacks, ctx.path.rtt.min()) else { return };
         if acked.packets == 0 && nacks.is_empty() {
             return;
         }
         if acked.packets > 0 {
-            if let Some(sample) = acked.rtt {
-                self.rtt.sample(now, sample);
-            }
-            let next = self.tx.next_tx();
-            self.window.acked(acked.packets, acked.newest, next, self.limited, acked.rtt, &self.rtt);
-            if acked.spurious {
-                self.window.undo();
-            }
+            self.count(ctx.path);
+            self.tally.acks_received += 1;
+            self.tally.spurious += u64::from(acked.spurious);
+            self.ceiling.acked(acked.packets - acked.far, acked.far);
+            ctx.path.acked(now, &acked);
             if self.timeouts > 1 || !self.good_told {
                 self.good_told = true;
                 ctx.events.push_back(Event::PathGood { to: self.peer, stream: self.id });
             }
             (self.timeouts, self.backoff) = (0, 0);
+            self.count(ctx.path);
             self.progress_at = now;
             // i2pd never says that a choke is over; newer packets arriving says it.
             let newer = |choke: &Choke| through >= choke.next || self.tx.in_flight() == 0;
@@ -322,15 +391,30 @@ impl Connection {
                 self.choke = None;
             }
         }
-        self.detect_losses(now);
+        self.detect_losses(ctx);
+        self.tx.set_capacity(self.send_capacity(ctx));
         if self.tx.became_writable() {
             ctx.events.push_back(Event::Writable { stream: self.id });
         }
     }
 
-    fn detect_losses(&mut self, now: Instant) {
-        let (next, window, rtt) = (self.tx.next_tx(), &mut self.window, &self.rtt);
-        self.lost_at = self.tx.detect_losses(now, rtt.loss_base(), |tx| window.lost(tx, next, rtt));
+    /// Two windows of the stream's share, so that the program keeps up with it; few bytes where the window is small.
+    fn send_capacity(&self, ctx: &Context<'_>) -> usize {
+        let packets = ctx.path.window().min(ctx.path.share(self.id)).min(self.ceiling.packets());
+        let window = (packets as usize).saturating_mul(usize::from(self.mtu) * 2);
+        let wanted = window.max(limits::SEND_BUFFER).min(ctx.config.send_buffer);
+        // What all streams together may hold is used: each still gets a little.
+        wanted.min((self.tx.held() + ctx.spare.send).max(limits::SEND_LEAST))
+    }
+
+    fn detect_losses(&mut self, ctx: &mut Context<'_>) {
+        let (path, ceiling, tally) = (&mut *ctx.path, &mut self.ceiling, &mut self.tally);
+        self.lost_at = self.tx.detect_losses(ctx.now.mono, path.rtt.loss_base(), |packet| {
+            tally.lost += 1;
+            path.lost(packet.path_tx);
+            ceiling.lost(packet.ahead);
+        });
+        self.count(ctx.path);
     }
 
     /// The peer's SYN in answer to ours, verified: `packet` is handled next.
@@ -350,7 +434,7 @@ impl Connection {
     // What the clock does.
 
     /// The earliest deadline.
-    pub(super) fn next_timeout(&self, config: &Config) -> Instant {
+    pub(super) fn next_timeout(&self, config: &Config, path: &Path) -> Instant {
         let mut next = match self.phase {
             Phase::Dead => return Instant::FAR,
             Phase::Lingering { until } => return until.min(self.ack_due()),
@@ -359,14 +443,14 @@ impl Connection {
         };
         next = next.min(self.ack_due());
         if self.choke.is_none() {
-            for at in [self.lost_at, self.timeout_at()] {
+            for at in [self.lost_at, self.timeout_at(path)] {
                 next = next.min(at.unwrap_or(Instant::FAR));
             }
-            if self.may_fly() && (self.tx.first_waiting().is_some() || self.opens_next(Instant::FAR)) {
-                let at = if self.tx.first_waiting().is_none() && !self.opens_next(Instant::ZERO) {
-                    self.flush_at.max(self.window.pace_at())
+            if self.may_fly(path) && (self.tx.first_waiting().is_some() || self.opens_next(Instant::FAR, path)) {
+                let at = if self.tx.first_waiting().is_none() && !self.opens_next(Instant::ZERO, path) {
+                    self.flush_at.max(path.pace_at())
                 } else {
-                    self.window.pace_at()
+                    path.pace_at()
                 };
                 next = next.min(at);
             }
@@ -401,9 +485,9 @@ impl Connection {
             }
         } else {
             if self.lost_at.is_some_and(|at| at <= now) {
-                self.detect_losses(now);
+                self.detect_losses(ctx);
             }
-            if self.timeout_at().is_some_and(|at| at <= now) {
+            if self.timeout_at(ctx.path).is_some_and(|at| at <= now) {
                 self.handle_loss_of_all(ctx);
             }
         }
@@ -412,24 +496,26 @@ impl Connection {
         }
     }
 
-    fn rto(&self) -> Duration {
-        if self.is_opening() && !self.rtt.is_sampled() {
-            return (self.rtt.smoothed() * 3).max(Duration::from_secs(1));
+    fn rto(&self, path: &Path) -> Duration {
+        if self.is_opening() {
+            return (path.rtt.smoothed() * 3).max(Duration::from_secs(1));
         }
-        self.rtt.rto(ACK_DELAY)
+        path.rtt.rto(ACK_DELAY)
     }
 
     /// When nothing was acknowledged for too long.
-    fn timeout_at(&self) -> Option<Instant> {
+    fn timeout_at(&self, path: &Path) -> Option<Instant> {
         let sent = self.tx.last_sent()?;
-        let rto = self.rto();
+        let rto = self.rto(path);
         let pause = (rto * (1 << self.backoff.min(6))).min(MAX_PROBE_PAUSE.max(rto));
         Some(sent + pause)
     }
 
-    /// A timeout: the first probes with one packet, the second starts over and asks for another path.
+    /// A timeout: the first probes with one packet. From the second on everything under way counts as lost, and where
+    /// nothing of any stream arrives by this path, another one is asked for. A SYN asks at once, unless others get on.
     fn handle_loss_of_all(&mut self, ctx: &mut Context<'_>) {
         self.timeouts += 1;
+        self.tally.timeouts += 1;
         self.backoff += 1;
         let now = ctx.now.mono;
         let given_up = self.timeouts >= ctx.config.max_resends && now.since(self.progress_at) >= GIVE_UP;
@@ -440,16 +526,18 @@ impl Connection {
         if given_up && !self.is_opening() {
             return self.fail(Error::TimedOut, ctx);
         }
-        if self.timeouts > 1 || self.is_opening() {
-            let (to, stream, timeouts) = (self.peer, self.id, self.timeouts);
+        let alone = self.is_opening() && self.tx.oldest_sent_at().is_none_or(|sent| !ctx.path.moved_since(sent));
+        if alone {
+            ctx.path.suspect(now);
+        }
+        if alone || (self.timeouts > 1 && ctx.path.is_suspect(now)) {
+            let (to, stream, timeouts) = (self.peer, self.id, ctx.path.suspicions());
             ctx.events.push_back(Event::PathSuspect { to, stream, timeouts });
         }
         if self.timeouts > 1 {
-            if self.timeouts == 2 {
-                self.window.collapse(self.tx.next_tx());
-            }
             self.tx.lose_all();
         }
+        self.count(ctx.path);
         if let Some(first) = self.tx.first_unacked() {
             self.transmit(first, ctx);
         }
@@ -457,13 +545,15 @@ impl Connection {
 
     /// The peer may have forgotten to say that there is room: one packet finds out.
     fn probe_choke(&mut self, choke: Choke, ctx: &mut Context<'_>) {
-        let pause = (self.rto().max(Duration::from_secs(1)) * (1 << choke.probes.min(4))).min(Duration::from_secs(15));
+        let pause =
+            (self.rto(ctx.path).max(Duration::from_secs(1)) * (1 << choke.probes.min(4))).min(Duration::from_secs(15));
         self.choke = Some(Choke { probe_at: ctx.now.mono + pause, probes: choke.probes + 1, ..choke });
         self.timeouts += 1;
         if self.timeouts >= ctx.config.max_resends && ctx.now.mono.since(self.progress_at) >= GIVE_UP {
             return self.fail(Error::TimedOut, ctx);
         }
-        let first = self.tx.first_unacked().or_else(|| self.opens_next(Instant::FAR).then(|| self.open_next(ctx)));
+        let first =
+            self.tx.first_unacked().or_else(|| self.opens_next(Instant::FAR, ctx.path).then(|| self.open_next(ctx)));
         if let Some(sequence) = first {
             self.transmit(sequence, ctx);
         }
@@ -490,37 +580,45 @@ impl Connection {
         }
         loop {
             let waiting = self.tx.first_waiting();
-            if waiting.is_none() && !self.opens_next(now) {
-                self.limited = false;
-                return;
+            if waiting.is_none() && !self.opens_next(now, ctx.path) {
+                return ctx.path.hold_back(self.id, false);
             }
-            if !self.may_fly() || self.window.pace_at() > now {
-                self.limited = true;
-                return;
+            if !self.may_fly(ctx.path) || ctx.path.pace_at() > now {
+                // What only the peer's buffer holds back has no part in what the path gives.
+                let held = self.tx.in_flight() < self.ceiling.packets();
+                return ctx.path.hold_back(self.id, held);
             }
             let sequence = waiting.unwrap_or_else(|| self.open_next(ctx));
             if self.tx.first_waiting().is_none() {
                 continue; // it is being signed
             }
             self.transmit(sequence, ctx);
-            self.window.paced(now, &self.rtt);
         }
     }
 
-    /// Whether the window has room.
-    fn may_fly(&self) -> bool {
-        self.tx.in_flight() < self.window.packets()
+    /// Whether the path, the stream's share of it and the peer have room.
+    fn may_fly(&self, path: &Path) -> bool {
+        let begins = self.tx.first_waiting().map_or(self.tx.next_sequence() == 0, |first| first == 0);
+        if self.timeouts > 0 {
+            // A path is found out with few packets.
+            return begins || self.tx.in_flight() < PROBES;
+        }
+        begins || (self.tx.in_flight() < self.ceiling.packets().min(path.share(self.id)) && path.has_room())
     }
 
     /// Whether a new packet should be opened at `now`.
-    fn opens_next(&self, now: Instant) -> bool {
+    fn opens_next(&self, now: Instant, path: &Path) -> bool {
         let sequence = self.tx.next_sequence();
         let flush = self.close_wanted || self.flush_at <= now;
         if sequence == 0 {
             return self.tx.unsent() > 0 || flush;
         }
         let syn_left = self.tx.slot(0).is_none_or(|syn| syn.signed.is_some());
-        let span = if self.is_opening() { limits::MAX_OPENING } else { limits::MAX_SPAN.max(self.window.packets()) };
+        let span = if self.is_opening() {
+            limits::MAX_OPENING
+        } else {
+            limits::MAX_SPAN.max(path.window().min(self.ceiling.packets()) * 2)
+        };
         if self.close_opened || !syn_left || self.tx.span() >= span {
             return false;
         }
@@ -548,7 +646,7 @@ impl Connection {
         let sequence = self.tx.open(Kind::Close, 0, true);
         let flags = Flags::CLOSE;
         let (through, nacks) = self.rx.acks().map_or((None, Vec::new()), |(through, nacks)| (Some(through), nacks));
-        let out = Outgoing { sequence, ack_through: through, nacks: &nacks, flags, ..self.header() };
+        let out = Outgoing { sequence, ack_through: through, nacks: &nacks, flags, ..self.header(ctx.path) };
         self.sign(sequence, &out, &[], ctx);
         sequence
     }
@@ -564,7 +662,7 @@ impl Connection {
             from: Some(&ctx.local.destination),
             max_size: Some(ctx.config.mtu),
             offline: ctx.local.offline.as_deref(),
-            ..self.header()
+            ..self.header(ctx.path)
         };
         self.sign(0, &out, &payload, ctx);
         if ack_through.is_some() {
@@ -583,15 +681,15 @@ impl Connection {
         self.tx.signed(sequence, packet);
     }
 
-    fn header(&self) -> Outgoing<'static> {
-        let resend_delay = u8::try_from(self.rto().as_secs()).unwrap_or(u8::MAX);
+    fn header(&self, path: &Path) -> Outgoing<'static> {
+        let resend_delay = u8::try_from(self.rto(path).as_secs()).unwrap_or(u8::MAX);
         Outgoing { send_id: self.remote_id, recv_id: self.local_id, resend_delay, ..Outgoing::default() }
     }
 
     /// Sends the packet with `sequence`, for the first time or again.
     fn transmit(&mut self, sequence: u32, ctx: &mut Context<'_>) {
-        let delay = self.delay_for(sequence);
-        let header = self.header();
+        let delay = self.delay_for(sequence, ctx.path);
+        let header = self.header(ctx.path);
         let Some(slot) = self.tx.slot(sequence) else { return };
         let (packet, kind, fresh) = match &slot.signed {
             Some(packet) => (packet.clone(), slot.kind, false),
@@ -602,7 +700,11 @@ impl Connection {
                 (out.encode(&[&slot.payload]), slot.kind, true)
             }
         };
-        self.tx.sent(sequence, ctx.now.mono);
+        let path_tx = ctx.path.sent(ctx.now.mono, ctx.config);
+        let before = self.tx.sent(sequence, ctx.now.mono, path_tx);
+        self.count(ctx.path);
+        self.tally.sent += 1;
+        self.tally.repeated += u64::from(before > 0);
         if fresh {
             self.rx.ack_sent();
         }
@@ -611,10 +713,11 @@ impl Connection {
 
     /// The delay option of a data packet: chokes, or asks for an acknowledgement at once where waiting for one would
     /// stop us.
-    fn delay_for(&mut self, sequence: u32) -> Option<u16> {
+    fn delay_for(&mut self, sequence: u32, path: &Path) -> Option<u16> {
         let ends = self.tx.unsent() == 0;
-        let full = self.tx.in_flight() + 2 >= self.window.packets();
-        let every = if full { (self.window.packets() / 8).clamp(1, 8) } else { 16 };
+        let window = path.window().min(path.share(self.id)).min(self.ceiling.packets());
+        let full = self.tx.in_flight() + 2 >= window || !path.has_room();
+        let every = if full { (window / 8).clamp(1, 8) } else { 16 };
         self.rx.delay_option().or_else(|| (ends || sequence.is_multiple_of(every)).then_some(0))
     }
 
@@ -622,9 +725,10 @@ impl Connection {
     fn send_ack(&mut self, delay: Option<u16>, ctx: &mut Context<'_>) {
         let Some((through, nacks)) = self.rx.acks() else { return };
         let delay = self.rx.delay_option().or(delay);
-        let out = Outgoing { ack_through: Some(through), nacks: &nacks, delay, ..self.header() };
+        let out = Outgoing { ack_through: Some(through), nacks: &nacks, delay, ..self.header(ctx.path) };
         let packet = Outgoing { resend_delay: 0, ..out }.encode(&[]);
         self.rx.ack_sent();
+        self.tally.acks_sent += 1;
         self.emit(packet, false, ctx);
     }
 
@@ -636,7 +740,7 @@ impl Connection {
         }
         self.send_ack(None, ctx);
         if self.rx.owes_unchoke() && !self.rx.is_closed() {
-            self.unchoke_at = Some(ctx.now.mono + self.rto());
+            self.unchoke_at = Some(ctx.now.mono + self.rto(ctx.path));
         }
     }
 
@@ -655,11 +759,13 @@ impl Connection {
     }
 
     fn end(&mut self, ctx: &mut Context<'_>) {
+        self.log_tally("closed", ctx.path);
         ctx.events.push_back(Event::Closed { stream: self.id });
         if self.ack_due() <= ctx.now.mono {
             self.send_ack(None, ctx);
         }
         self.tx = Sender::new(0);
+        self.leave(ctx.path);
         self.choke = None;
         self.phase = Phase::Lingering { until: ctx.now.mono + LINGER };
     }
@@ -676,13 +782,19 @@ impl Connection {
 
     /// Sends a RESET, if the peer can know the stream, and is dead.
     pub(super) fn reset(&mut self, ctx: &mut Context<'_>) {
+        self.log_tally("reset", ctx.path);
         if self.remote_id != 0 && self.phase == Phase::Open {
-            let out = Outgoing { flags: Flags::RESET, ..self.header() };
+            let out = Outgoing { flags: Flags::RESET, ..self.header(ctx.path) };
             let purpose = Purpose::SignLoose { to: self.peer, ports: self.ports };
             let job = ctx.jobs.sign(&ctx.local.key, Unsigned::new(&out, &[]), purpose);
             ctx.events.push_back(Event::Job(job));
         }
         self.phase = Phase::Dead;
+    }
+
+    fn log_tally(&self, how: &'static str, path: &Path) {
+        let (window, rtt, min) = (path.window(), path.rtt.smoothed(), path.rtt.min());
+        tracing::debug!(stream = self.id.0, how, window, ?rtt, ?min, tally = ?self.tally, "stream over");
     }
 
     // What the parent asks.
@@ -712,10 +824,5 @@ impl Connection {
     /// Received bytes that are held: all, and those behind holes.
     pub(super) const fn held_bytes(&self) -> (usize, usize) {
         (self.rx.held(), self.rx.early())
-    }
-
-    /// What the next stream to this peer may start with: round trip and window.
-    pub(super) fn learned(&self) -> Option<(Duration, u32)> {
-        self.rtt.is_sampled().then(|| (self.rtt.smoothed(), self.window.learned()))
     }
 }

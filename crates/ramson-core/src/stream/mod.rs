@@ -28,6 +28,7 @@
 mod congestion;
 mod connection;
 mod jobs;
+mod path;
 mod receive;
 mod rtt;
 mod send;
@@ -53,9 +54,11 @@ pub struct Config {
     pub mtu: u16,
     /// Packets under way when nothing is known about the path.
     pub initial_window: u32,
-    /// Most packets under way. Java's buffers hold 128.
+    /// Most packets under way to one peer, over all streams. Java's buffers hold 128 of one stream: it is found out when it
+    /// drops more.
     pub max_window: u32,
-    /// Bytes per stream that `send` takes before the peer has them.
+    /// Most bytes per stream that `send` takes before the peer has them: two windows, but no fewer than
+    /// [`crate::limits::stream::SEND_BUFFER`] and no more than this.
     pub send_buffer: usize,
     /// Bytes per stream that wait for the program or behind holes.
     pub receive_buffer: usize,
@@ -78,9 +81,9 @@ impl Default for Config {
         Self {
             mtu: ramson_wire::streaming::ECIES_MTU,
             initial_window: 32,
-            max_window: 128,
-            send_buffer: 512 * 1024,
-            receive_buffer: 1024 * 1024,
+            max_window: 2048,
+            send_buffer: 8 << 20,
+            receive_buffer: 8 << 20,
             max_streams: 1024,
             connect_timeout: Duration::from_secs(60),
             inactivity: Duration::from_secs(90),

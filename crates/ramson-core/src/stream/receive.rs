@@ -26,6 +26,8 @@ pub(super) struct Spare {
     pub(super) all: usize,
     /// For packets behind holes.
     pub(super) early: usize,
+    /// For what programs write.
+    pub(super) send: usize,
 }
 
 #[derive(Debug)]
@@ -254,7 +256,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: Spare = Spare { all: usize::MAX / 2, early: usize::MAX / 2 };
+    const ALL: Spare = Spare { all: usize::MAX / 2, early: usize::MAX / 2, send: 0 };
 
     #[test]
     fn holes_are_named_and_filled() {
@@ -311,7 +313,7 @@ mod tests {
         assert!(matches!(rx.offer(0, &[0; 1000], false, ALL), Offered::InOrder { .. }));
         assert_eq!(rx.acks().unwrap(), (2, vec![]), "nothing acknowledged is given up");
         let mut rx = Receiver::new(1 << 20);
-        let none = Spare { all: 0, early: 0 };
+        let none = Spare { all: 0, early: 0, send: 0 };
         assert_eq!(rx.offer(1, &[0; 1000], false, none), Offered::Dropped);
         assert!(
             matches!(rx.offer(0, &[0; 1000], false, none), Offered::InOrder { .. }),

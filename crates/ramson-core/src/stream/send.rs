@@ -2,7 +2,7 @@
 
 use crate::limits::stream as limits;
 use crate::time::{Duration, Instant};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// What a packet is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +30,29 @@ pub(super) struct Slot {
     /// The whole packet, for those that are signed; it is sent again as it is.
     pub(super) signed: Option<Vec<u8>>,
     state: State,
-    /// Number of its last transmission.
+    /// Number of its last transmission among those of the stream, and among those of the path.
     tx: u64,
+    path_tx: u64,
     sent_at: Instant,
     sends: u32,
+    /// How far it was ahead of the oldest missing packet when it was sent last.
+    ahead: u32,
+}
+
+/// A packet that counts as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) path_tx: u64,
+    pub(super) ahead: u32,
 }
 
 /// What an acknowledgement brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Acked {
     pub(super) packets: u32,
-    /// The newest transmission that arrived.
+    /// Those of them that were sent more than a Java window ahead of the oldest missing one.
+    pub(super) far: u32,
+    /// The newest transmission of the path that arrived.
     pub(super) newest: u64,
     /// Round trip of the newest packet, if it was sent only once (RFC 6298, section 3).
     pub(super) rtt: Option<Duration>,
@@ -63,8 +75,8 @@ pub(super) struct Sender {
     /// Sequence of the first slot.
     base: u32,
     in_flight: u32,
-    /// Slots in `Waiting`.
-    waiting: u32,
+    /// Sequences of the slots in `Waiting`.
+    waiting: BTreeSet<u32>,
     next_tx: u64,
     last_sent: Instant,
     /// The last repetition of the SYN: what was sent before it may have waited for it at the peer, and says nothing
@@ -88,7 +100,7 @@ impl Sender {
             slots: VecDeque::new(),
             base: 0,
             in_flight: 0,
-            waiting: 0,
+            waiting: BTreeSet::new(),
             next_tx: 1,
             last_sent: Instant::ZERO,
             opened_at: Instant::ZERO,
@@ -115,6 +127,11 @@ impl Sender {
         let writable = self.refused && self.unsent + self.held <= self.capacity / 4 * 3;
         self.refused &= !writable;
         writable
+    }
+
+    /// Bytes that wait or are under way.
+    pub(super) const fn held(&self) -> usize {
+        self.unsent + self.held
     }
 
     /// Bytes that are not in a packet yet.
@@ -157,8 +174,11 @@ impl Sender {
         let payload = self.cut_payload(max);
         self.held += payload.len();
         let state = if signs { State::Signing } else { State::Waiting };
-        self.waiting += u32::from(!signs);
-        let slot = Slot { kind, payload, signed: None, state, tx: 0, sent_at: Instant::ZERO, sends: 0 };
+        if !signs {
+            self.waiting.insert(sequence);
+        }
+        let sent_at = Instant::ZERO;
+        let slot = Slot { kind, payload, signed: None, state, tx: 0, path_tx: 0, sent_at, sends: 0, ahead: 0 };
         self.slots.push_back(slot);
         sequence
     }
@@ -197,17 +217,13 @@ impl Sender {
         {
             slot.signed = Some(packet);
             slot.state = State::Waiting;
-            self.waiting += 1;
+            self.waiting.insert(sequence);
         }
     }
 
     /// The first packet that waits to be sent, or sent again.
     pub(super) fn first_waiting(&self) -> Option<u32> {
-        if self.waiting == 0 {
-            return None;
-        }
-        let at = self.slots.iter().position(|slot| slot.state == State::Waiting)?;
-        Some(self.base + at as u32)
+        self.waiting.first().copied()
     }
 
     /// The first packet that is under way or waits, for a probe.
@@ -216,13 +232,13 @@ impl Sender {
         self.slots.iter().position(wanted).map(|at| self.base + at as u32)
     }
 
-    /// A packet leaves at `now`. Returns how often it has left before.
-    pub(super) fn sent(&mut self, sequence: u32, now: Instant) -> u32 {
+    /// A packet leaves at `now`, as transmission `path_tx` of its path. Returns how often it has left before.
+    pub(super) fn sent(&mut self, sequence: u32, now: Instant, path_tx: u64) -> u32 {
         let Some(at) = self.index(sequence) else { return 0 };
         let Some(slot) = self.slots.get_mut(at) else { return 0 };
         match slot.state {
             State::Waiting => {
-                self.waiting -= 1;
+                self.waiting.remove(&sequence);
                 self.in_flight += 1;
             }
             State::InFlight => {}
@@ -230,6 +246,8 @@ impl Sender {
         }
         slot.state = State::InFlight;
         slot.tx = self.next_tx;
+        slot.path_tx = path_tx;
+        slot.ahead = at as u32;
         slot.sent_at = now;
         self.last_sent = now;
         slot.sends += 1;
@@ -254,14 +272,18 @@ impl Sender {
         }
         let mut acked = Acked::default();
         let mut best = 0;
+        let mut nacks: Vec<u32> = nacks.to_vec();
+        nacks.sort_unstable();
         let Some(count) = through.checked_sub(self.base) else { return Some(acked) };
         for (sequence, slot) in (self.base..).zip(self.slots.iter_mut()).take(count as usize + 1) {
-            if slot.state == State::Acked || slot.sends == 0 || nacks.contains(&sequence) {
+            if slot.state == State::Acked || slot.sends == 0 || nacks.binary_search(&sequence).is_ok() {
                 continue;
             }
             match slot.state {
                 State::InFlight => self.in_flight -= 1,
-                State::Waiting => self.waiting -= 1,
+                State::Waiting => {
+                    self.waiting.remove(&sequence);
+                }
                 _ => {}
             }
             slot.state = State::Acked;
@@ -269,6 +291,7 @@ impl Sender {
             slot.payload = Vec::new();
             slot.signed = None;
             acked.packets += 1;
+            acked.far += u32::from(slot.ahead >= limits::JAVA_WINDOW);
             let age = now.since(slot.sent_at);
             if slot.sends > 1 && min_rtt.is_some_and(|min| age < min / 2) {
                 acked.spurious = true;
@@ -279,7 +302,7 @@ impl Sender {
                 best = slot.tx;
                 acked.rtt = (slot.sends == 1 && slot.sent_at >= self.opened_at).then_some(age);
             }
-            acked.newest = acked.newest.max(slot.tx);
+            acked.newest = acked.newest.max(slot.path_tx);
             if self.newest.is_none_or(|(tx, _)| slot.tx > tx) {
                 self.newest = Some((slot.tx, slot.sent_at));
             }
@@ -295,16 +318,15 @@ impl Sender {
     }
 
     /// Marks packets as lost: those that were overtaken by enough others, or by any for longer than 9/8 of
-    /// `rtt` (RFC 9002, section 6.1). Calls `lost` with each one's transmission, and returns when the next will count
-    /// as lost.
-    pub(super) fn detect_losses(&mut self, now: Instant, rtt: Duration, mut lost: impl FnMut(u64)) -> Option<Instant> {
+    /// `rtt` (RFC 9002, section 6.1). Calls `lost` with each one, and returns when the next will count as lost.
+    pub(super) fn detect_losses(&mut self, now: Instant, rtt: Duration, mut lost: impl FnMut(Lost)) -> Option<Instant> {
         let (newest, _) = self.newest?;
         if self.in_flight == 0 {
             return None;
         }
         let wait = (rtt * 9 / 8).max(Duration::from_millis(2));
         let mut next: Option<Instant> = None;
-        for slot in &mut self.slots {
+        for (sequence, slot) in (self.base..).zip(self.slots.iter_mut()) {
             if slot.state != State::InFlight || slot.tx >= newest {
                 continue;
             }
@@ -312,8 +334,8 @@ impl Sender {
             if newest - slot.tx >= self.reordering || due <= now {
                 slot.state = State::Waiting;
                 self.in_flight -= 1;
-                self.waiting += 1;
-                lost(slot.tx);
+                self.waiting.insert(sequence);
+                lost(Lost { path_tx: slot.path_tx, ahead: slot.ahead });
             } else {
                 next = Some(next.map_or(due, |at| at.min(due)));
             }
@@ -323,13 +345,34 @@ impl Sender {
 
     /// Nothing arrives: everything under way counts as lost.
     pub(super) fn lose_all(&mut self) {
-        for slot in &mut self.slots {
+        for (sequence, slot) in (self.base..).zip(self.slots.iter_mut()) {
             if slot.state == State::InFlight {
                 slot.state = State::Waiting;
                 self.in_flight -= 1;
-                self.waiting += 1;
+                self.waiting.insert(sequence);
             }
         }
+    }
+
+    /// Bounds the bytes that wait or are under way.
+    pub(super) const fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
+    }
+
+    /// Whether our SYN is under way.
+    pub(super) fn is_syn_in_flight(&self) -> bool {
+        self.slots.front().is_some_and(|slot| slot.kind == Kind::Syn && slot.state == State::InFlight)
+    }
+
+    /// The oldest transmission under way; the next one where nothing is.
+    pub(super) fn oldest_tx(&self) -> u64 {
+        let flying = self.slots.iter().filter(|slot| slot.state == State::InFlight);
+        flying.map(|slot| slot.tx).min().unwrap_or(self.next_tx)
+    }
+
+    /// When the oldest packet that is not acknowledged was sent last.
+    pub(super) fn oldest_sent_at(&self) -> Option<Instant> {
+        self.slots.iter().find(|slot| slot.state == State::InFlight).map(|slot| slot.sent_at)
     }
 
     /// The last time anything under way was sent.
@@ -351,14 +394,14 @@ mod tests {
         for n in 0..packets {
             tx.push(vec![n as u8; 10]);
             let sequence = tx.open(Kind::Data, 10, false);
-            assert_eq!((sequence, tx.sent(sequence, ms(0))), (n, 0));
+            assert_eq!((sequence, tx.sent(sequence, ms(0), u64::from(n) + 1)), (n, 0));
         }
         tx
     }
 
     fn losses(tx: &mut Sender, now: Instant, rtt: u64) -> (Vec<u64>, Option<Instant>) {
         let mut lost = Vec::new();
-        let next = tx.detect_losses(now, Duration::from_millis(rtt), |tx| lost.push(tx));
+        let next = tx.detect_losses(now, Duration::from_millis(rtt), |packet| lost.push(packet.path_tx));
         (lost, next)
     }
 
@@ -369,7 +412,7 @@ mod tests {
         assert!(!tx.became_writable());
         let sequence = tx.open(Kind::Data, 90, false);
         assert_eq!(tx.slot(sequence).unwrap().payload, [vec![1; 80], vec![2; 10]].concat());
-        tx.sent(sequence, ms(0));
+        tx.sent(sequence, ms(0), 1);
         assert!(!tx.became_writable(), "what is under way is held");
         tx.acked(ms(1), sequence, &[], None).unwrap();
         assert!(tx.became_writable() && !tx.became_writable());
@@ -382,7 +425,7 @@ mod tests {
         assert_eq!((acked.packets, acked.rtt), (3, Some(Duration::from_millis(100))));
         assert_eq!(losses(&mut tx, ms(100), 100), (vec![1], None));
         assert_eq!((tx.first_waiting(), tx.in_flight()), (Some(0), 1));
-        tx.sent(0, ms(101));
+        tx.sent(0, ms(101), 9);
         let acked = tx.acked(ms(201), 4, &[], None).unwrap();
         assert_eq!((acked.packets, acked.rtt, tx.is_idle()), (2, None, true), "the newest was sent twice");
     }
@@ -400,7 +443,7 @@ mod tests {
         let mut tx = sender(5);
         tx.acked(ms(100), 3, &[0], None).unwrap();
         losses(&mut tx, ms(100), 100);
-        tx.sent(0, ms(101));
+        tx.sent(0, ms(101), 9);
         let acked = tx.acked(ms(105), 3, &[], Some(Duration::from_millis(90))).unwrap();
         assert!(acked.spurious && acked.rtt.is_none());
         assert_eq!(tx.reordering, 6);

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Context, Start};
 use super::jobs::{By, Done, Jobs, Outcome, Ports, Purpose, Signer};
+use super::path::{self, Path};
 use super::receive::Spare;
 use super::{Config, ConnectOptions, Error, Event, StreamId};
 use crate::bucket::Bucket;
@@ -18,8 +19,6 @@ use std::sync::Arc;
 
 /// Round trip that is assumed before anything is known.
 const RTT_GUESS: Duration = Duration::from_millis(500);
-/// How long a path's round trip and window are remembered.
-const PATH_LIFE: Duration = Duration::from_secs(300);
 /// How long a closed incoming stream is remembered.
 const PAST_LIFE: Duration = Duration::from_secs(600);
 
@@ -31,13 +30,6 @@ pub struct Local {
     pub key: Arc<SigningKey>,
     /// The offline signature block, when `key` is transient.
     pub offline: Option<Vec<u8>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Path {
-    rtt: Duration,
-    window: u32,
-    at: Instant,
 }
 
 #[derive(Debug)]
@@ -67,6 +59,7 @@ pub struct Streams {
     orphan_bytes: usize,
     past: BTreeMap<(u32, Hash), Instant>,
     past_order: VecDeque<(u32, Hash)>,
+    /// The ways to peers: of those with streams, and a few others.
     paths: BTreeMap<Hash, Path>,
     pings: VecDeque<(u32, Hash)>,
     syns: Bucket,
@@ -75,6 +68,8 @@ pub struct Streams {
     resets: Bucket,
     held: usize,
     early: usize,
+    /// Bytes that programs wrote and peers do not have yet.
+    sending: usize,
     /// The stream that is being worked on.
     working: Option<StreamId>,
     /// A test's: work on this stream panics.
@@ -109,6 +104,7 @@ impl Streams {
             resets: Bucket::new(limits::RESETS, at),
             held: 0,
             early: 0,
+            sending: 0,
             working: None,
             #[cfg(test)]
             trip: None,
@@ -127,12 +123,10 @@ impl Streams {
         options: ConnectOptions,
     ) -> Result<StreamId, Error> {
         self.make_room()?;
-        let path = self.path(now.mono, to);
+        self.enter_path(now.mono, to, options.path_rtt);
         let signer = options.peer.filter(|peer| peer.hash() == to);
         let start = Start {
             signer: signer.map(|peer| Signer { key: peer.signing_key().clone(), destination: peer }),
-            rtt_hint: path.map_or(options.path_rtt.unwrap_or(RTT_GUESS), |path| path.rtt),
-            window: self.first_window(path),
             wait_for_data: options.wait_for_data,
             ..self.start(to, ports)
         };
@@ -153,7 +147,7 @@ impl Streams {
     /// Takes data to send and returns how many bytes there was room for: 0 for a stream that is closed or unknown.
     /// When it is less than all, [`Event::Writable`] follows.
     pub fn send(&mut self, now: Now, stream: StreamId, data: Vec<u8>) -> usize {
-        self.drive(now, stream, |connection, ctx| connection.send(ctx.now, data)).unwrap_or(0)
+        self.drive(now, stream, |connection, ctx| connection.send(data, ctx)).unwrap_or(0)
     }
 
     /// The program consumed `n` bytes of [`Event::Data`].
@@ -282,15 +276,19 @@ impl Streams {
         // The books were not closed.
         let held = || self.connections.values().map(Connection::held_bytes);
         (self.held, self.early) = (held().map(|held| held.0).sum(), held().map(|held| held.1).sum());
+        self.sending = self.connections.values().map(Connection::unsent_bytes).sum();
         self.remove(now.mono, stream);
         Some(stream)
     }
 
     /// The path to `to` is another one: tunnels or lease have changed.
     pub fn path_changed(&mut self, now: Now, to: Hash) {
+        if let Some(path) = self.paths.get_mut(&to) {
+            path.changed(now.mono, &self.config);
+        }
         let streams: Vec<StreamId> = self.connections.values().filter(|c| c.peer == to).map(Connection::id).collect();
         for stream in streams {
-            self.drive(now, stream, |connection, ctx| connection.path_changed(ctx.config));
+            self.drive(now, stream, Connection::path_changed);
         }
     }
 
@@ -328,6 +326,12 @@ impl Streams {
     /// Bytes that are held for programs and behind holes, and the latter alone.
     pub const fn held_bytes(&self) -> (usize, usize) {
         (self.held, self.early)
+    }
+
+    /// Bytes that programs wrote and peers do not have yet.
+    #[cfg(test)]
+    pub(super) const fn sending_bytes(&self) -> usize {
+        self.sending
     }
 
     /// Packets of unknown streams, and their bytes.
@@ -413,14 +417,9 @@ impl Streams {
             self.refuse(now.mono, peer, ports, remote_id);
             return;
         }
-        let path = self.path(now.mono, peer);
+        self.enter_path(now.mono, peer, None);
         let from = signer.destination.clone();
-        let start = Start {
-            signer: Some(signer),
-            rtt_hint: path.map_or(RTT_GUESS, |path| path.rtt),
-            window: self.first_window(path),
-            ..self.start(peer, ports)
-        };
+        let start = Start { signer: Some(signer), ..self.start(peer, ports) };
         let connection = Connection::inbound(now.mono, start, remote_id, &self.config);
         let stream = connection.id();
         self.events.push_back(Event::Accepted { stream, from, port: ports.0, peer_port: ports.1 });
@@ -663,16 +662,7 @@ impl Streams {
                 break id;
             }
         };
-        Start {
-            id: StreamId(self.last),
-            peer,
-            ports,
-            local_id,
-            signer: None,
-            rtt_hint: RTT_GUESS,
-            window: self.config.initial_window,
-            wait_for_data: Duration::ZERO,
-        }
+        Start { id: StreamId(self.last), peer, ports, local_id, signer: None, wait_for_data: Duration::ZERO }
     }
 
     fn insert(&mut self, now: Now, connection: Connection) -> StreamId {
@@ -697,30 +687,52 @@ impl Streams {
         Ok(())
     }
 
-    /// Lets a stream act, sends what follows from it, and keeps budgets and timers.
+    /// Lets a stream act, and then others to the same peer for which that made room.
     fn drive<R>(
         &mut self,
         now: Now,
         stream: StreamId,
         act: impl FnOnce(&mut Connection, &mut Context<'_>) -> R,
     ) -> Option<R> {
+        let peer = self.connections.get(&stream)?.peer;
+        let result = self.drive_one(now, stream, act);
+        // Each at most once: who has had his turn and wants more waits for the next event.
+        for _ in 0..self.paths.get(&peer).map_or(0, Path::waiting) {
+            let Some(next) = self.paths.get_mut(&peer).and_then(|path| path.next_turn(now.mono)) else { break };
+            if next != stream {
+                self.drive_one(now, next, |_, _| ());
+            }
+        }
+        result
+    }
+
+    /// Lets a stream act, sends what follows from it, and keeps budgets and timers.
+    fn drive_one<R>(
+        &mut self,
+        now: Now,
+        stream: StreamId,
+        act: impl FnOnce(&mut Connection, &mut Context<'_>) -> R,
+    ) -> Option<R> {
         let connection = self.connections.get_mut(&stream)?;
+        let path = self.paths.get_mut(&connection.peer)?;
         self.working = Some(stream);
         #[cfg(test)]
         assert!(self.trip != Some(stream), "tripped by a test");
-        let before = connection.held_bytes();
+        let (before, sending) = (connection.held_bytes(), connection.unsent_bytes());
         let spare = Spare {
             all: limits::RECEIVE_TOTAL.saturating_sub(self.held),
             early: limits::EARLY_TOTAL.saturating_sub(self.early),
+            send: limits::SEND_TOTAL.saturating_sub(self.sending),
         };
         let (config, local) = (&self.config, &self.local);
-        let mut ctx = Context { now, config, local, events: &mut self.events, jobs: &mut self.jobs, spare };
+        let mut ctx = Context { now, config, local, events: &mut self.events, jobs: &mut self.jobs, spare, path };
         let result = act(connection, &mut ctx);
         connection.pump(&mut ctx);
         let after = connection.held_bytes();
         self.held = self.held + after.0 - before.0;
         self.early = self.early + after.1 - before.1;
-        match connection.next_timeout(&self.config) {
+        self.sending = self.sending + connection.unsent_bytes() - sending;
+        match connection.next_timeout(&self.config, ctx.path) {
             Instant::FAR => self.timers.cancel(&stream),
             at => self.timers.set(stream, at),
         }
@@ -732,19 +744,14 @@ impl Streams {
     }
 
     fn remove(&mut self, now: Instant, stream: StreamId) {
-        let Some(connection) = self.connections.remove(&stream) else { return };
+        let Some(mut connection) = self.connections.remove(&stream) else { return };
         self.timers.cancel(&stream);
         self.by_local.remove(&connection.local_id);
         let held = connection.held_bytes();
         self.held -= held.0;
         self.early -= held.1;
-        if let Some((rtt, window)) = connection.learned() {
-            self.paths.insert(connection.peer, Path { rtt, window, at: now });
-            if self.paths.len() > limits::MAX_PATHS {
-                let oldest = self.paths.iter().min_by_key(|(_, path)| path.at).map(|(peer, _)| *peer);
-                oldest.map(|oldest| self.paths.remove(&oldest));
-            }
-        }
+        self.sending -= connection.unsent_bytes();
+        self.leave_path(&mut connection);
         if !connection.outbound {
             let key = (connection.remote_id, connection.peer);
             self.by_remote.remove(&key);
@@ -768,12 +775,32 @@ impl Streams {
         }
     }
 
-    fn path(&self, now: Instant, peer: Hash) -> Option<Path> {
-        self.paths.get(&peer).copied().filter(|path| now.since(path.at) < PATH_LIFE)
+    /// One more stream uses the way to `peer`. `hint` is what the tunnels say of its round trip.
+    fn enter_path(&mut self, now: Instant, peer: Hash, hint: Option<Duration>) {
+        let fresh = || Path::new(now, hint.unwrap_or(RTT_GUESS), &self.config);
+        let path = self.paths.entry(peer).or_insert_with(fresh);
+        if path.streams == 0 && now.since(path.used) >= path::LIFE {
+            *path = fresh();
+        }
+        path.streams += 1;
     }
 
-    fn first_window(&self, path: Option<Path>) -> u32 {
-        let learned = path.map_or(0, |path| path.window.min(64));
-        learned.max(self.config.initial_window).min(self.config.max_window)
+    /// A stream leaves the way to its peer. That is remembered as long as few others are.
+    fn leave_path(&mut self, connection: &mut Connection) {
+        let Some(path) = self.paths.get_mut(&connection.peer) else { return };
+        connection.leave(path);
+        path.streams = path.streams.saturating_sub(1);
+        if path.streams > 0 {
+            return;
+        }
+        if !path.rtt.is_sampled() {
+            self.paths.remove(&connection.peer);
+            return;
+        }
+        let idle = || self.paths.iter().filter(|(_, path)| path.streams == 0);
+        if idle().count() > limits::MAX_PATHS {
+            let oldest = idle().min_by_key(|(_, path)| path.used).map(|(peer, _)| *peer);
+            oldest.map(|oldest| self.paths.remove(&oldest));
+        }
     }
 }

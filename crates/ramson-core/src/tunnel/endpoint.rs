@@ -122,9 +122,11 @@ impl Endpoint {
         let held: usize = partial.fragments.values().map(|data| data.len() + limits::FRAGMENT_OVERHEAD).sum();
         self.bytes = self.bytes.saturating_sub(held);
         let end = partial.last.unwrap_or(u8::MAX);
-        Some(
-            partial.fragments.into_iter().take_while(|(number, _)| *number <= end).flat_map(|(_, data)| data).collect(),
-        )
+        let mut joined = Vec::with_capacity(held);
+        for (_, data) in partial.fragments.into_iter().take_while(|(number, _)| *number <= end) {
+            joined.extend_from_slice(&data);
+        }
+        Some(joined)
     }
 }
 

@@ -12,6 +12,11 @@ use std::io::{Read, Write};
 
 /// The largest data of one payload.
 pub const MAX_DATA: usize = 65_536;
+/// Bytes of a gzip header without name and comment, and of what follows the data: CRC-32 and length.
+const HEADER: usize = 10;
+const TRAILER: usize = 8;
+/// Most bytes of one stored block.
+const STORED_MAX: usize = 65_535;
 /// Below this, packing does not pay.
 const PACK_FROM: usize = 96;
 
@@ -39,13 +44,39 @@ pub struct ClientPayload {
 impl ClientPayload {
     /// The gzip member; `compress` packs data that is worth it.
     pub fn to_gzip(&self, compress: bool) -> Vec<u8> {
-        let level = if compress && self.data.len() >= PACK_FROM { Compression::fast() } else { Compression::none() };
+        if !compress || self.data.len() < PACK_FROM {
+            return self.to_stored();
+        }
         let ([a, b], [c, d]) = (self.from_port.to_be_bytes(), self.to_port.to_be_bytes());
         let builder = GzBuilder::new().mtime(u32::from_le_bytes([a, b, c, d])).operating_system(self.protocol);
-        let mut packer = builder.write(Vec::with_capacity(self.data.len() + 32), level);
+        let mut packer = builder.write(Vec::with_capacity(self.data.len() + 32), Compression::fast());
         // Writing into a vector does not fail.
         let _ = packer.write_all(&self.data);
         packer.finish().unwrap_or_default()
+    }
+
+    /// The gzip member with its data as it is, in stored blocks of deflate (RFC 1951, section 3.2.4).
+    fn to_stored(&self) -> Vec<u8> {
+        let ([a, b], [c, d]) = (self.from_port.to_be_bytes(), self.to_port.to_be_bytes());
+        let mut out =
+            Vec::with_capacity(HEADER + self.data.len() + self.data.len().div_ceil(STORED_MAX) * 5 + TRAILER + 5);
+        out.extend_from_slice(&[0x1f, 0x8b, 8, 0, a, b, c, d, 0, self.protocol]);
+        let mut rest = self.data.as_slice();
+        loop {
+            let (block, after) = rest.split_at(rest.len().min(STORED_MAX));
+            rest = after;
+            let len = u16::try_from(block.len()).unwrap_or(u16::MAX);
+            out.push(u8::from(rest.is_empty()));
+            out.extend_from_slice(&len.to_le_bytes());
+            out.extend_from_slice(&(!len).to_le_bytes());
+            out.extend_from_slice(block);
+            if rest.is_empty() {
+                break;
+            }
+        }
+        out.extend_from_slice(&crc32fast::hash(&self.data).to_le_bytes());
+        out.extend_from_slice(&u32::try_from(self.data.len()).unwrap_or(u32::MAX).to_le_bytes());
+        out
     }
 
     /// Reads a gzip member that fills `bytes`. Its data is unpacked to at most [`MAX_DATA`] bytes.
@@ -55,6 +86,14 @@ impl ClientPayload {
         let [0x1f, 0x8b, 8, 0, a, b, c, d, _, protocol] = *header else {
             return Err(DecodeError::invalid(WHAT, "no gzip header without name or comment"));
         };
+        if let Some(data) = read_stored(bytes) {
+            return Ok(Self {
+                protocol,
+                from_port: u16::from_be_bytes([a, b]),
+                to_port: u16::from_be_bytes([c, d]),
+                data: data.to_vec(),
+            });
+        }
         let mut data = Vec::new();
         let mut unpacker = GzDecoder::new(bytes).take(MAX_DATA as u64 + 1);
         unpacker.read_to_end(&mut data).map_err(|_| DecodeError::invalid(WHAT, "gzip"))?;
@@ -78,6 +117,19 @@ impl ClientPayload {
     pub fn from_data_message(body: &[u8]) -> Result<Self, DecodeError> {
         Self::from_gzip(unframe(body)?)
     }
+}
+
+/// The data of a member that consists of one stored block, as routers send what does not pack. `None` for any other,
+/// also for a damaged one: what is wrong with it is for the general reader to say.
+fn read_stored(bytes: &[u8]) -> Option<&[u8]> {
+    let (block, trailer) = bytes.get(HEADER..)?.split_last_chunk::<TRAILER>()?;
+    let ([last, a, b, c, d], data) = block.split_first_chunk::<5>()?;
+    let (len, complement) = (u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d]));
+    let ([e, f, g, h], size) = trailer.split_first_chunk::<4>()?;
+    // The bits above the block's type are padding.
+    let plain = last & 7 == 1 && len == !complement && usize::from(len) == data.len();
+    let whole = size == u32::from(len).to_le_bytes() && crc32fast::hash(data) == u32::from_le_bytes([*e, *f, *g, *h]);
+    (plain && whole).then_some(data)
 }
 
 #[cfg(test)]

@@ -106,3 +106,25 @@ fn local_of(n: usize) -> Local {
     let destination = Destination::new(key.verifying_key(), &mut Rng::from_seed(seed));
     Local { destination, key: Arc::new(key), offline: None }
 }
+
+/// What programs write is bounded over all streams: beyond, each takes a little, and what the peers have makes room.
+#[test]
+fn p38_what_programs_write_stays_within_the_budget() {
+    let mut solo = Solo::new(Config { max_streams: 4096, ..Config::default() });
+    let mut streams = Vec::new();
+    for n in 1..=400 {
+        streams.push(solo.accept(n, b"").0);
+        solo.pass(60);
+    }
+    let full = limits::SEND_TOTAL / limits::SEND_BUFFER;
+    for (n, stream) in streams.iter().enumerate() {
+        let taken = solo.streams.send(solo.now, *stream, vec![1; 1 << 20]);
+        let wanted = if n < full { limits::SEND_BUFFER } else { limits::SEND_LEAST };
+        assert_eq!(taken, wanted, "stream {n}");
+    }
+    assert!(solo.streams.sending_bytes() <= limits::SEND_TOTAL + 400 * limits::SEND_LEAST);
+    for stream in streams {
+        solo.streams.reset(solo.now, stream);
+    }
+    assert_eq!(solo.streams.sending_bytes(), 0);
+}

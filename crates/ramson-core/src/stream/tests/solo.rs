@@ -88,8 +88,10 @@ impl Solo {
             _ => None,
         });
         self.pass(20);
-        let send_id = Packet::parse(self.sent.last().unwrap()).unwrap().recv_id;
-        (accepted.unwrap(), send_id)
+        // Answers of other streams may be sent again meanwhile.
+        let packets = self.sent.iter().rev().map(|packet| Packet::parse(packet).unwrap());
+        let answer = packets.into_iter().find(|packet| packet.send_id == recv_id && packet.is_syn());
+        (accepted.unwrap(), answer.unwrap().recv_id)
     }
 
     /// Connects to the peer, which answers as `payload`; returns the stream and our id.

@@ -261,3 +261,55 @@ fn the_same_seed_is_the_same_run() {
     };
     assert_eq!(run(), run());
 }
+
+/// Streams to one peer share the path: each gets its part, and together they flood it no more than one.
+#[test]
+fn eight_streams_are_fair_and_flood_no_more_than_one() {
+    let link = Link { rate: 1000, queue: Duration::from_millis(300), ..Link::plain(50) };
+    let mut pair = Pair::new(31, link, defaults());
+    let data = pattern(31, 1 << 20);
+    let streams: Vec<_> = (0..8).map(|_| pair.open(data.clone(), true)).collect();
+    let start = pair.now.mono;
+    let mut ends = Vec::new();
+    while ends.len() < streams.len() {
+        assert!(pair.run(60, |pair| pair.ends[1].programs.values().filter(|p| p.finished).count() > ends.len()));
+        ends.push(pair.now.mono.since(start).as_secs_f64());
+    }
+    assert!(ends[7] / ends[0] < 1.2, "{ends:?}");
+    let packets = 8 * ((1u64 << 20) / 1812 + 2);
+    assert!(pair.ends[0].sent < packets * 11 / 10, "{} sent for {packets}", pair.ends[0].sent);
+    assert!(ends[7] < packets as f64 / 1000.0 * 1.3 + 1.0, "{ends:?}");
+}
+
+/// A receiver like Java: what does not fit its buffer of 128 packets is dropped in silence.
+#[test]
+fn a_receiver_that_drops_in_silence_gets_no_more_than_it_holds() {
+    let java = Config { receive_buffer: 2 * 128 * (1812 + 96), ..Config::default() };
+    let link = Link { loss: 0.01, ..Link::plain(100) };
+    let pair = exchange(32, link, [Config::default(), java], 8 << 20, 0);
+    let packets = (8u64 << 20) / 1812 + 1;
+    assert!(pair.ends[0].sent < packets * 13 / 10, "{} sent for {packets}", pair.ends[0].sent);
+}
+
+/// Windows grow past what Java and i2pd use where nothing speaks against it.
+#[test]
+fn a_long_fat_path_is_filled() {
+    let pair = exchange(33, Link::plain(150), defaults(), 24 << 20, 0);
+    let secs = pair.now.mono.since(at(0).mono).as_secs_f64();
+    let java = (24u64 << 20) as f64 / (128.0 * 1812.0) * 0.3;
+    assert!(secs < java / 3.0, "{secs} s, and {java} s with a window of 128");
+}
+
+/// Acknowledgements that are lost for good on their way are no timeout of their sender: it learns it from what comes
+/// again.
+#[test]
+fn a_receiver_whose_acknowledgements_get_lost_takes_another_path() {
+    let link = Link { rate: 500, ..Link::plain(20) };
+    let mut pair = Pair::new(34, link, defaults());
+    let data = pattern(34, 4 << 20);
+    pair.open(data.clone(), true);
+    pair.run(1, |_| false);
+    assert!(pair.ends[1].suspects.is_empty());
+    pair.drop = Box::new(|from, _| from == 1);
+    assert!(pair.run(3, |pair| !pair.ends[1].suspects.is_empty()), "{}", pair.describe());
+}
