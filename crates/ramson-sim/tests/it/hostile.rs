@@ -4,11 +4,13 @@ use crate::world::{World, local};
 use ramson_core::rng::Rng;
 use ramson_core::router::{Command, Event};
 use ramson_core::time::Duration;
-use ramson_sim::{NodeId, Transfer};
+use ramson_sim::{End, NodeId, Transfer};
 use ramson_wire::codec::{Decode, Encode, Write};
 use ramson_wire::crypto::sign::SigningKey;
 use ramson_wire::crypto::x25519::PublicKey;
-use ramson_wire::data::lease_set2::{EncryptionKey, Flags, MetaLeaseSet, TYPE_META, Times, Unsigned};
+use ramson_wire::data::lease_set2::{
+    EncryptedLeaseSet, EncryptionKey, Flags, MetaLeaseSet, TYPE_ENCRYPTED, TYPE_META, Times, Unsigned,
+};
 use ramson_wire::data::{AnyLeaseSet, Destination, Hash, Lease2, LeaseSet2, Mapping};
 use ramson_wire::garlic::one_time;
 use ramson_wire::i2np::database_lookup::{DatabaseLookup, LookupKind, ReplyEncryption};
@@ -76,6 +78,28 @@ impl Siege {
             Kind::GARLIC => one_time::open(&KEY, &message.body).is_ok(),
             _ => false,
         }
+    }
+
+    /// Looks a destination up; whether it was found, if the look-up ends within a minute.
+    fn look_up(&mut self, client: End, token: u64, hash: Hash) -> Option<bool> {
+        self.world.net.take_events(self.router);
+        let command = Command::Lookup { destination: client.destination, token, hash };
+        self.world.net.command(self.router, command);
+        let mut found = None;
+        self.world.net.run_until(Duration::from_secs(60), |net| {
+            let mut told = net.take_events(self.router).into_iter().filter_map(|(_, event)| match event {
+                Event::LookedUp { token: of, destination } if of == token => Some(destination.is_some()),
+                _ => None,
+            });
+            found = found.or_else(|| told.next());
+            found.is_some()
+        });
+        found
+    }
+
+    /// How often floodfills were asked for this key.
+    fn asked(&self, key: Hash) -> u64 {
+        self.world.floodfills.iter().map(|f| self.world.net.floodfill(*f).questions_of(&key)).sum()
     }
 
     /// What is known to the router, as far as strangers could change it.
@@ -157,28 +181,45 @@ fn t24_meta_lease_sets_lead_nowhere() {
             siege.world.net.floodfill_mut(floodfill).hold(AnyLeaseSet::Meta(set.clone()));
         }
     }
-    for (token, set) in [&sets[0], &sets[1]].into_iter().enumerate() {
-        siege.world.net.take_events(siege.router);
-        let (destination, token) = (client.destination, 100 + token as u64);
-        let command = Command::Lookup { destination, token, hash: set.key() };
-        siege.world.net.command(siege.router, command);
-        let mut result = None;
-        siege.world.net.run_until(Duration::from_secs(60), |net| {
-            let told = net.take_events(siege.router);
-            result = result.take().or(told.into_iter().find_map(|(_, event)| match event {
-                Event::LookedUp { token: of, destination } if of == token => Some(destination),
-                _ => None,
-            }));
-            result.is_some()
-        });
-        assert!(matches!(result, Some(None)), "it ends, without a destination");
+    for (token, set) in (100..).zip([&sets[0], &sets[1]]) {
+        assert_eq!(siege.look_up(client, token, set.key()), Some(false), "it ends, without a destination");
         // Each of three floodfills, and in further rounds again; and nobody for what the set names.
-        let asked = |set: &MetaLeaseSet| -> u64 {
-            siege.world.floodfills.iter().map(|f| siege.world.net.floodfill(*f).questions_of(&set.key())).sum()
-        };
-        assert!((1..=21).contains(&asked(set)), "{} questions", asked(set));
-        assert_eq!(asked(&sets[2]) + asked(&sets[3]), 0);
+        assert!((1..=21).contains(&siege.asked(set.key())), "{} questions", siege.asked(set.key()));
+        assert_eq!(siege.asked(sets[2].key()) + siege.asked(sets[3].key()), 0);
     }
+}
+
+/// Encrypted LeaseSets, which we do not open, with content that would lie: no key of theirs is used, and nothing in
+/// them is looked at.
+#[test]
+fn t22_encrypted_lease_sets_are_not_opened() {
+    let mut siege = Siege::new(22);
+    let (client, _) = siege.world.destination(siege.router);
+    siege.world.wait_for(&[client]);
+    let now = u32::try_from(siege.world.net.unix_ms() / 1000).unwrap();
+    let inner_type_5 = [5; 200].to_vec();
+    let many_clients = [&[1][..], &[0; 32], &u16::MAX.to_be_bytes(), &[7; 40]].concat();
+    for (token, content) in (1u64..).zip([inner_type_5, many_clients, Vec::new(), vec![0xff; 4_000]]) {
+        let key = SigningKey::from_seed([u8::try_from(token).unwrap(); 32]);
+        let mut raw = vec![TYPE_ENCRYPTED];
+        raw.put_u16(7);
+        raw.put(key.public());
+        raw.put_u32(now);
+        raw.put_u16(600);
+        raw.put_u16(0);
+        raw.put_u16(u16::try_from(content.len()).unwrap());
+        raw.put(&content);
+        let signature = key.sign(&raw);
+        raw.put(&signature);
+        let set = EncryptedLeaseSet::from_bytes(&raw[1..]).unwrap();
+        set.verify().unwrap();
+        for floodfill in siege.world.floodfills.clone() {
+            siege.world.net.floodfill_mut(floodfill).hold(AnyLeaseSet::Encrypted(set.clone()));
+        }
+        assert_eq!(siege.look_up(client, token, set.key()), Some(false));
+        assert!((1..=21).contains(&siege.asked(set.key())), "{} questions", siege.asked(set.key()));
+    }
+    assert_eq!(siege.world.net.snapshot(siege.router).faults, 0);
 }
 
 /// Valid LeaseSets of many destinations: a router that is no floodfill keeps, floods and confirms none.
