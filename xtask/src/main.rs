@@ -6,6 +6,7 @@ mod ci;
 mod fuzz;
 mod interop;
 mod run;
+mod threats;
 mod tidy;
 
 use std::process::ExitCode;

@@ -1,9 +1,12 @@
-//! What compiler and clippy do not hold: the floors, the size of files, and markers of unfinished work.
+//! What compiler and clippy do not hold: the floors, the size of files, markers of unfinished work, and the tables of
+//! threats.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::run::{command, output, root};
+use crate::threats;
 
 /// Levels above DEBUG: the pure crates know peers and destinations, of which such a line must not speak.
 const LOUD_LINES: &[&str] = &["error!(", "warn!(", "info!(", "Level::ERROR", "Level::WARN", "Level::INFO"];
@@ -100,11 +103,19 @@ fn tidy() -> Result<Findings, String> {
             direct_dependencies(package, never, &mut found)?;
         }
     }
+    let mut functions = BTreeSet::new();
     for folder in ["crates", "xtask", "interop", "fuzz"] {
         for file in rust_files(&root.join(folder))? {
-            source(&shown(&root, &file), &read(&file)?, &mut found);
+            let text = read(&file)?;
+            source(&shown(&root, &file), &text, &mut found);
+            threats::functions(&text, &mut functions);
         }
     }
+    let mut limits = Vec::new();
+    for crate_name in ["ramson-core", "ramson-services"] {
+        limits.extend(threats::limits(&read(&root.join("crates").join(crate_name).join("src/limits.rs"))?));
+    }
+    found.errors.extend(threats::faults(&read(&root.join("docs/threats.md"))?, &functions, &limits));
     Ok(found)
 }
 

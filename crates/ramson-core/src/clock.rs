@@ -2,8 +2,12 @@
 //!
 //! Every handshake shows how far the peer's clock is from ours. Samples are grouped by address prefix, so that one
 //! owner of many addresses has one voice. The first correction needs three of the first five groups to agree; later
-//! ones follow the median of the last groups. The clock never stands below a time that is known to have passed (the
-//! signing time of the reseed bundle).
+//! ones follow the median of the last groups. Where some groups confirm the system's clock, the others move us little,
+//! however many they are. The clock never stands below a time that is known to have passed (the signing time of the
+//! reseed bundle).
+//!
+//! A system's clock that is set while the router runs does not change the network's time, once peers have confirmed it;
+//! they are asked anew. The same goes for a machine that has slept: then peers correct what was missed.
 
 use crate::limits::clock as limits;
 use crate::time::{Instant, Now};
@@ -16,6 +20,11 @@ const AGREEMENT_MS: i64 = 10_000;
 const QUORUM: usize = 3;
 /// Groups among which they must be.
 const FIRST: usize = 5;
+/// Where a sixth of the groups says that the system's clock is right, what others say moves us by no more than this,
+/// which leaves handshakes possible with both.
+const MAX_AGAINST_MS: i64 = 27_000;
+/// The system's clock was set when it has gone by so much more or less than the machine's.
+const STEP_MS: i64 = 2_000;
 /// A correction below this is not worth a step: peers send whole seconds.
 const TOLERANCE_MS: i64 = 2_000;
 
@@ -30,6 +39,8 @@ pub struct NetworkClock {
     /// A moment that has passed, milliseconds since 1970, and when we learnt of it.
     floor: (u64, Instant),
     settled: bool,
+    /// The latest time that the system has told.
+    last: Option<Now>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +52,32 @@ enum Group {
 
 impl NetworkClock {
     pub const fn new(ungrouped: bool) -> Self {
-        Self { offset_ms: 0, samples: VecDeque::new(), ungrouped, floor: (0, Instant::ZERO), settled: false }
+        Self {
+            offset_ms: 0,
+            samples: VecDeque::new(),
+            ungrouped,
+            floor: (0, Instant::ZERO),
+            settled: false,
+            last: None,
+        }
+    }
+
+    /// Takes note of the system's `now`: notices when its clock was set. True when the offset has changed for that.
+    pub fn observe(&mut self, now: Now) -> bool {
+        let Some(last) = self.last.replace(now) else { return false };
+        let gone = i64::try_from(now.mono.since(last.mono).as_millis()).unwrap_or(i64::MAX);
+        let said = 0i64.saturating_add_unsigned(now.unix_ms).saturating_sub_unsigned(last.unix_ms);
+        let step = said.saturating_sub(gone);
+        if step.saturating_abs() < STEP_MS {
+            return false;
+        }
+        // The samples are offsets from a clock that is no more.
+        self.samples.clear();
+        if !std::mem::take(&mut self.settled) {
+            return false;
+        }
+        self.offset_ms = self.offset_ms.saturating_sub(step);
+        true
     }
 
     /// The network's time at the system's `now`.
@@ -85,8 +121,12 @@ impl NetworkClock {
         if self.samples.len() > limits::SAMPLES {
             self.samples.pop_front();
         }
-        let Some(agreed) = self.agreed() else { return false };
-        if (agreed - self.offset_ms).abs() < TOLERANCE_MS {
+        let Some(mut agreed) = self.agreed() else { return false };
+        let confirming = self.samples.iter().filter(|(_, offset)| offset.saturating_abs() <= AGREEMENT_MS).count();
+        if confirming * 6 >= self.samples.len() {
+            agreed = agreed.clamp(-MAX_AGAINST_MS, MAX_AGAINST_MS);
+        }
+        if agreed.saturating_sub(self.offset_ms).saturating_abs() < TOLERANCE_MS {
             self.settled = true;
             return false;
         }
@@ -181,6 +221,60 @@ mod tests {
             }
             assert!(clock.offset_ms().abs() <= 30_000, "{lie}: {}", clock.offset_ms());
         }
+    }
+
+    /// Threats P-36: who says that our clock is right bounds what all others can do, also when they come first.
+    #[test]
+    fn p36_those_who_confirm_bound_those_who_lie() {
+        for lie in [-86_400_000, -40_000, 40_000, 3_600_000] {
+            let mut clock = NetworkClock::new(false);
+            // Four liars come first and are believed; then two of five lie.
+            for i in 0..4 {
+                clock.handle_sample(NOW, ip(i), lie - clock.offset_ms());
+            }
+            assert_eq!(clock.offset_ms(), lie, "nobody has said otherwise");
+            for i in 4..30 {
+                let offset = if matches!(i % 5, 2 | 3) { lie } else { 300 };
+                clock.handle_sample(NOW, ip(i), offset - clock.offset_ms());
+                assert!(clock.offset_ms().abs() <= 30_000, "{lie}: {}", clock.offset_ms());
+            }
+        }
+        // Where nobody says so, it is wrong.
+        let mut clock = NetworkClock::new(false);
+        (0..20).for_each(|i| _ = clock.handle_sample(NOW, ip(i), 45_000 - clock.offset_ms()));
+        assert_eq!(clock.offset_ms(), 45_000);
+    }
+
+    /// Threats P-36: steps of the system's clock, before and after peers have confirmed it.
+    #[test]
+    fn p36_a_step_changes_nothing_once_peers_have_confirmed_the_clock() {
+        let at = |seconds: u64, unix_ms: u64| Now { mono: Instant::ZERO + Duration::from_secs(seconds), unix_ms };
+        for step in [-3_600_000i64, 3_600_000, -1_700_000_000_000, 315_000_000_000] {
+            let mut clock = NetworkClock::new(false);
+            let set = |seconds, step: i64| at(seconds, (NOW.unix_ms + 1000 * seconds).saturating_add_signed(step));
+            assert!(!clock.observe(set(0, step)) && !clock.observe(set(1, 0)), "at the start the system knows better");
+            assert_eq!(clock.offset_ms(), 0);
+            (1..4).for_each(|i| _ = clock.handle_sample(set(1, 0), ip(i), 0));
+            assert!(clock.is_settled() && !clock.observe(set(2, 0)) && !clock.observe(set(3, 900)), "too little");
+            assert!(clock.observe(set(4, step)));
+            let said = clock.correct(set(5, step)).unix_ms.abs_diff(NOW.unix_ms + 5_000);
+            assert!(said < 1_000, "{step}: off by {said}");
+            assert_eq!((clock.samples(), clock.is_settled()), (0, false));
+            // Peers may say that the system was right, as after sleep.
+            (1..4).for_each(|i| _ = clock.handle_sample(set(6, step), ip(i), -clock.offset_ms()));
+            assert_eq!(clock.correct(set(6, step)).unix_ms, set(6, step).unix_ms);
+        }
+    }
+
+    #[test]
+    fn p36_many_groups_are_remembered_up_to_the_limit() {
+        let mut clock = NetworkClock::new(false);
+        for i in 0..10_000u32 {
+            let ip = IpAddr::from([(i / 200) as u8 + 1, (i % 200) as u8, 0, 1]);
+            clock.handle_sample(NOW, ip, i64::from(i % 7) - clock.offset_ms());
+        }
+        assert_eq!(clock.samples(), limits::SAMPLES);
+        assert!(clock.offset_ms().abs() <= 1_000);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 pub mod link {
     use crate::time::Duration;
 
-    /// Bytes that wait for one peer; a message beyond is dropped.
+    /// Bytes that wait for one peer, with what holding them costs; a message beyond is dropped.
     pub const OUTBOX_BYTES: usize = 1 << 20;
+    /// The same for all peers together.
+    pub const OUTBOX_BYTES_TOTAL: usize = 128 << 20;
     /// Age at which a waiting message is dropped instead of sent.
     pub const OUTBOX_AGE: Duration = Duration::from_secs(8);
     /// Blocks of one frame; small enough that a frame's last byte is not long behind its first.
@@ -27,6 +29,8 @@ pub mod link {
     pub const REPLAY_GENERATION: Duration = Duration::from_secs(600);
     /// Answers to authenticated message 1s with a wrong clock, per address in ten minutes.
     pub const SKEW_ANSWERS: u32 = 3;
+    /// Addresses whose such answers are counted; further ones are not answered.
+    pub const SKEW_ADDRESSES: usize = 1_000;
     /// Largest difference of clocks at a handshake.
     pub const MAX_SKEW_SECS: u32 = 60;
     /// Peers that are remembered for their failed dials, and those that we have dialled; the oldest makes room.
@@ -55,8 +59,6 @@ pub mod netdb {
     pub const LOOKUP_TRIES: usize = 7;
     /// Unknown routers that one look-up asks for because a reply named them.
     pub const LOOKUP_HINTS: usize = 16;
-    /// Questions of others that are answered per second, and how many at once; further ones are not.
-    pub const QUESTIONS: (u32, u32) = (2, 20);
     /// Floodfills that one publication tries.
     pub const PUBLISH_TRIES: usize = 15;
 }
@@ -111,12 +113,17 @@ pub mod tunnel {
     /// Messages and bytes under reassembly at one endpoint; the oldest makes room.
     pub const PARTIAL_MESSAGES: usize = 64;
     pub const PARTIAL_BYTES: usize = 192 << 10;
+    /// What keeping a fragment costs beside its bytes, which counts with them.
+    pub const FRAGMENT_OVERHEAD: usize = 96;
     /// Bytes under reassembly at all foreign endpoints; an endpoint that grows beyond is emptied.
     pub const PARTIAL_BYTES_TRANSIT: usize = 32 << 20;
     /// A message that is not complete after this is dropped.
     pub const PARTIAL_AGE: Duration = Duration::from_secs(10);
     /// New routers per second to which a foreign endpoint delivers, and how many at once (threats T81).
     pub const TARGETS: (u32, u32) = (2, 200);
+    /// Routers that a foreign endpoint remembers to have delivered to; one beyond makes it forget them, and then all are
+    /// new ones.
+    pub const KNOWN_TARGETS: usize = 256;
     /// Builds that the router starts in any ten seconds.
     pub const BUILDS: usize = 12;
     pub const BUILDS_WINDOW: Duration = Duration::from_secs(10);
@@ -156,6 +163,8 @@ pub mod dest {
     pub const REPLIES_PER_NEW_SESSION: u16 = 12;
     /// Messages that wait for a session with one remote; further ones fail.
     pub const QUEUED_PER_REMOTE: usize = 64;
+    /// Bytes that wait for it; a message beyond fails.
+    pub const QUEUED_BYTES_PER_REMOTE: usize = 512 << 10;
     /// How long they wait.
     pub const QUEUED_FOR: Duration = Duration::from_secs(30);
     /// Tags that stand ready; beyond, the sets of tags do not grow above 160 in front.
@@ -176,12 +185,16 @@ pub mod dest {
     pub const REMOTE_LEASE_SETS: usize = 1024;
     /// Messages that wait for one remote's LeaseSet; further ones fail.
     pub const WAITING_FOR_LEASE_SET: usize = 64;
+    /// Bytes that wait for LeaseSets in all; a message beyond fails.
+    pub const WAITING_BYTES: usize = 16 << 20;
     /// Remotes whose LeaseSet is waited for; messages to further ones fail.
     pub const LOOKUPS: usize = 256;
     /// Largest client payload that a destination sends, compressed.
     pub const CLIENT_PAYLOAD: usize = 61_440;
     /// Jobs that check LeaseSets out of sessions at one time; further LeaseSets are dropped.
     pub const LEASE_SET_JOBS: usize = 32;
+    /// Bytes of messages that wait until a LeaseSet out of their session is checked; a message beyond is dropped.
+    pub const HELD_BYTES: usize = 2 << 20;
 }
 
 /// The router as a whole.
@@ -199,6 +212,22 @@ pub mod router {
     pub const GARLIC: (u32, u32) = (200, 600);
     /// Routers whose garlic is counted; those that no longer matter make room.
     pub const GARLIC_PEERS: usize = 4_096;
+    /// Routers whose RouterInfo is looked up for messages to them, and messages that wait for one: 8 MB at most. What is
+    /// beyond is dropped (threats T69).
+    pub const WAITING_ROUTERS: usize = 32;
+    pub const WAITING_MESSAGES: usize = 4;
+    /// One-time keys of the router for answers to its questions; the oldest makes room.
+    pub const ONE_TIME_KEYS: usize = 64;
+    /// Questions of one peer that are answered per second, and how many at once; further ones are not.
+    pub const QUESTIONS_PER_PEER: (u32, u32) = (1, 10);
+    /// The same for all peers together.
+    pub const QUESTIONS: (u32, u32) = (20, 200);
+    /// Peers whose questions are counted; those that no longer matter make room.
+    pub const QUESTION_PEERS: usize = 4_096;
+    /// Messages that came by links in one generation of the replay filter; a full one begins the next early.
+    pub const MESSAGES: usize = 16_384;
+    /// Age of a generation: longer than a message is good.
+    pub const MESSAGES_GENERATION: Duration = Duration::from_secs(300);
 }
 
 /// Datagrams of one local destination.

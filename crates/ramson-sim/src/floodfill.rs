@@ -78,6 +78,7 @@ pub struct Floodfill {
     infos: BTreeMap<Hash, Arc<RouterInfo>>,
     sets: BTreeMap<Hash, Arc<AnyLeaseSet>>,
     stores: BTreeMap<Hash, u64>,
+    questions: BTreeMap<Hash, u64>,
     /// It keeps the LeaseSets that it has and takes no newer ones, but says that it did.
     stale: bool,
     answers: Vec<Message>,
@@ -130,6 +131,7 @@ impl Floodfill {
             resign: now.mono,
             sets: BTreeMap::new(),
             stores: BTreeMap::new(),
+            questions: BTreeMap::new(),
             stale: false,
             answers: Vec::new(),
             outputs: VecDeque::new(),
@@ -179,8 +181,19 @@ impl Floodfill {
         self.send(to, message);
     }
 
+    /// Sends a router whatever it is, directly.
+    pub(crate) fn tell(&mut self, now: Now, to: Hash, message: Message) {
+        self.now = now;
+        self.send(to, message);
+    }
+
+    /// From now on it has this LeaseSet, whatever is in it.
+    pub fn hold(&mut self, set: AnyLeaseSet) {
+        self.sets.insert(set.key(), Arc::new(set));
+    }
+
     /// What came in answer to questions, or looks like it: what is stored without a wish for confirmation, search
-    /// replies, and garlic that is not for it.
+    /// replies, confirmations, and garlic and messages for tunnels whether they are for it or not.
     pub fn take_answers(&mut self) -> Vec<Message> {
         std::mem::take(&mut self.answers)
     }
@@ -188,6 +201,11 @@ impl Floodfill {
     /// How often a store of this key came that asked for a confirmation.
     pub fn stores_of(&self, key: &Hash) -> u64 {
         self.stores.get(key).copied().unwrap_or(0)
+    }
+
+    /// How often it was asked for this key.
+    pub fn questions_of(&self, key: &Hash) -> u64 {
+        self.questions.get(key).copied().unwrap_or(0)
     }
 
     /// Tunnels of others that go through it.
@@ -265,7 +283,14 @@ impl Floodfill {
     }
 
     fn handle_message(&mut self, from: Option<Hash>, message: Message) {
-        if matches!(message.kind, Kind::DATABASE_STORE | Kind::DATABASE_SEARCH_REPLY | Kind::GARLIC) {
+        let answer = [
+            Kind::DATABASE_STORE,
+            Kind::DATABASE_SEARCH_REPLY,
+            Kind::DELIVERY_STATUS,
+            Kind::GARLIC,
+            Kind::TUNNEL_GATEWAY,
+        ];
+        if answer.contains(&message.kind) {
             self.note_answer(&message);
         }
         match message.kind {
@@ -380,6 +405,7 @@ impl Floodfill {
 
     fn handle_lookup(&mut self, lookup: &DatabaseLookup) {
         let key = &lookup.key;
+        *self.questions.entry(*key).or_default() += 1;
         let now = self.now.unix_ms;
         let info = || self.infos.get(key).cloned().map(Entry::RouterInfo);
         let set = || self.sets.get(key).filter(|set| set.end() > now).cloned().map(Entry::LeaseSet);

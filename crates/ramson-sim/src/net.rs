@@ -13,6 +13,7 @@ use ramson_core::router::{Command, Config, Event, Input, Output, Router, Snapsho
 use ramson_core::time::{Duration, Instant, Now};
 use ramson_wire::codec::Encode;
 use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::i2np::Message;
 use ramson_wire::i2np::database_lookup::DatabaseLookup;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -280,6 +281,11 @@ impl Net {
         self.cut.contains(&ordered(wire.sides[0].node, wire.sides[1].node))
     }
 
+    /// From now on the system clock of a node is ahead by so many milliseconds, as after somebody has set it.
+    pub fn set_skew(&mut self, id: NodeId, skew_ms: i64) {
+        self.nodes[id.0].skew_ms = skew_ms;
+    }
+
     // ---- what is seen from outside ----
 
     /// Virtual time since the start.
@@ -363,6 +369,14 @@ impl Net {
         let (now, to) = (self.system_of(floodfill), self.hash(router));
         self.note(What::Command, floodfill, [0, 0], &question.to_bytes());
         self.floodfill_mut(floodfill).ask(now, to, question);
+        self.drain(floodfill);
+    }
+
+    /// Lets a floodfill send a router whatever it is.
+    pub fn tell(&mut self, floodfill: NodeId, router: NodeId, message: Message) {
+        let (now, to) = (self.system_of(floodfill), self.hash(router));
+        self.note(What::Command, floodfill, [1, message.kind.0.into()], &message.body);
+        self.floodfill_mut(floodfill).tell(now, to, message);
         self.drain(floodfill);
     }
 

@@ -134,6 +134,9 @@ pub struct Destination {
     waiting: BTreeMap<Hash, Waiting>,
     /// Cloves that wait until the LeaseSet in front of them is verified, by the session's key.
     held: BTreeMap<PublicKey, Vec<Clove>>,
+    /// Bytes of the messages in `waiting`, and in `held`.
+    waiting_bytes: usize,
+    held_bytes: usize,
     next_token: u64,
     timers: Timers<Timer>,
     events: VecDeque<DestinationEvent>,
@@ -171,6 +174,8 @@ impl Destination {
             datagrams,
             waiting: BTreeMap::new(),
             held: BTreeMap::new(),
+            waiting_bytes: 0,
+            held_bytes: 0,
             next_token: 0,
             timers: Timers::default(),
             events: VecDeque::new(),
@@ -218,6 +223,7 @@ impl Destination {
     /// Drops all sessions after a fault, see [`Sessions::forget_all`].
     pub fn forget_sessions(&mut self) {
         self.held.clear();
+        self.held_bytes = 0;
         self.sessions.forget_all();
     }
 
@@ -358,9 +364,12 @@ impl Destination {
             return self.fail(to, token, SendError::QueueFull);
         }
         let waiting = self.waiting.entry(to).or_default();
-        if waiting.messages.len() >= limits::WAITING_FOR_LEASE_SET {
+        if waiting.messages.len() >= limits::WAITING_FOR_LEASE_SET
+            || self.waiting_bytes + body.len() > limits::WAITING_BYTES
+        {
             return self.fail(to, token, SendError::QueueFull);
         }
+        self.waiting_bytes += body.len();
         waiting.messages.push_back((token, body));
         self.timers.set_sooner(Timer::Waiting(to), now.mono + LEASE_SET_WAIT);
         if unknown {
@@ -386,18 +395,24 @@ impl Destination {
             return;
         }
         let Some(key) = self.remotes.key(now, &hash) else { return };
-        let Some(waiting) = self.waiting.remove(&hash) else { return };
-        self.timers.cancel(&Timer::Waiting(hash));
-        for (token, body) in waiting.messages {
+        for (token, body) in self.take_waiting(hash) {
             self.seal(now, hash, key, token, body);
         }
     }
 
     fn fail_waiting(&mut self, hash: Hash, reason: SendError) {
-        self.timers.cancel(&Timer::Waiting(hash));
-        for (token, _) in self.waiting.remove(&hash).unwrap_or_default().messages {
+        for (token, _) in self.take_waiting(hash) {
             self.fail(hash, token, reason);
         }
+    }
+
+    /// What waits for the LeaseSet of `hash` waits no longer.
+    fn take_waiting(&mut self, hash: Hash) -> VecDeque<(u64, Vec<u8>)> {
+        self.timers.cancel(&Timer::Waiting(hash));
+        let messages = self.waiting.remove(&hash).unwrap_or_default().messages;
+        let bytes: usize = messages.iter().map(|(_, body)| body.len()).sum();
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        messages
     }
 
     fn fail(&mut self, to: Hash, token: u64, reason: SendError) {
@@ -437,7 +452,9 @@ impl Destination {
         if let Sender::Static(key) = from
             && let Some(held) = self.held.get_mut(&key)
         {
-            if held.len() < limits::QUEUED_PER_REMOTE {
+            let bytes = clove.message.body.len();
+            if held.len() < limits::QUEUED_PER_REMOTE && self.held_bytes + bytes <= limits::HELD_BYTES {
+                self.held_bytes += bytes;
                 held.push(clove);
             }
             return;
@@ -485,6 +502,8 @@ impl Destination {
 
     fn handle_verified(&mut self, now: Now, done: VerifyDone) {
         let held = self.held.remove(&done.session_key).unwrap_or_default();
+        let bytes: usize = held.iter().map(|clove| clove.message.body.len()).sum();
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
         if let Some(set) = done.set {
             let hash = set.key();
             self.sessions.learn_hash(&done.session_key, hash);

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// Leases that end sooner (seconds) are not used: a message needs time to arrive.
 const LEASE_MARGIN: u32 = 10;
+/// Leases that end later (seconds) are not used: no tunnel lives so long, and one that did not exist would stay in use.
+const LEASE_AHEAD: u32 = 13 * 60;
 /// When no lease lives longer (seconds), the LeaseSet is looked up anew while the old one is in use.
 const REFRESH_MARGIN: u32 = 45;
 /// A LeaseSet whose leases all fail is looked up no more often than this.
@@ -131,7 +133,8 @@ impl RemoteLeaseSets {
 }
 
 fn usable(now: Now, lease: &Lease2, margin: u32) -> bool {
-    lease.end > now.unix_secs().saturating_add(margin)
+    let now = now.unix_secs();
+    lease.end > now.saturating_add(margin) && lease.end <= now.saturating_add(LEASE_AHEAD)
 }
 
 #[cfg(test)]
@@ -140,6 +143,63 @@ mod tests {
     use ramson_wire::crypto::sign::SigningKey;
     use ramson_wire::data::lease_set2::{EncryptionKey, Flags, Times, Unsigned};
     use ramson_wire::data::{Destination, Mapping, OfflineSignature};
+
+    #[test]
+    fn the_longest_unused_lease_set_makes_room() {
+        let mut now = Now::new(Instant::from_micros(1), 1_780_000_000_000);
+        let mut remotes = RemoteLeaseSets::default();
+        let mut rng = Rng::from_seed([3; 32]);
+        let mut first = Hash([0; 32]);
+        for n in 0..REMOTE_LEASE_SETS as u32 + 100 {
+            let mut seed = [0; 32];
+            seed[..4].copy_from_slice(&n.to_be_bytes());
+            let key = SigningKey::from_seed(seed);
+            let unsigned = Unsigned {
+                destination: Destination::new(key.verifying_key(), &mut Rng::from_seed(seed)),
+                times: Times { published: now.unix_secs(), expires: 600, flags: Flags::default(), offline: None },
+                options: Mapping::new(),
+                keys: vec![EncryptionKey::x25519(PublicKey([3; 32]))],
+                leases: vec![Lease2 { gateway: Hash([4; 32]), tunnel_id: 1, end: now.unix_secs() + 600 }],
+            };
+            let set = unsigned.sign(&key).unwrap();
+            if n == 0 {
+                first = set.key();
+            }
+            remotes.insert(now, set).unwrap();
+            now = now.later(Duration::from_millis(1));
+            assert!(remotes.lease(now, &first, &mut rng).is_some(), "what is used stays");
+        }
+        assert_eq!(remotes.sets.len(), REMOTE_LEASE_SETS);
+    }
+
+    /// Threats T20: leases that are over, that end far ahead, or at the end of all clocks.
+    #[test]
+    fn t20_leases_out_of_time_are_not_used() {
+        let now = Now::new(Instant::from_micros(1), 1_780_000_000_000);
+        let secs = now.unix_secs();
+        let key = SigningKey::from_seed([1; 32]);
+        let mut rng = Rng::from_seed([3; 32]);
+        let mut used = |published: u32, ends: &[u32]| {
+            let unsigned = Unsigned {
+                destination: Destination::new(key.verifying_key(), &mut Rng::from_seed([3; 32])),
+                times: Times { published, expires: 600, flags: Flags::default(), offline: None },
+                options: Mapping::new(),
+                keys: vec![EncryptionKey::x25519(PublicKey([3; 32]))],
+                leases: ends.iter().map(|end| Lease2 { gateway: Hash([4; 32]), tunnel_id: *end, end: *end }).collect(),
+            };
+            let set = unsigned.sign(&key).unwrap();
+            let (mut remotes, hash) = (RemoteLeaseSets::default(), set.key());
+            remotes.insert(now, set).unwrap();
+            assert_eq!(remotes.key(now, &hash).is_some(), remotes.lease(now, &hash, &mut rng).is_some());
+            remotes.lease(now, &hash, &mut rng).map(|(lease, _)| lease.end - secs)
+        };
+        assert_eq!(used(secs, &[secs + 600]), Some(600));
+        assert_eq!(used(secs, &[secs + 660, secs + 5, 0]), Some(660), "the one that is good");
+        for ends in [&[0][..], &[secs], &[secs - 600], &[secs + 10], &[secs + 3_600], &[u32::MAX], &[u32::MAX, 1]] {
+            assert_eq!(used(secs, ends), None, "{ends:?}");
+        }
+        assert_eq!(used(secs, &[secs - 1]), None, "ends before it is published");
+    }
 
     /// Threats T20, T21.
     #[test]

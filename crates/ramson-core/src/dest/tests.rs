@@ -1,6 +1,8 @@
 //! Two destinations and one clock; a directory answers look-ups, a wire carries Garlic bodies to the lease's owner.
 
+mod bounds;
 mod datagram;
+mod hybrid;
 
 use super::*;
 use ramson_wire::datagram::payload::protocol;

@@ -58,6 +58,8 @@ pub(super) struct Session {
     pub(super) router_info_due: bool,
     /// Our clock goes out with the next frame.
     pub(super) date_time_due: bool,
+    /// A frame did not open: so many bytes more are thrown away before the session ends.
+    pub(super) failing: Option<usize>,
     /// No more messages are given to it; it is closed soon.
     pub(super) retiring: bool,
 }

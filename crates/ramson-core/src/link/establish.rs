@@ -207,9 +207,9 @@ impl Links {
     /// A peer with a wrong clock is answered, so that it learns the time, but only a few times (threats T40, P-30).
     fn may_answer_skewed(&mut self, now: Now, origin: Origin) -> bool {
         let window = Duration::from_secs(600);
-        if self.skew_answers.len() >= 1_000 {
+        if self.skew_answers.len() >= limits::SKEW_ADDRESSES {
             self.skew_answers.retain(|_, (since, _)| now.mono.since(*since) < window);
-            if self.skew_answers.len() >= 1_000 {
+            if self.skew_answers.len() >= limits::SKEW_ADDRESSES {
                 return false;
             }
         }
@@ -274,8 +274,7 @@ impl Links {
         if inbound {
             self.inbound_handshakes = self.inbound_handshakes.saturating_sub(1);
         }
-        let idle = self.idle_limit();
-        self.timers.set(id, now.mono + idle);
+        self.timers.set(id, now.mono + super::transfer::FRAME_STALL);
         let peer = self.peers.entry(hash).or_default();
         if peer.dialling == Some(id) {
             peer.dialling = None;
@@ -335,6 +334,7 @@ fn new_session(established: &Established) -> Session {
         opener: Opener::new(&established.keys),
         router_info_due: false,
         date_time_due: true,
+        failing: None,
         retiring: false,
     }
 }

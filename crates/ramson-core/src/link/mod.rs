@@ -148,6 +148,8 @@ pub struct Links {
     rng: Rng,
     conns: BTreeMap<ConnId, Connection>,
     peers: SeededMap<Hash, Peer>,
+    /// Bytes that wait in all outboxes.
+    waiting: usize,
     inbound_of: BTreeMap<Origin, usize>,
     skew_answers: BTreeMap<Origin, (Instant, u32)>,
     inbound_handshakes: usize,
@@ -193,6 +195,7 @@ impl Links {
             rng,
             conns: BTreeMap::new(),
             peers: SeededMap::with_hasher(state),
+            waiting: 0,
             inbound_of: BTreeMap::new(),
             skew_answers: BTreeMap::new(),
             inbound_handshakes: 0,
@@ -250,7 +253,7 @@ impl Links {
             return false;
         }
         let Some(peer) = self.peers.get_mut(to) else { return false };
-        let accepted = peer.outbox.push(now.mono, message);
+        let accepted = peer.outbox.push(now.mono, message, &mut self.waiting);
         if let Some(conn) = peer.current {
             self.dirty.insert(conn);
         }
@@ -369,7 +372,7 @@ impl Links {
             }
         }
         if peer.current.is_none() && peer.dialling.is_none() {
-            let lost = peer.outbox.clear();
+            let lost = peer.outbox.clear(&mut self.waiting);
             tracing::debug!(conn = id.0, peer = ?hash, was_up, lost, "no session any more");
             self.stats.messages_dropped += lost as u64;
             self.peers.remove(&hash);

@@ -1,3 +1,9 @@
+mod bounds;
+mod handshake;
+mod hostile;
+mod probes;
+mod replay;
+
 use super::*;
 use ramson_wire::crypto::sign::SigningKey;
 use ramson_wire::data::router_info::Unsigned;
@@ -67,6 +73,8 @@ struct Pair {
     slow_jobs: Option<VecDeque<(usize, LinkJob)>>,
     /// Sockets do not say when they have taken what was written.
     slow_sockets: bool,
+    /// All that was written, and by whom.
+    tape: Vec<(usize, Vec<u8>)>,
 }
 
 impl Pair {
@@ -81,6 +89,7 @@ impl Pair {
             accepted: 0,
             slow_jobs: None,
             slow_sockets: false,
+            tape: Vec::new(),
         }
     }
 
@@ -139,6 +148,7 @@ impl Pair {
                 self.machines[m].links.handle_opened(now, conn, 1 << 20);
             }
             Event::Write { conn, bytes } => {
+                self.tape.push((m, bytes.clone()));
                 if !self.slow_sockets {
                     self.machines[m].links.handle_writable(conn, bytes.len());
                 }
@@ -495,6 +505,7 @@ fn t48_a_damaged_frame_ends_the_session() {
     let now = pair.now(1);
     pair.machines[1].links.handle_data(now, id, &[0; 70_000]);
     pair.run();
+    pair.advance(Duration::from_secs(9));
     assert!(pair.machines[1].log.iter().any(|l| l == "down"));
     assert!(
         pair.machines[0].log.iter().any(|l| l.starts_with("terminated data phase AEAD")),

@@ -14,7 +14,9 @@ use ramson_wire::ntcp2::{Block, Blocks, FRAME_MAX, RouterInfoBlock, Termination,
 /// An older session of a peer is closed this long after a newer one stands.
 pub(super) const RETIRE_AFTER: Duration = Duration::from_secs(5);
 /// A frame that has begun must go on within this time.
-const FRAME_STALL: Duration = Duration::from_secs(30);
+pub(super) const FRAME_STALL: Duration = Duration::from_secs(30);
+/// How long a session at most reads on behind a frame that does not open.
+const READ_ON: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
 
 impl Links {
     /// Bytes from a connection.
@@ -24,6 +26,12 @@ impl Links {
         self.stats.received_bytes += bytes.len() as u64;
         match &mut conn.state {
             State::Silent => {}
+            State::Up(session) if session.failing.is_some() => {
+                session.failing = session.failing.and_then(|left| left.checked_sub(bytes.len()));
+                if session.failing.is_none() {
+                    self.terminate(now, id, TerminationReason::DATA_PHASE_AEAD_FAILURE);
+                }
+            }
             State::Up(session) => {
                 session.opener.push(bytes);
                 self.open_frames(now, id);
@@ -52,7 +60,7 @@ impl Links {
             let frame = match session.opener.next_frame() {
                 None => return,
                 Some(Ok(frame)) => frame,
-                Some(Err(_)) => return self.terminate(now, id, TerminationReason::DATA_PHASE_AEAD_FAILURE),
+                Some(Err(_)) => return self.read_on(now, id),
             };
             match read_blocks(frame, hash, &mut self.events) {
                 Ok(None) => {}
@@ -64,6 +72,17 @@ impl Links {
                 }
                 Err(()) => return self.terminate(now, id, TerminationReason::PAYLOAD_FORMAT_ERROR),
             }
+        }
+    }
+
+    /// A frame does not open. When the session ends shall not say which bytes of it were looked at, of its length above
+    /// all (threats T42): a random number of bytes is thrown away first, or a random time goes by.
+    fn read_on(&mut self, now: Now, id: ConnId) {
+        let (left, wait) = (self.rng.below(limits::FRAME_PAYLOAD), self.rng.between(READ_ON.0, READ_ON.1));
+        if let Some(session) = self.conns.get_mut(&id).and_then(Connection::session) {
+            session.failing = Some(left);
+            session.opener.clear();
+            self.timers.set(id, now.mono + wait);
         }
     }
 
@@ -87,7 +106,7 @@ impl Links {
             if std::mem::take(&mut session.router_info_due) {
                 RouterInfoBlock { flood: false, router_info: &self.router_info }.encode(&mut out);
             }
-            while let Some(message) = peer.outbox.pop(now.mono, frame_room(out.len() - start)) {
+            while let Some(message) = peer.outbox.pop(now.mono, frame_room(out.len() - start), &mut self.waiting) {
                 Block::encode_i2np_header(&mut out, SHORT_HEADER + message.body.len());
                 message.encode_short(&mut out);
             }
@@ -148,6 +167,9 @@ impl Links {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let idle = now.mono.since(conn.last_activity);
         match &conn.state {
+            State::Up(session) if session.failing.is_some() => {
+                self.terminate(now, id, TerminationReason::DATA_PHASE_AEAD_FAILURE);
+            }
             State::Up(session) if session.retiring => self.terminate(now, id, TerminationReason::NORMAL),
             State::Up(session) if session.opener.in_frame() && idle >= FRAME_STALL => {
                 self.terminate(now, id, TerminationReason::INTRA_FRAME_READ_TIMEOUT);

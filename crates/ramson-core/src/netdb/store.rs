@@ -363,7 +363,10 @@ impl RouterStore {
     }
 
     fn check(&self, now: Now, info: &RouterInfo, source: Source) -> Result<(), Refusal> {
+        // With few routers nothing is too old, or a clock that is far ahead would keep us from those that correct it.
+        let few = self.slots.len() < FEW_ROUTERS;
         let age = match source {
+            Source::Local if few => Duration::MAX,
             Source::Local => MAX_LOCAL_AGE,
             Source::Wanted | Source::Unasked => MAX_AGE,
         };

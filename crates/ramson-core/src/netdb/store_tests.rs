@@ -67,6 +67,16 @@ fn t6_t8_t15_what_breaks_a_rule_changes_nothing() {
     assert_ne!(digest(&store), before);
 }
 
+/// A disk that never takes anything makes the list of changes no longer than it may be.
+#[test]
+fn changes_for_the_disk_are_bounded() {
+    let mut store = store(10);
+    (0..2 * limits::DIRTY as u64).for_each(|n| store.mark_dirty(Hash::of(&n.to_be_bytes())));
+    assert_eq!(store.dirty.len(), limits::DIRTY);
+    assert_eq!(store.take_dirty().len(), limits::DIRTY);
+    assert!(store.dirty.is_empty());
+}
+
 #[test]
 fn our_own_is_refused() {
     let own = info(&wish(1));

@@ -17,8 +17,6 @@ use ramson_wire::i2np::database_store::{DatabaseStore, Entry, StoreReply};
 use ramson_wire::i2np::{Kind, Message};
 use std::sync::Arc;
 
-/// One-time keys of the router at once; the oldest makes room.
-pub(super) const MAX_ONE_TIME: usize = 64;
 /// How long an answer is awaited.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// Lifetime of a question, and of what is sealed.

@@ -23,17 +23,18 @@ pub use faults::{Fatal, Removed};
 pub use local::LocalOptions;
 pub use status::{LocalStatus, Snapshot};
 
-use crate::bucket::Bucket;
 use crate::clock::NetworkClock;
 use crate::job::{Job, JobDone};
 use crate::keys::RouterKeys;
-use crate::limits::netdb::{QUESTIONS, ROUTERS};
+use crate::limits::netdb::ROUTERS;
+use crate::limits::router::{MESSAGES, MESSAGES_GENERATION};
 use crate::link::{LinkConfig, Links};
 use crate::netdb::store::Source;
 use crate::netdb::{Explorer, Lookups, RouterInfoPublisher, RouterStore};
 use crate::own_info::OwnInfo;
 use crate::peers::Profiles;
 use crate::rng::Rng;
+use crate::seen::Seen;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
 use crate::tunnel::{PoolId, StaticKey, TransitRules, TunnelConfig, Tunnels};
@@ -78,7 +79,9 @@ pub struct Router {
     sealing: BTreeMap<u64, Sealing>,
     next_token: u64,
     /// Questions of others that are answered.
-    questions: Bucket,
+    questions: questions::QuestionGate,
+    /// Messages that came by links, but for those of tunnels: one that comes again is dropped (threats T27, P-23).
+    seen: Seen,
     /// Garlic of others that is opened.
     garlic: tunnels::GarlicGate,
     locals: BTreeMap<DestinationId, Local>,
@@ -176,7 +179,8 @@ impl Router {
             waiting: BTreeMap::new(),
             sealing: BTreeMap::new(),
             next_token: 0,
-            questions: Bucket::new(QUESTIONS, now.mono),
+            questions: questions::QuestionGate::new(now.mono),
+            seen: Seen::new(MESSAGES, MESSAGES_GENERATION, &mut rng.child("seen")),
             garlic: tunnels::GarlicGate::new(now.mono),
             locals: BTreeMap::new(),
             pools: BTreeMap::new(),
@@ -240,7 +244,11 @@ impl Router {
     /// Takes one input; `system` is the system's clock. Then drain [`Router::poll_output`].
     pub fn handle_input(&mut self, system: Now, input: Input<'_>) {
         self.system = system;
+        let stepped = self.clock.observe(system);
         self.now = self.clock.correct(system);
+        if stepped {
+            self.event(Event::ClockCorrected { offset_ms: self.clock.offset_ms() });
+        }
         let now = self.now;
         self.runs(machine_of(&input));
         match input {

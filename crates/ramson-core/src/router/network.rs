@@ -96,6 +96,11 @@ impl Router {
         if message.expiration + LATE_MS < self.now.unix_ms || message.expiration > self.now.unix_ms + AHEAD_MS {
             return;
         }
+        // Tunnels know theirs again by what is in them.
+        let of_tunnels = matches!(message.kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD);
+        if !of_tunnels && !self.is_new(&from, &message) {
+            return;
+        }
         match message.kind {
             Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
                 // Why a message was dropped is counted by the tunnels; no peer is told.
@@ -103,7 +108,7 @@ impl Router {
             }
             Kind::GARLIC => self.open_garlic(Some(from), message.body),
             Kind::DATABASE_STORE => self.handle_database_store(Some(from), &message.body),
-            Kind::DATABASE_LOOKUP => self.handle_question(&message.body),
+            Kind::DATABASE_LOOKUP => self.handle_question(from, &message.body),
             Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&message.body),
             Kind::DELIVERY_STATUS => {
                 if let Ok(status) = DeliveryStatus::from_bytes(&message.body) {
@@ -112,6 +117,12 @@ impl Router {
             }
             _ => {}
         }
+    }
+
+    /// Whether this message did not come from this peer before, while it is good.
+    pub(super) fn is_new(&mut self, from: &Hash, message: &Message) -> bool {
+        let (id, expiration) = (message.id.to_be_bytes(), message.expiration.to_be_bytes());
+        self.seen.insert(self.now.mono, &[&from.0[..], &id, &expiration].concat())
     }
 
     /// A RouterInfo that we look for, or that a peer sends of itself. Others are dropped, or anybody could fill the

@@ -7,7 +7,11 @@
 
 use super::Router;
 use super::network::DIRECT_MS;
+use crate::bucket::{Bucket, PeerBuckets};
+use crate::limits::router as limits;
+use crate::time::Instant;
 use ramson_wire::codec::{Decode, Encode};
+use ramson_wire::data::Hash;
 use ramson_wire::garlic::block::{Block, Clove, Delivery};
 use ramson_wire::garlic::one_time;
 use ramson_wire::i2np::database_lookup::{DatabaseLookup, LookupKind};
@@ -16,20 +20,44 @@ use ramson_wire::i2np::database_store::{DatabaseStore, Entry};
 use ramson_wire::i2np::tunnel_gateway::TunnelGateway;
 use ramson_wire::i2np::{Kind, Message};
 
+/// What an answer may have of the bytes of its question where it goes to somebody else than the peer that asks.
+const MAX_AMPLIFICATION: usize = 3;
+
+/// How many questions of others are answered (threats T31): one peer's do not take the place of another's.
+pub(super) struct QuestionGate {
+    per_peer: PeerBuckets,
+    all: Bucket,
+}
+
+impl QuestionGate {
+    pub(super) fn new(now: Instant) -> Self {
+        let per_peer = PeerBuckets::new(limits::QUESTIONS_PER_PEER, limits::QUESTION_PEERS);
+        Self { per_peer, all: Bucket::new(limits::QUESTIONS, now) }
+    }
+
+    fn admit(&mut self, now: Instant, asker: Hash) -> bool {
+        self.per_peer.take(now, asker) && self.all.take(now)
+    }
+}
+
 impl Router {
     /// A DatabaseLookup that came by a link, in garlic to us, or out of somebody's tunnel. Look-ups of LeaseSets and
     /// explorations are for floodfills and get no answer, as with i2pd; the deprecated kind gets none as with Java.
-    pub(super) fn handle_question(&mut self, body: &[u8]) {
+    ///
+    /// `asker` is the peer that answers for the question. Where the answer goes to somebody else, who may not have
+    /// asked for it, it is no longer than three times the question (threats T30).
+    pub(super) fn handle_question(&mut self, asker: Hash, body: &[u8]) {
         let Ok(question) = DatabaseLookup::from_bytes(body) else { return };
         if question.kind != LookupKind::RouterInfo || question.from == self.hash {
             return;
         }
         // An answer goes to those who have a session: no stranger makes us dial, or learns whom we could dial.
-        if !self.links.is_connected(&question.from) || !self.questions.take(self.now.mono) {
+        if !self.links.is_connected(&question.from) || !self.questions.admit(self.now.mono, asker) {
             return;
         }
+        let limit = if asker == question.from { usize::MAX } else { MAX_AMPLIFICATION * body.len() };
         if let Some(answer) = self.answer(&question) {
-            self.send_answer(question, answer);
+            self.send_answer(question, answer, limit);
         }
     }
 
@@ -42,7 +70,7 @@ impl Router {
         Some(self.message(Kind::DATABASE_SEARCH_REPLY, DIRECT_MS, reply.to_bytes()))
     }
 
-    fn send_answer(&mut self, question: DatabaseLookup, mut answer: Message) {
+    fn send_answer(&mut self, question: DatabaseLookup, mut answer: Message, limit: usize) {
         if let Some(encryption) = &question.encryption {
             let clove = Block::Clove(Clove { delivery: Delivery::Local, message: answer });
             let payload = Block::encode_all(&[Block::DateTime(self.now.unix_secs()), clove]);
@@ -54,6 +82,36 @@ impl Router {
             answer = self.message(Kind::TUNNEL_GATEWAY, DIRECT_MS, gateway.to_bytes());
         }
         // An answer that cannot be sent is lost; whoever asked has a time-out.
-        self.send_direct(&question.from, answer);
+        if answer.body.len() <= limit {
+            self.send_direct(&question.from, answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Duration;
+
+    /// Threats T31: many from one peer, and many from a thousand peers, leave room for others.
+    #[test]
+    fn t31_questions_are_few_for_each_peer_and_for_all() {
+        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        let peer = |n: u32| Hash::of(&n.to_be_bytes());
+        let mut gate = QuestionGate::new(at(0));
+        let (rate, burst) = limits::QUESTIONS_PER_PEER;
+        assert_eq!((0..1_000).filter(|_| gate.admit(at(0), peer(0))).count(), burst as usize);
+        assert!(gate.admit(at(0), peer(1)), "another peer is answered");
+        assert_eq!((0..1_000).filter(|_| gate.admit(at(1), peer(0))).count(), rate as usize);
+        let mut answered = 0;
+        for n in 2..1_002 {
+            answered += (0..20).filter(|_| gate.admit(at(1), peer(n))).count();
+        }
+        assert!(answered <= limits::QUESTIONS.1 as usize, "{answered}");
+        assert!(gate.admit(at(2), peer(5_000)), "a second later somebody else has a turn");
+        // The table of peers is bounded, and forgets them when they are quiet.
+        (0..6_000).for_each(|n| _ = gate.admit(at(3), peer(n)));
+        assert!(gate.per_peer.len() <= limits::QUESTION_PEERS);
+        assert!(gate.admit(at(60), peer(30_000)));
     }
 }

@@ -1,5 +1,7 @@
 //! One router as a value, fed by hand.
 
+mod hostile;
+
 use super::faults::Machine;
 use super::*;
 use crate::job::JobName;

@@ -19,14 +19,10 @@ use ramson_wire::garlic::block::{Block, Delivery};
 use ramson_wire::i2np::{Kind, Message};
 use std::collections::VecDeque;
 
-/// Routers whose RouterInfo is awaited, and messages that wait for one (threats T69).
-const MAX_WAITING: usize = 32;
-const MAX_WAITING_EACH: usize = 4;
-
 /// Messages for a router that is being looked up.
 pub(super) struct Waiting {
     pub(super) since: Instant,
-    messages: VecDeque<Message>,
+    pub(super) messages: VecDeque<Message>,
 }
 
 /// What bounds the work on garlic to our static key (threats T76): most requests of others come in such garlic.
@@ -103,13 +99,13 @@ impl Router {
             }
             return;
         }
-        let room = self.waiting.len() < MAX_WAITING || self.waiting.contains_key(&to);
+        let room = self.waiting.len() < limits::WAITING_ROUTERS || self.waiting.contains_key(&to);
         if !room {
             return;
         }
         let since = self.now.mono;
         let waiting = self.waiting.entry(to).or_insert_with(|| Waiting { since, messages: VecDeque::new() });
-        if waiting.messages.len() < MAX_WAITING_EACH {
+        if waiting.messages.len() < limits::WAITING_MESSAGES {
             waiting.messages.push_back(message);
         }
         self.look_up_router(to);
@@ -191,7 +187,7 @@ impl Router {
             Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
                 let _ = self.tunnels.handle_message(self.now, from, message);
             }
-            Kind::DATABASE_LOOKUP => self.handle_question(&message.body),
+            Kind::DATABASE_LOOKUP => self.handle_question(from, &message.body),
             Kind::DATABASE_STORE => self.handle_database_store(None, &message.body),
             _ => {}
         }
@@ -242,7 +238,10 @@ impl Router {
                     let Some(from) = from else { continue };
                     let _ = self.tunnels.handle_message(self.now, from, clove.message);
                 }
-                Kind::DATABASE_LOOKUP => self.handle_question(&clove.message.body),
+                Kind::DATABASE_LOOKUP => {
+                    let Some(from) = from else { continue };
+                    self.handle_question(from, &clove.message.body);
+                }
                 Kind::DATABASE_STORE => self.handle_database_store(None, &clove.message.body),
                 Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&clove.message.body),
                 _ => {}
@@ -257,7 +256,7 @@ impl Router {
     /// A new one-time key for the answer to a question of the router.
     pub(super) fn expect_answer(&mut self) -> (Secret, [u8; 8]) {
         let (key, tag) = (Secret::from(self.rng.bytes()), self.rng.bytes());
-        if self.one_time.len() >= lookups::MAX_ONE_TIME {
+        if self.one_time.len() >= limits::ONE_TIME_KEYS {
             let oldest = self.one_time.iter().min_by_key(|(_, key)| key.expires).map(|(tag, _)| *tag);
             oldest.map(|tag| self.one_time.remove(&tag));
         }

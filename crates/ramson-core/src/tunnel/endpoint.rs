@@ -54,7 +54,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Bytes held.
+    /// Bytes held, with what holding them costs.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -89,7 +89,7 @@ impl Endpoint {
         partial.fragments.insert(number, data.to_vec());
         partial.target = partial.target.or(target);
         partial.last = partial.last.or(last.then_some(number));
-        self.bytes += data.len();
+        self.bytes += data.len() + limits::FRAGMENT_OVERHEAD;
         if partial.is_complete()
             && let (Some(target), Some(bytes)) = (partial.target, self.remove(id))
         {
@@ -119,7 +119,7 @@ impl Endpoint {
     /// Takes a message out; its fragments joined in order. Some beyond the last, of a confused sender, are left out.
     fn remove(&mut self, id: u32) -> Option<Vec<u8>> {
         let partial = self.partial.remove(&id)?;
-        let held: usize = partial.fragments.values().map(Vec::len).sum();
+        let held: usize = partial.fragments.values().map(|data| data.len() + limits::FRAGMENT_OVERHEAD).sum();
         self.bytes = self.bytes.saturating_sub(held);
         let end = partial.last.unwrap_or(u8::MAX);
         let mut joined = Vec::with_capacity(held);
@@ -262,7 +262,28 @@ mod tests {
         let body = fragment(77_777, 1, false, &[7; 900], &mut rng);
         let later = Instant::ZERO + limits::PARTIAL_AGE + Duration::from_secs(1);
         endpoint.handle(later, &body, &mut Vec::new()).unwrap();
-        assert_eq!((endpoint.partial.len(), endpoint.bytes()), (1, 900), "old ones are gone");
+        let held = 900 + limits::FRAGMENT_OVERHEAD;
+        assert_eq!((endpoint.partial.len(), endpoint.bytes()), (1, held), "old ones are gone");
+    }
+
+    /// Fragments of one byte cost memory too: many of them are as bounded as large ones.
+    #[test]
+    fn t78_fragments_of_one_byte_count() {
+        let mut rng = Rng::from_seed([5; 32]);
+        let mut endpoint = Endpoint::default();
+        let mut most = 0;
+        for id in 0..200 {
+            for number in 1..64 {
+                let body = fragment(id, number, false, &[1], &mut rng);
+                assert!(receive(&mut endpoint, &[body]).is_empty());
+            }
+            let fragments: usize = endpoint.partial.values().map(|partial| partial.fragments.len()).sum();
+            assert_eq!(endpoint.bytes(), fragments * (1 + limits::FRAGMENT_OVERHEAD));
+            most = most.max(endpoint.bytes());
+        }
+        assert!((limits::PARTIAL_BYTES / 2..=limits::PARTIAL_BYTES).contains(&most), "{most}");
+        endpoint.clear();
+        assert_eq!(endpoint.bytes(), 0);
     }
 
     #[test]

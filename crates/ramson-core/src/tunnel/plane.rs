@@ -393,6 +393,17 @@ impl Tunnels {
         self.transit.partial_bytes()
     }
 
+    /// Whether a foreign endpoint may deliver to this router, and how many it remembers.
+    #[cfg(test)]
+    pub(super) fn may_deliver(&mut self, now: Instant, tunnel: TunnelId, to: Hash) -> bool {
+        self.transit.may_deliver(now, tunnel, to)
+    }
+
+    #[cfg(test)]
+    pub(super) fn known_targets(&self, tunnel: TunnelId) -> usize {
+        self.transit.known_targets(tunnel)
+    }
+
     /// Previous hops whose requests are counted.
     #[cfg(test)]
     pub(super) fn throttled_peers(&self) -> usize {

@@ -475,10 +475,25 @@ impl Transit {
         }
     }
 
-    fn may_deliver(&mut self, now: Instant, tunnel: TunnelId, to: Hash) -> bool {
+    /// The routers that the endpoint of this tunnel remembers.
+    #[cfg(test)]
+    pub(super) fn known_targets(&self, tunnel: TunnelId) -> usize {
+        match self.table.get(&tunnel).map(|entry| &entry.work) {
+            Some(Work::Endpoint { known, .. }) => known.len(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn may_deliver(&mut self, now: Instant, tunnel: TunnelId, to: Hash) -> bool {
         match self.table.get_mut(&tunnel).map(|entry| &mut entry.work) {
             Some(Work::Endpoint { known, allowance, .. }) => {
-                known.contains(&to) || (allowance.take(now) && known.insert(to))
+                if known.contains(&to) {
+                    return true;
+                }
+                if known.len() >= limits::KNOWN_TARGETS {
+                    known.clear();
+                }
+                allowance.take(now) && known.insert(to)
             }
             _ => false,
         }

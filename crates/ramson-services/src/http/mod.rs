@@ -9,6 +9,7 @@ pub(crate) mod fuzzing;
 pub(crate) mod head;
 mod helper;
 mod hygiene;
+mod idle;
 mod pages;
 mod proxy;
 pub(crate) mod wire;

@@ -6,6 +6,7 @@ use super::first_use::{FirstUses, is_page_visit};
 use super::head::{Framing, Request, Response};
 use super::helper::{self, Helpers, read_target};
 use super::hygiene;
+use super::idle::Idle;
 use super::pages::{self, Page};
 use super::wire::{HeadError, Side, pass_body, write};
 use crate::limits::{
@@ -75,6 +76,7 @@ struct Shared {
     names: Arc<Names>,
     helpers: Helpers,
     first_uses: Option<FirstUses>,
+    idle: Idle,
     /// The value of `Proxy-Authorization` that is accepted, behind `Basic `.
     password: Option<Accepted>,
     /// Names whose source was told.
@@ -100,8 +102,8 @@ impl HttpProxy {
         let password =
             config.credentials.map(|c| Accepted(standard_base64(format!("{}:{}", c.user, c.password).as_bytes())));
         let first_uses = config.ask_first_use.as_deref().map(FirstUses::open);
-        let shared =
-            Shared { local, names, helpers: Helpers::default(), first_uses, password, shown: Mutex::default() };
+        let (helpers, idle, shown) = (Helpers::default(), Idle::default(), Mutex::default());
+        let shared = Shared { local, names, helpers, first_uses, idle, password, shown };
         Ok(Self { listener, shared: Arc::new(shared) })
     }
 
@@ -116,12 +118,15 @@ impl HttpProxy {
         let mut tasks = JoinSet::new();
         loop {
             while tasks.try_join_next().is_some() {}
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             let Ok((stream, _)) = self.listener.accept().await else {
                 // Out of file descriptors, most likely: others must end first.
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 continue;
             };
+            if slots.available_permits() == 0 {
+                self.shared.idle.make_room();
+            }
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             let shared = Arc::clone(&self.shared);
             tasks.spawn(async move {
                 let _ = stream.set_nodelay(true);
@@ -151,7 +156,8 @@ impl Shared {
         let mut upstream = None;
         let mut first = HEAD_TIME;
         loop {
-            let page = match client.from.head(first, HEAD_TIME).await {
+            let Some(head) = self.idle.wait(client.from.head(first, HEAD_TIME)).await else { break };
+            let page = match head {
                 Ok(Some(head)) => match Request::parse(&head) {
                     Ok(request) => match self.request(&mut client, &mut upstream, request).await {
                         Next::Again => None,

@@ -327,6 +327,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn lines_between_chunks_and_trailers_are_bounded() {
+        let pass = async |input: Vec<u8>| {
+            pass_body(&mut source(&input), &mut Vec::new(), Framing::Chunked, true).await.is_ok()
+        };
+        let extension = |len: usize| [&b"1;x="[..], &vec![b'y'; len - 4], b"\r\na\r\n0\r\n\r\n"].concat();
+        assert!(pass(extension(CHUNK_LINE_BYTES - 2)).await);
+        assert!(!pass([&b"1;x="[..], &vec![b'y'; READ_BYTES * 4]].concat()).await, "a line without an end");
+        let trailers = |count: usize| [&b"1\r\na\r\n0\r\n"[..], &b"Trailer: x\r\n".repeat(count), b"\r\n"].concat();
+        assert!(pass(trailers(CHUNK_LINE_BYTES / 10)).await);
+        assert!(!pass(trailers(CHUNK_LINE_BYTES / 10 + 1)).await);
+    }
+
+    #[tokio::test]
     async fn heads_are_bounded() {
         let time = Duration::from_secs(5);
         let long = vec![b'a'; HEAD_BYTES + 10];

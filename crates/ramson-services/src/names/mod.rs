@@ -170,6 +170,26 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn names_of_this_run_are_bounded_and_so_is_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts.txt");
+        let names = Names::open(&path).unwrap();
+        let to = destination();
+        for n in 0..SESSION_NAMES {
+            assert!(names.accept_for_session(name(&format!("n{n}.i2p")), to.clone()));
+        }
+        assert!(!names.accept_for_session(name("beyond.i2p"), to.clone()));
+        assert!(names.resolve(&name("beyond.i2p")).is_none());
+        assert!(names.accept_for_session(name("n7.i2p"), destination()), "a name that is there may change");
+        // A list larger than the limit is not read, and nothing is lost of it.
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(HOSTS_BYTES + 1).unwrap();
+        assert!(names.store(&name("new.i2p"), &to).is_err());
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), HOSTS_BYTES + 1);
+        assert_eq!(names.resolve(&name("n1.i2p")), Some((to, Source::Session)), "what is known stays");
+    }
+
+    #[test]
     fn storing_keeps_every_other_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hosts.txt");

@@ -51,6 +51,10 @@ mod tests {
         std::fs::write(&path, b"broken").unwrap();
         assert!(load_or_create_keys(&path).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"broken", "what cannot be read stays");
+        let long = [&made.to_bytes()[..], &vec![0; usize::try_from(KEY_FILE_BYTES).unwrap()]].concat();
+        std::fs::write(&path, &long).unwrap();
+        assert!(load_or_create_keys(&path).is_err(), "nor is a file read that is longer than any keys");
+        assert_eq!(std::fs::read(&path).unwrap(), long);
     }
 
     #[test]

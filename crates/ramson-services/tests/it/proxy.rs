@@ -211,6 +211,42 @@ async fn t110_what_is_packed_stays_packed() {
     assert_eq!(answer.body, [0x1f; 1000]);
 }
 
+/// There is no SOCKS proxy. What programs that take the HTTP proxy for one send leads nowhere, and least of all to a
+/// host in the clear or on this machine.
+#[tokio::test]
+async fn t111_socks_is_no_way_through_the_http_proxy() {
+    let world = World::new().await;
+    let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let [high, low] = trap.local_addr().unwrap().port().to_be_bytes();
+    let name = |name: &[u8]| [&[5, 1, 0, 3][..], &[u8::try_from(name.len()).unwrap()], name, &[0, 80]].concat();
+    let requests = [
+        vec![5, 1, 0],
+        [&[5, 255][..], &[0; 255]].concat(),
+        vec![5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, high, low],
+        vec![5, 1, 0, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0],
+        vec![5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0],
+        [&[5, 1, 0][..], &name(&[b'a'; 255])].concat(),
+        [&[5, 1, 0][..], &name(b"evil\0.i2p")].concat(),
+        vec![4, 1, high, low, 127, 0, 0, 1, 0],
+        vec![4, 2, high, low, 127, 0, 0, 1, 0],
+        [&[4, 1, 0, 80, 0, 0, 0, 1, 0][..], b"site.i2p\0"].concat(),
+    ];
+    for request in requests {
+        let mut client = world.client().await;
+        client.send(&request).await;
+        client.stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        // A reset is an end, too.
+        let read = tokio::time::timeout(std::time::Duration::from_secs(30), client.stream.read_to_end(&mut answer));
+        let _ = read.await.unwrap();
+        let head = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.is_empty() || head.starts_with("HTTP/1.1 400 "), "{request:?}: {head}");
+    }
+    let dialled = tokio::time::timeout(std::time::Duration::from_millis(50), trap.accept()).await;
+    assert!(dialled.is_err(), "nobody dialled");
+    assert_eq!(world.network.opened(), 0);
+}
+
 #[tokio::test]
 async fn t109_an_address_helper_asks_before_it_stores() {
     let world = World::new().await;
@@ -232,6 +268,7 @@ async fn t109_an_address_helper_asks_before_it_stores() {
         )
     };
     assert_eq!(world.ask(&post("wrong", "")).await.code, 403);
+    assert_ne!(world.ask(&post(&"x".repeat(5_000), "")).await.code, 200, "a form is short");
     assert_eq!(world.ask(&post(&value("token"), "Origin: http://evil.i2p\r\n")).await.code, 403);
     assert_eq!(world.ask(&post(&value("token"), "Sec-Fetch-Site: cross-site\r\n")).await.code, 403);
     assert!(world.names.resolve(&name("new.i2p")).is_none());
@@ -405,6 +442,28 @@ async fn a_slow_client_is_let_go() {
     assert_eq!(client.stream.read(&mut [0; 16]).await.unwrap(), 16, "told that it was too slow");
     let mut silent = world.client().await;
     assert_eq!(silent.stream.read(&mut [0; 16]).await.unwrap(), 0, "closed without a word");
+}
+
+/// More connections than the proxy serves, which say nothing or a byte: the oldest are let go, and others are served.
+#[tokio::test(start_paused = true)]
+async fn p39_idle_clients_keep_nobody_out() {
+    let world = World::new().await;
+    let mut idle = Vec::new();
+    for n in 0..ramson_services::limits::LOCAL_CONNECTIONS + 20 {
+        let mut client = world.client().await;
+        if n % 2 == 0 {
+            client.send(b"G").await;
+        }
+        idle.push(client);
+    }
+    for _ in 0..3 {
+        let began = tokio::time::Instant::now();
+        assert_eq!(world.get("http://localhost.i2p/").await.code, 400);
+        assert!(began.elapsed() < ramson_services::limits::HEAD_TIME, "{:?}", began.elapsed());
+    }
+    for mut client in idle.drain(..20) {
+        assert_eq!(client.stream.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed without a word");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,14 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKey(pub [u8; 32]);
 
+impl PublicKey {
+    /// Whether this is the one encoding of its point that a sender makes: below 2^255 - 19, and so with a zero top bit.
+    pub fn is_canonical(&self) -> bool {
+        let [first, middle @ .., last] = &self.0;
+        *last < 0x7f || *last == 0x7f && (*first < 0xed || middle.iter().any(|byte| *byte != 0xff))
+    }
+}
+
 impl std::fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [a, b, ..] = self.0;
@@ -134,6 +142,18 @@ mod tests {
             }
         }
         assert_eq!(hex(k), "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51");
+    }
+
+    #[test]
+    fn canonical_keys_are_those_below_the_prime() {
+        let key = |first, middle, last| {
+            let mut key = [middle; 32];
+            (key[0], key[31]) = (first, last);
+            PublicKey(key).is_canonical()
+        };
+        assert!(key(0, 0, 0) && key(0xec, 0xff, 0x7f) && key(0xff, 0xfe, 0x7f) && key(0xff, 0xff, 0x7e));
+        assert!(!key(0xed, 0xff, 0x7f) && !key(0xff, 0xff, 0x7f) && !key(0, 0, 0x80) && !key(9, 1, 0xff));
+        assert!((0..50).all(|i| SecretKey::from_bytes([i; 32]).public_key().is_canonical()));
     }
 
     #[test]

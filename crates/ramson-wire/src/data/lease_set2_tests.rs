@@ -150,3 +150,30 @@ fn t19_unknown_flags_are_tolerated() {
     long[at..at + 2].copy_from_slice(&u16::MAX.to_be_bytes());
     assert!(LeaseSet2::from_bytes(&long).is_err());
 }
+
+/// Threats T21: permits for keys of unknown or unfit types, of another destination, cut short, and one in another.
+#[test]
+fn t21_permits_of_the_wrong_kind_are_refused() {
+    let (key, transient, other) =
+        (SigningKey::from_seed([1; 32]), SigningKey::from_seed([2; 32]), SigningKey::from_seed([3; 32]));
+    let permit = OfflineSignature::new(77, transient.verifying_key(), &key);
+    let good = unsigned(1, Some(permit)).sign(&transient).unwrap();
+    let at = good.destination().to_bytes().len() + 8 + 4;
+    assert_eq!(good.as_bytes()[at..at + 2], [0, 7], "the type of the transient key");
+    for code in (0..=255).chain([0xff00, 0xffff]).filter(|code| *code != 7) {
+        let mut raw = good.to_bytes();
+        raw[at..at + 2].copy_from_slice(&u16::to_be_bytes(code));
+        assert!(LeaseSet2::from_bytes(&raw).and_then(|set| set.verify()).is_err(), "type {code}");
+    }
+    // Of another destination, and by the transient key of another permit.
+    let foreign = OfflineSignature::new(77, transient.verifying_key(), &other);
+    assert!(unsigned(1, Some(foreign)).sign(&transient).is_err());
+    let nested = OfflineSignature::new(77, other.verifying_key(), &transient);
+    assert!(unsigned(1, Some(nested)).sign(&other).is_err(), "a permit of a transient key permits nothing");
+    let unpermitted = OfflineSignature::new(77, other.verifying_key(), &key);
+    assert!(unsigned(1, Some(unpermitted)).sign(&transient).is_err());
+    // The flag without a permit behind it.
+    let mut raw = unsigned(1, None).sign(&key).unwrap().to_bytes();
+    raw[at - 5] |= 1;
+    assert!(LeaseSet2::from_bytes(&raw).and_then(|set| set.verify()).is_err());
+}

@@ -204,6 +204,32 @@ mod tests {
         assert_eq!((hidden.endpoint(), hidden.claims_v4, hidden.claims_v6), (None, true, false));
     }
 
+    /// Threats T9: what is no address is none, and is never looked up.
+    #[test]
+    fn t9_hosts_that_are_no_addresses_are_none() {
+        let long = "a".repeat(255);
+        for host in [
+            "evil.example",
+            "localhost",
+            "fe80::1%eth0",
+            "[2a00::1]",
+            "1.2.3",
+            "01.2.3.4",
+            "0x7f.1",
+            "2130706433",
+            "1.2.3.4:80",
+            " 1.2.3.4",
+            "1.2.3.4 ",
+            "",
+            &long,
+        ] {
+            assert_eq!(address("NTCP2", &[("host", host)]).host(), None, "{host}");
+        }
+        assert!(Mapping::from_pairs([("host", &*"a".repeat(300))]).is_err(), "300 characters fit in no mapping");
+        let mapped = address("NTCP2", &[("host", "::ffff:127.0.0.1")]).host().unwrap();
+        assert!(!is_public(mapped) && mapped.to_canonical().is_loopback());
+    }
+
     /// Threats T11, T9.
     #[test]
     fn t11_bad_ntcp2_options_are_ignored() {

@@ -52,7 +52,10 @@ impl ClientPayload {
         let mut packer = builder.write(Vec::with_capacity(self.data.len() + 32), Compression::fast());
         // Writing into a vector does not fail.
         let _ = packer.write_all(&self.data);
-        packer.finish().unwrap_or_default()
+        let packed = packer.finish().unwrap_or_default();
+        // What does not pack grows with a fast packer, by an eighth, and would fit into no message.
+        let stored = HEADER + self.data.len() + self.data.len().div_ceil(STORED_MAX) * 5 + TRAILER;
+        if packed.is_empty() || packed.len() > stored { self.to_stored() } else { packed }
     }
 
     /// The gzip member with its data as it is, in stored blocks of deflate (RFC 1951, section 3.2.4).
@@ -136,6 +139,17 @@ fn read_stored(bytes: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_does_not_pack_does_not_grow() {
+        let noise: Vec<u8> = (0..1_875u32).flat_map(|i| crate::crypto::hash::sha256(&i.to_be_bytes())).collect();
+        let payload = ClientPayload { protocol: 18, from_port: 1, to_port: 2, data: noise };
+        let (packed, stored) = (payload.to_gzip(true), payload.to_gzip(false));
+        assert!(packed.len() <= stored.len() && stored.len() < payload.data.len() + 30);
+        assert_eq!(ClientPayload::from_gzip(&packed).unwrap(), payload);
+        let even = ClientPayload { data: vec![7; 60_000], ..payload };
+        assert!(even.to_gzip(true).len() < 1_000);
+    }
 
     proptest! {
         #[test]

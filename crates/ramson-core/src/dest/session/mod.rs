@@ -230,7 +230,8 @@ impl Sessions {
         let deadline = now.mono + limits::QUEUED_FOR;
         let remote = self.remote(now, key);
         remote.hash.get_or_insert(to);
-        if remote.queue.len() >= limits::QUEUED_PER_REMOTE {
+        let waiting: usize = remote.queue.iter().map(|message| message.cloves.len()).sum();
+        if remote.queue.len() >= limits::QUEUED_PER_REMOTE || waiting + bytes.len() > limits::QUEUED_BYTES_PER_REMOTE {
             self.events.push_back(SessionEvent::Dropped { to, token });
             return;
         }
@@ -462,7 +463,7 @@ impl Sessions {
     }
 
     #[cfg(test)]
-    fn sizes(&self) -> [usize; 6] {
+    pub(crate) fn sizes(&self) -> [usize; 6] {
         let live = self.sets.values().map(|set| set.live.len()).sum();
         assert_eq!(self.tags.len(), live, "every tag belongs to a set");
         assert_eq!(self.sessions.len(), self.remotes.values().map(|r| r.sessions.len()).sum::<usize>());

@@ -284,6 +284,60 @@ fn unanswered_new_sessions_are_bounded_and_the_rest_waits_and_fails() {
     assert_eq!(pair.a.sessions.sizes(), [0; 6]);
 }
 
+#[test]
+fn bytes_that_wait_for_a_session_are_bounded() {
+    let mut pair = Pair::new();
+    let body = vec![7; 60_000];
+    for token in 0..30 {
+        let message = Message { kind: Kind::DATA, id: 1, expiration: pair.now.unix_ms + 60_000, body: body.clone() };
+        let clove = Clove { delivery: Delivery::Local, message };
+        pair.a.sessions.send(pair.now, pair.b.hash, pair.b.key, &[clove], token);
+    }
+    pair.a.drain(pair.now);
+    let waiting: usize =
+        pair.a.sessions.remotes.values().flat_map(|r| r.queue.iter()).map(|message| message.cloves.len()).sum();
+    assert!(waiting <= limits::QUEUED_BYTES_PER_REMOTE && waiting > limits::QUEUED_BYTES_PER_REMOTE - 61_000);
+    // One has left at once.
+    assert_eq!(pair.a.dropped.len(), 29 - limits::QUEUED_BYTES_PER_REMOTE / 60_020);
+}
+
+/// One remote that begins anew all the time, as after many restarts with one key.
+#[test]
+fn t85_sessions_with_one_remote_are_bounded() {
+    let mut pair = Pair::new();
+    for seed in 0..3 * limits::SESSIONS_PER_REMOTE as u8 {
+        let secret = SecretKey::from_bytes([77; 32]);
+        pair.a.key = secret.public_key();
+        pair.a.sessions = Sessions::new(secret, Rng::from_seed([seed; 32]));
+        pair.a.sessions.set_lease_set(vec![1; 500]);
+        pair.send(true);
+        let bodies = pair.a.drain(pair.now);
+        for body in bodies {
+            pair.b.errors.extend(pair.b.sessions.handle_garlic(pair.now, &body).err());
+            pair.b.drain(pair.now);
+        }
+        assert!(pair.b.sessions.sizes()[1] <= limits::SESSIONS_PER_REMOTE);
+    }
+    assert_eq!((pair.b.sessions.sizes()[0], pair.b.got.len()), (1, 3 * limits::SESSIONS_PER_REMOTE));
+    assert_eq!(pair.b.sessions.sizes()[1], limits::SESSIONS_PER_REMOTE);
+}
+
+#[test]
+fn replies_to_a_new_session_that_is_not_confirmed_are_bounded() {
+    let mut pair = Pair::new();
+    pair.send(true);
+    pair.drive();
+    let mut replies = 0;
+    for _ in 0..60 {
+        pair.send(false);
+        replies += pair.b.drain(pair.now).len();
+        pair.now = pair.now.later(Duration::from_millis(400));
+        pair.b.sessions.handle_timeout(pair.now);
+        replies += pair.b.drain(pair.now).len();
+    }
+    assert_eq!(replies, usize::from(limits::REPLIES_PER_NEW_SESSION));
+}
+
 /// A tunnel that fails takes a whole window of several streams with it; another one delivers late.
 #[test]
 fn a_session_outlives_the_loss_of_as_much_as_came_before() {

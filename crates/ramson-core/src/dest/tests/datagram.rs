@@ -301,6 +301,38 @@ fn public_key_work_is_bounded_and_a_lost_job_gives_its_place_back() {
     assert_eq!(pair.taken().len(), burst as usize);
 }
 
+/// A signed datagram that comes again outside of any session, until as many others have come as are remembered.
+#[test]
+fn t97_replays_are_known_up_to_the_limit() {
+    let keys = known_keys(None);
+    let mut pair = strangers(&keys);
+    let signed = Datagram1::sign(keys.destination(), keys.signing_key(), &[0; 8]);
+    let mut now = pair.now;
+    let this = &mut pair.sides[1].destination;
+    // Whether it is verified. Only the first bytes are looked at before.
+    let mut verified = |n: u64| {
+        now = now.later(Duration::from_millis(3));
+        let mut data = signed.clone();
+        let at = data.len() - 8;
+        data[at..].copy_from_slice(&n.to_be_bytes());
+        this.handle_payload(now, None, ClientPayload { protocol: protocol::DATAGRAM, from_port: 0, to_port: 7, data });
+        let mut jobs = 0;
+        while let Some(event) = this.poll_event() {
+            let DestinationEvent::Job(DestinationJob::Datagram(job)) = event else { panic!("{event:?}") };
+            this.handle_job(now, DestinationDone::Datagram(job.failed())).unwrap();
+            jobs += 1;
+        }
+        jobs == 1
+    };
+    let count = limits::REPLAYS as u64;
+    for n in 0..2 * count {
+        assert!(verified(n), "{n}");
+        assert!(n % 100 != 99 || !verified(n - 50));
+    }
+    assert!(verified(2 * count) && !verified(count + 1), "the younger half is known");
+    assert!(verified(0), "the oldest is forgotten");
+}
+
 #[test]
 fn datagrams_to_oneself_are_like_others() {
     let mut pair = pair();

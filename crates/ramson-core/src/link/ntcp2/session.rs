@@ -5,6 +5,11 @@ use ramson_wire::crypto::aead::{AeadKey, TAG_LEN};
 use ramson_wire::crypto::siphash::LengthMask;
 use ramson_wire::ntcp2::FRAME_MAX;
 
+/// Frames of one direction of a session, far below the nonces that there are: we send few beyond, and take none.
+const LAST_FRAME: u64 = 1 << 60;
+/// What may still come when a peer ends its session because of that.
+const LAST_FRAMES: u64 = 1 << 10;
+
 /// The sending half: seals frames onto a write buffer.
 pub struct Sealer {
     key: AeadKey,
@@ -39,7 +44,12 @@ impl Sealer {
 
     /// The counter is about to run out: the session must be replaced (threats T46).
     pub const fn exhausted(&self) -> bool {
-        self.counter >= 1 << 60
+        self.counter >= LAST_FRAME
+    }
+
+    #[cfg(test)]
+    pub(in crate::link) const fn skip_to(&mut self, counter: u64) {
+        self.counter = counter;
     }
 }
 
@@ -53,6 +63,9 @@ pub enum FrameError {
     /// The frame does not authenticate.
     #[error("frame does not authenticate")]
     Crypto,
+    /// The peer has sent more frames than a session may have.
+    #[error("too many frames")]
+    Exhausted,
 }
 
 /// The receiving half: collects bytes and opens one frame at a time.
@@ -106,6 +119,9 @@ impl Opener {
         let frame = self.buffer.get_mut(self.used..end)?;
         self.used = end;
         self.expected = None;
+        if self.counter >= LAST_FRAME + LAST_FRAMES {
+            return Some(Err(FrameError::Exhausted));
+        }
         let opened = self.key.open(self.counter, b"", frame).map_err(|_| FrameError::Crypto);
         if opened.is_ok() {
             self.counter += 1;
@@ -118,9 +134,20 @@ impl Opener {
         self.counter
     }
 
+    #[cfg(test)]
+    pub(in crate::link) const fn skip_to(&mut self, counter: u64) {
+        self.counter = counter;
+    }
+
     /// A frame has begun and is not complete.
     pub fn in_frame(&self) -> bool {
         self.expected.is_some() || self.used < self.buffer.len()
+    }
+
+    /// Throws away what is held: nothing more will be opened.
+    pub fn clear(&mut self) {
+        self.buffer = Vec::new();
+        (self.used, self.expected) = (0, None);
     }
 
     /// Gives back the memory of an idle session.
@@ -130,6 +157,12 @@ impl Opener {
             self.used = 0;
         }
     }
+}
+
+#[cfg(test)]
+pub(in crate::link) mod testing {
+    /// The counter of the last frame after which a session still stands.
+    pub(in crate::link) const LAST_SENT: u64 = super::LAST_FRAME - 1;
 }
 
 #[cfg(test)]
@@ -174,15 +207,31 @@ mod tests {
         }
     }
 
-    /// Threats T48: a bad tag does not advance the counter.
+    /// Threats T48: a bad tag does not advance the counter, whatever came before.
     #[test]
     fn t48_a_bad_frame_does_not_advance_the_counter() {
-        let mut stream = frames(&mut Sealer::new(&keys(false)), &[10]);
-        *stream.last_mut().unwrap() ^= 1;
-        let mut opener = Opener::new(&keys(true));
-        opener.push(&stream);
-        assert_eq!(opener.next_frame().unwrap().err(), Some(FrameError::Crypto));
-        assert_eq!(opener.frames(), 0);
+        for before in [0, 1, 5, 100] {
+            let mut stream = frames(&mut Sealer::new(&keys(false)), &vec![10; before + 1]);
+            *stream.last_mut().unwrap() ^= 1;
+            let mut opener = Opener::new(&keys(true));
+            opener.push(&stream);
+            (0..before).for_each(|_| assert!(opener.next_frame().unwrap().is_ok()));
+            assert_eq!(opener.next_frame().unwrap().err(), Some(FrameError::Crypto));
+            assert_eq!(opener.frames(), before as u64);
+        }
+    }
+
+    /// Threats T46: a peer that goes on beyond the last frame is not heard.
+    #[test]
+    fn t46_frames_beyond_the_last_are_refused() {
+        let (mut sealer, mut opener) = (Sealer::new(&keys(false)), Opener::new(&keys(true)));
+        for (counter, opens) in [(LAST_FRAME, true), (LAST_FRAME + LAST_FRAMES, false), (u64::MAX - 1, false)] {
+            sealer.skip_to(counter);
+            opener.skip_to(counter);
+            opener.push(&frames(&mut sealer, &[10]));
+            let opened = opener.next_frame().unwrap();
+            assert_eq!(opened.map(|frame| frame.len()), if opens { Ok(10) } else { Err(FrameError::Exhausted) });
+        }
     }
 
     /// Threats T42: lengths below the tag's are refused.

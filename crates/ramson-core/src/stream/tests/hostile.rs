@@ -31,6 +31,21 @@ fn t90_syn_without_signature_or_destination_or_for_somebody_else() {
 }
 
 #[test]
+fn packets_beyond_the_limit_are_dropped() {
+    let mut solo = Solo::new(Config::default());
+    let (stream, send_id) = solo.accept(5, b"x");
+    for (sequence, len) in [(1, limits::MAX_PACKET), (2, 60_000)] {
+        let out = Outgoing { send_id, recv_id: 5, sequence, ack_through: Some(0), ..Outgoing::default() };
+        let header = out.encode(&[]).len();
+        assert_eq!(solo.packet(true, out.encode(&[&vec![7; len - header]])).is_ok(), len == limits::MAX_PACKET);
+        let longer = out.encode(&[&vec![7; len - header + 1]]);
+        assert_eq!(solo.packet(true, longer), Err(Error::TooLarge));
+    }
+    solo.drain();
+    assert!(solo.read(stream).len() < limits::MAX_PACKET);
+}
+
+#[test]
 fn t91_impossible_acknowledgements_and_delays_change_nothing() {
     let mut solo = Solo::new(Config::default());
     let (stream, send_id) = solo.accept(5, b"x");

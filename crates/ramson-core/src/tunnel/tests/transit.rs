@@ -282,6 +282,26 @@ fn a_foreign_tunnel_ends_with_its_life() {
     assert_eq!(tunnels.stats().transit_tunnels, 0);
 }
 
+/// A foreign endpoint that goes on for its whole life reaches two new routers a second and remembers few of them.
+#[test]
+fn t81_the_memory_of_an_endpoint_is_bounded() {
+    let mut served = Served::new();
+    let good = served.request();
+    served.offer_one(&Request { receive_tunnel: 102, role: Role::OutboundEndpoint, ..good });
+    let tunnels = &mut served.net.nodes[1].tunnels;
+    let mut now = served.net.now.mono;
+    let mut reached = 0;
+    for n in 0..6_000u32 {
+        now = now + Duration::from_millis(100);
+        reached += u32::from(tunnels.may_deliver(now, 102, Hash::of(&n.to_be_bytes())));
+        assert!(tunnels.known_targets(102) <= limits::KNOWN_TARGETS);
+    }
+    let (rate, burst) = limits::TARGETS;
+    assert!((rate * 599..=burst + rate * 600).contains(&reached), "{reached}");
+    let known = (5_990..6_000u32).filter(|n| tunnels.may_deliver(now, 102, Hash::of(&n.to_be_bytes()))).count();
+    assert!(known > 0, "those of late are free");
+}
+
 /// Threats T81: an endpoint is no scanner. T82: what it delivers to us comes from nobody known.
 #[test]
 fn t81_t82_an_endpoint_reaches_few_new_routers() {
