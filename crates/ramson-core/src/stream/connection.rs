@@ -433,8 +433,9 @@ impl Connection {
         self.backoff += 1;
         let now = ctx.now.mono;
         let given_up = self.timeouts >= ctx.config.max_resends && now.since(self.progress_at) >= GIVE_UP;
-        if self.tx.only(Kind::Close) && self.timeouts > 9 {
-            // A peer that had everything and has forgotten us, as i2pd does, does not answer a CLOSE.
+        if self.tx.only(Kind::Close) && self.timeouts > 9 && (self.rx.is_closed() || self.discard) {
+            // A peer that had everything and has forgotten us, as i2pd does, does not answer a CLOSE. Where a program
+            // still reads, it must hear that the rest does not come.
             return self.end(ctx);
         }
         if given_up && !self.is_opening() {

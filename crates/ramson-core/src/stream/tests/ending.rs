@@ -106,3 +106,23 @@ fn local_of(n: usize) -> Local {
     let destination = Destination::new(key.verifying_key(), &mut Rng::from_seed(seed));
     Local { destination, key: Arc::new(key), offline: None }
 }
+
+/// A peer that goes away after we have closed our direction, with the rest of its own still to come.
+#[test]
+fn a_program_that_still_reads_hears_that_the_peer_is_gone() {
+    for reads in [true, false] {
+        let mut solo = Solo::new(Config::default());
+        let (stream, send_id) = solo.accept(5, b"the first half");
+        acknowledge(&mut solo, send_id, 5, 0);
+        solo.streams.close(solo.now, stream);
+        if !reads {
+            solo.streams.discard(solo.now, stream);
+        }
+        solo.drain();
+        solo.pass(600_000);
+        assert_eq!(solo.failed(stream), reads.then_some(Error::TimedOut));
+        let closed = |event: &Event| matches!(event, Event::Closed { .. });
+        assert_eq!(solo.events.iter().filter(|event| closed(event)).count(), usize::from(!reads));
+        assert!(solo.streams.is_empty());
+    }
+}
