@@ -7,6 +7,9 @@
 mod bucket;
 pub mod clock;
 pub mod dest;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod job;
 pub mod keys;
 pub mod limits;

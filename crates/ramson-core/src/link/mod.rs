@@ -6,9 +6,13 @@
 
 pub mod address;
 mod aged;
+#[cfg(any(test, fuzzing))]
+mod check;
 mod connection;
 mod dial;
 mod establish;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod job;
 pub mod ntcp2;
 mod outbox;

@@ -61,7 +61,7 @@ impl Outbox {
     }
 
     /// Bytes held.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }

@@ -688,6 +688,15 @@ impl Connection {
 
     // What the parent asks.
 
+    /// What a packet can change.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn digest(&self) -> impl PartialEq + use<> {
+        let sending = (self.tx.next_sequence(), self.tx.in_flight(), self.tx.unsent(), self.mtu, self.rto());
+        let receiving = (self.rx.held(), self.rx.acks(), self.rx.is_closed(), self.rx.ack_at(), self.held.len());
+        let house = (self.phase, self.remote_id, self.verifying, self.timeouts, self.heard_at, self.choke.is_some());
+        (sending, receiving, house, self.close_wanted, self.finish_told)
+    }
+
     pub(super) const fn id(&self) -> StreamId {
         self.id
     }
