@@ -11,7 +11,10 @@ mod program;
 
 pub use crate::dest::session::fuzzing::ratchet;
 pub use crate::link::fuzzing::link;
+pub use crate::netdb::fuzzing::netdb;
+pub use crate::router::fuzzing::garlic;
 pub use crate::stream::fuzzing::stream;
+pub use crate::tunnel::fuzzing::tunnel_build;
 pub use program::{Program, Script};
 
 /// Programs of one machine, by name.
@@ -21,7 +24,10 @@ pub type Seeds = Vec<(&'static str, Vec<u8>)>;
 #[must_use]
 pub fn seeds() -> Vec<(&'static str, Seeds)> {
     vec![
+        ("garlic", crate::router::fuzzing::seeds()),
+        ("tunnel_build", crate::tunnel::fuzzing::seeds()),
         ("link", crate::link::fuzzing::seeds()),
+        ("netdb", crate::netdb::fuzzing::seeds()),
         ("ratchet", crate::dest::session::fuzzing::seeds()),
         ("stream", crate::stream::fuzzing::seeds()),
     ]

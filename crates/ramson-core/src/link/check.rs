@@ -7,7 +7,7 @@ use ramson_wire::ntcp2::FRAME_MAX;
 use std::collections::BTreeMap;
 
 impl Links {
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         assert!(self.conns.len() <= limits::CONNECTIONS && self.inbound_handshakes <= limits::INBOUND_HANDSHAKES);
         assert_eq!(self.timers.len(), self.conns.len(), "every connection has a deadline");
         let mut origins = BTreeMap::<Origin, usize>::new();

@@ -136,6 +136,16 @@ impl Local {
         self.streams.end_all(now, |stream| unsent.get(&stream).is_some_and(|unsent| !unsent.data.is_empty()))
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn check(&self) {
+        self.destination.check();
+        self.streams.check();
+        self.lookups.check();
+        self.publisher.iter().for_each(LeaseSetPublisher::check);
+        assert!(self.paths.len() <= MAX_PATHS && self.found.len() <= crate::limits::dest::REMOTE_LEASE_SETS);
+        assert!(self.connecting.keys().all(|stream| self.unsent.contains_key(stream)), "who connects may write");
+    }
+
     /// Forgets what a program has to do with a stream; gives the token of a connect that it waits for.
     pub(super) fn forget(&mut self, stream: stream::StreamId) -> Option<u64> {
         self.unsent.remove(&stream);

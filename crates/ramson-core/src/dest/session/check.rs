@@ -4,7 +4,7 @@ use super::state::{Forward, State};
 use super::{Context, Sessions, Timer, limits};
 
 impl Sessions {
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         let [remotes, sessions, sets, _, jobs, _] = self.sizes();
         assert!(remotes <= limits::REMOTES && self.one_time.len() <= limits::ONE_TIME_KEYS);
         assert!(self.reading <= limits::NEW_SESSION_JOBS && self.reading <= jobs);

@@ -3,7 +3,7 @@
 use super::{Connection, Streams, limits};
 
 impl Streams {
-    pub(in super::super) fn check(&self) {
+    pub(crate) fn check(&self) {
         assert!(self.connections.len() <= self.config.max_streams && self.by_local.len() == self.connections.len());
         assert_eq!(self.timers.len(), self.connections.len(), "every stream has a deadline");
         let held = || self.connections.values().map(Connection::held_bytes);
