@@ -319,7 +319,7 @@ impl Net {
         let machine = &mut self.machines[m];
         if fails {
             self.unproven.remove(&(m, job.conn));
-            machine.links.end_broken(now, Some(job.conn));
+            machine.links.handle_job_failed(now, job.conn);
         } else {
             let done = job.run(&mut machine.rng);
             machine.links.handle_job(now, done);
@@ -409,7 +409,7 @@ impl Net {
 
     /// A machine closes its side. The other side hears of it at once where that was by a reset, else when it has read.
     fn closed(&mut self, m: usize, conn: ConnId, how: CloseKind) {
-        self.closed.insert((m, conn));
+        assert!(self.closed.insert((m, conn)), "a connection is closed once");
         if let Some(since) = self.unproven.remove(&(m, conn))
             && how == CloseKind::Reset
         {

@@ -313,6 +313,13 @@ impl Links {
         true
     }
 
+    /// The job of this connection has panicked: it is reset, unless it has ended meanwhile.
+    pub fn handle_job_failed(&mut self, now: Now, conn: ConnId) {
+        if self.conns.contains_key(&conn) {
+            self.end_broken(now, Some(conn));
+        }
+    }
+
     /// Resets all sessions with a peer.
     pub fn end_sessions(&mut self, now: Now, peer: &Hash) {
         let of_peer = self.conns.iter().filter(|(_, conn)| conn.peer.as_ref() == Some(peer));

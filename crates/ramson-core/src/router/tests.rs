@@ -241,6 +241,22 @@ fn a_job_without_a_result_leaves_nobody_waiting() {
     assert_eq!(solo.router.snapshot().faults, 2);
 }
 
+/// A connection that has ended while its job was out is not closed again when the job fails.
+#[test]
+fn a_job_that_fails_late_closes_nothing() {
+    for ended in [false, true] {
+        let mut solo = Solo::new();
+        solo.input(accepted(1));
+        let conn = ConnId(ConnId::INBOUND | 1);
+        let name = solo.job(Input::TcpData { conn, bytes: &[7; 64] });
+        if ended {
+            solo.input(Input::TcpClosed { conn });
+        }
+        solo.input(Input::JobDone(JobDone::Failed(name)));
+        assert_eq!(solo.closed.len(), usize::from(!ended));
+    }
+}
+
 #[test]
 fn results_that_change_what_is_shared_are_no_item() {
     let mut rng = Rng::from_seed([2; 32]);
