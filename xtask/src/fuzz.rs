@@ -1,6 +1,9 @@
 //! Runs the fuzz targets in `fuzz/` and, behind stubbed cryptography, those of the core's machines in `fuzz/machines/`.
 
-use crate::run::{command, output, run};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::run::{command, output, root, run};
 
 const DEFAULT_SECONDS: u32 = 60;
 
@@ -29,11 +32,17 @@ const SUITES: [Suite; 2] = [
     },
 ];
 
-/// `[TARGET] [--seconds N]`, or `list`.
+/// `[TARGET] [--seconds N]`, `list`, or `keep TARGET`.
 ///
 /// # Errors
 /// When cargo-fuzz is missing, an argument is wrong, or a target found something.
 pub(crate) fn fuzz(args: &[String]) -> Result<(), String> {
+    if let [keep, name] = args
+        && keep == "keep"
+    {
+        let (suite, target) = find(name);
+        return suite.keep(target);
+    }
     let mut target = None;
     let mut seconds = DEFAULT_SECONDS;
     let mut args = args.iter();
@@ -53,13 +62,19 @@ pub(crate) fn fuzz(args: &[String]) -> Result<(), String> {
             Ok(())
         }
         Some(name) => {
-            // The suite without a prefix takes what no other one claims.
-            let of = |suite: &Suite| !suite.prefix.is_empty() && name.starts_with(suite.prefix);
-            let [codecs, ..] = SUITES;
-            let suite = SUITES.into_iter().find(of).unwrap_or(codecs);
-            suite.one(name.strip_prefix(suite.prefix).unwrap_or(name), seconds)
+            let (suite, target) = find(name);
+            suite.one(target, seconds)
         }
         None => all(seconds),
+    }
+}
+
+/// The suite of a target, and its name there.
+fn find(name: &str) -> (Suite, &str) {
+    let [codecs, machines] = SUITES;
+    match name.strip_prefix(machines.prefix) {
+        Some(target) => (machines, target),
+        None => (codecs, name),
     }
 }
 
@@ -84,16 +99,58 @@ impl Suite {
         let max_len = format!("-max_len={}", self.max_len);
         // New finds go to a scratch corpus beside the kept one, which stays small.
         let scratch = format!("{}/target/corpus/{target}", self.folder);
-        let folder = crate::run::root().join(&scratch);
-        std::fs::create_dir_all(&folder).map_err(|why| format!("{scratch}: {why}"))?;
-        let kept = format!("{}/corpus/{target}", self.folder);
+        create(&root().join(&scratch))?;
         let mut args = vec![target, scratch.as_str()];
-        if crate::run::root().join(&kept).is_dir() {
-            args.push(kept.as_str());
-        }
+        let kept = self.kept(target)?;
+        args.extend(kept.iter().map(String::as_str));
         args.extend(["--", &limit, "-timeout=10", "-rss_limit_mb=1024", &max_len, "-verbosity=0", "-print_funcs=0"]);
         println!("fuzz {}{target} for {seconds} s", self.prefix);
         run(&mut self.cargo_fuzz("run", &args))
+    }
+
+    /// The folders of what is kept: seeds by name, and finds, which are packed into one file and unpacked here.
+    fn kept(&self, target: &str) -> Result<Vec<String>, String> {
+        let seeds = format!("{}/corpus/{target}", self.folder);
+        let mut folders = Vec::new();
+        if root().join(&seeds).is_dir() {
+            folders.push(seeds);
+        }
+        let pack = self.pack(target);
+        if pack.is_file() {
+            let finds = format!("{}/target/kept/{target}", self.folder);
+            let folder = root().join(&finds);
+            create(&folder)?;
+            let bytes = fs::read(&pack).map_err(|why| format!("{}: {why}", pack.display()))?;
+            let finds_in = unpack(&bytes).ok_or_else(|| format!("{} is damaged", pack.display()))?;
+            for (number, find) in finds_in.into_iter().enumerate() {
+                let file = folder.join(format!("{number:05}"));
+                fs::write(&file, find).map_err(|why| format!("{}: {why}", file.display()))?;
+            }
+            folders.push(finds);
+        }
+        Ok(folders)
+    }
+
+    fn pack(&self, target: &str) -> PathBuf {
+        root().join(self.folder).join("corpus").join(format!("{target}.pack"))
+    }
+
+    /// Keeps the fewest of all finds that reach every edge which any of them reaches.
+    fn keep(&self, target: &str) -> Result<(), String> {
+        let merged = format!("{}/target/merged/{target}", self.folder);
+        let folder = root().join(&merged);
+        let _ = fs::remove_dir_all(&folder);
+        create(&folder)?;
+        let scratch = format!("{}/target/corpus/{target}", self.folder);
+        create(&root().join(&scratch))?;
+        let mut args = vec![target, merged.as_str(), scratch.as_str()];
+        let kept = self.kept(target)?;
+        args.extend(kept.iter().map(String::as_str));
+        let max_len = format!("-max_len={}", self.max_len);
+        args.extend(["--", "-set_cover_merge=1", "-use_counters=0", "-rss_limit_mb=1024", &max_len, "-verbosity=0"]);
+        run(&mut self.cargo_fuzz("run", &args))?;
+        let pack = self.pack(target);
+        fs::write(&pack, pack_folder(&folder)?).map_err(|why| format!("{}: {why}", pack.display()))
     }
 
     fn targets(&self) -> Result<Vec<String>, String> {
@@ -117,4 +174,62 @@ fn cargo_fuzz() -> std::process::Command {
     let mut fuzz = command("cargo", &["fuzz"]);
     fuzz.env("RUSTC_BOOTSTRAP", "1");
     fuzz
+}
+
+fn create(folder: &Path) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))
+}
+
+/// The files of a folder in one: each behind its length in four bytes, the shortest first.
+fn pack_folder(folder: &Path) -> Result<Vec<u8>, String> {
+    let failed = |why: std::io::Error| format!("{}: {why}", folder.display());
+    let mut finds = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        finds.push(fs::read(entry.map_err(failed)?.path()).map_err(failed)?);
+    }
+    finds.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    let mut out = Vec::new();
+    for find in finds {
+        out.extend(u32::try_from(find.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend(find);
+    }
+    Ok(out)
+}
+
+fn unpack(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut finds = Vec::new();
+    while !bytes.is_empty() {
+        let (len, rest) = bytes.split_first_chunk::<4>()?;
+        let (find, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
+        finds.push(find);
+        bytes = rest;
+    }
+    Some(finds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_comes_out_again() {
+        let folder = std::env::temp_dir().join(format!("ramson-pack-{}", std::process::id()));
+        create(&folder).unwrap();
+        let finds: [&[u8]; 3] = [b"", b"b", b"long"];
+        finds.iter().enumerate().for_each(|(n, find)| fs::write(folder.join(n.to_string()), find).unwrap());
+        let packed = pack_folder(&folder).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(unpack(&packed).unwrap(), finds);
+        assert_eq!(unpack(&packed[..packed.len() - 1]), None);
+    }
+
+    #[test]
+    fn targets_of_machines_have_a_prefix() {
+        let of = |name| {
+            let (suite, target) = find(name);
+            (suite.folder, target.to_owned())
+        };
+        assert_eq!(of("garlic"), ("fuzz", "garlic".to_owned()));
+        assert_eq!(of("machines/garlic"), ("fuzz/machines", "garlic".to_owned()));
+    }
 }
