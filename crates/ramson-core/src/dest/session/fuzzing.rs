@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn what_is_written_by_hand_opens_under_stubs_only() {
         let stubbed = cfg!(ramson_fuzz_crypto);
-        assert_eq!(seed("strangers").cloves > 3, stubbed, "{:?}", seed("strangers"));
+        assert_eq!(seed("strangers").cloves > 0, stubbed, "{:?}", seed("strangers"));
         assert!(seed("given").cloves > 0, "a key that was given away is everybody's");
     }
 
