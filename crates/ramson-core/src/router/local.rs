@@ -254,6 +254,11 @@ impl Router {
         }
     }
 
+    /// Its streams end, and then it goes: who asks something of it now would never hear of it.
+    fn is_closing(&self, id: DestinationId) -> bool {
+        self.timers.get(&Timer::Close(id)).is_some() || self.timers.get(&Timer::Stop).is_some()
+    }
+
     pub(super) fn remove_local(&mut self, id: DestinationId) {
         if let Some(local) = self.locals.remove(&id) {
             self.tunnels.remove_pool(local.pool);
@@ -532,7 +537,8 @@ impl Router {
 
     fn look_up_destination(&mut self, id: DestinationId, token: u64, hash: Hash) {
         let now = self.now;
-        let Some(local) = self.locals.get_mut(&id) else {
+        let closing = self.is_closing(id);
+        let Some(local) = self.locals.get_mut(&id).filter(|_| !closing) else {
             return self.event(Event::LookedUp { token, destination: None });
         };
         if hash == local.destination.hash() {
@@ -569,7 +575,10 @@ impl Router {
     fn connect(&mut self, id: DestinationId, token: u64, to: Hash, port: u16) {
         let now = self.now;
         let failed = |why| Event::ConnectFailed { token, why };
-        let Some(local) = self.locals.get_mut(&id) else { return self.event(failed(ConnectError::NoSuchDestination)) };
+        let closing = self.is_closing(id);
+        let Some(local) = self.locals.get_mut(&id).filter(|_| !closing) else {
+            return self.event(failed(ConnectError::NoSuchDestination));
+        };
         let outbound = self.tunnels.outbound(local.pool);
         debug!(?to, pool = local.pool.0, outbound = outbound.len(), "connect");
         if outbound.is_empty() || local.destination.lease_set().is_none() {
