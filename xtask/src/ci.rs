@@ -17,6 +17,7 @@ pub(crate) fn ci() -> Result<(), String> {
     let mut ci = Ci::default();
     ci.step("format", || run(&mut command("cargo", &["fmt", "--all", "--check"])));
     ci.step("format of fuzz", || fmt_own_workspace("fuzz"));
+    ci.step("format of the fuzzed machines", || fmt_own_workspace("fuzz/machines"));
     ci.step("format of interop", || fmt_own_workspace("interop"));
     ci.step("clippy", || {
         run(&mut command("cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))

@@ -17,6 +17,7 @@ cargo xtask tidy                        floors, file sizes, markers
 cargo xtask interop [SCENARIO...]       black box against other routers; `list` names the scenarios; default: short
 cargo xtask bench [NAME] [--json]       figures, a line each; `net` measures against i2pd
 cargo xtask fuzz [TARGET] [--seconds N] fuzz targets; `list` names them; default: all of them, 60 s each
+cargo xtask fuzz keep TARGET            keeps the fewest finds that reach all that was reached
 
 Environment: RAMSON_ALLOW_SKIP=1 lets `ci` pass although it skipped a step; interop/README.md names interop's variables.";
 

@@ -23,6 +23,9 @@ const PURE: &[(&str, &[&str])] =
 const NEVER: &[(&str, &[&str])] =
     &[("ramson", &["ramson-services", "ramson-router"]), ("ramson-services", &["ramson-core", "ramson-router"])];
 
+/// What keeps the stand-ins for cryptography out of routers.
+const STUB_GUARD: &str = "crates/ramson-wire/src/crypto/stub/guard.rs";
+
 /// Packages that bring a runtime, sockets, files or a clock.
 const IMPURE_PACKAGES: &[&str] = &[
     "async-io",
@@ -116,7 +119,21 @@ fn tidy() -> Result<Findings, String> {
         limits.extend(threats::limits(&read(&root.join("crates").join(crate_name).join("src/limits.rs"))?));
     }
     found.errors.extend(threats::faults(&read(&root.join("docs/threats.md"))?, &functions, &limits));
+    stubbed_crypto(&root.join(STUB_GUARD), &mut found);
     Ok(found)
+}
+
+/// The stand-ins for cryptography compile where a fuzzer is built, and nowhere else.
+fn stubbed_crypto(guard: &Path, found: &mut Findings) {
+    let compiles = |cfgs: &[&str]| {
+        let mut rustc = command("rustc", &["--edition=2024", "--crate-type=lib", "--emit=metadata", "-o", "-"]);
+        let cfgs = cfgs.iter().flat_map(|cfg| ["--cfg", *cfg]);
+        output(rustc.args(cfgs).arg(guard)).is_ok()
+    };
+    let (stubs, fuzzing, router) = ("ramson_fuzz_crypto", "fuzzing", "feature=\"aws-lc\"");
+    if !compiles(&[]) || !compiles(&[stubs, fuzzing]) || compiles(&[stubs]) || compiles(&[stubs, fuzzing, router]) {
+        found.errors.push(format!("{}: stubbed cryptography must compile for fuzzing alone", guard.display()));
+    }
 }
 
 fn dependencies(package: &str, allowed: &[&str], found: &mut Findings) -> Result<(), String> {
@@ -154,6 +171,8 @@ fn pure_source(name: &str, text: &str, found: &mut Findings) {
         for word in IMPURE_NAMES.iter().filter(|word| line.contains(**word)) {
             found.errors.push(format!("{name}:{number}: `{word}` in a pure crate"));
         }
+        // The compiler's own errors are no log lines.
+        let line = line.replace("compile_error!(", "");
         if let Some(word) = LOUD_LINES.iter().find(|word| line.contains(**word)) {
             found
                 .errors
@@ -218,11 +237,23 @@ fn shown(root: &Path, file: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Findings, pure_source, source, tidy};
+    use super::{Findings, pure_source, source, stubbed_crypto, tidy};
 
     #[test]
     fn the_project_is_tidy() {
         assert_eq!(tidy().unwrap().errors, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_guard_that_lets_stubs_pass_is_found() {
+        let folder = std::env::temp_dir().join(format!("ramson-tidy-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let guard = folder.join("guard.rs");
+        std::fs::write(&guard, "//! Guards nothing.\n").unwrap();
+        let mut found = Findings::default();
+        stubbed_crypto(&guard, &mut found);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found.errors.len(), 1);
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl PeerBuckets {
     }
 
     /// Peers that are counted.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.buckets.len()
     }

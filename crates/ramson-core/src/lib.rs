@@ -12,6 +12,9 @@ mod heap;
 mod bucket;
 pub mod clock;
 pub mod dest;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod job;
 pub mod keys;
 pub mod limits;

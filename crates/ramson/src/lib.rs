@@ -7,6 +7,9 @@
 //! Not in this crate: names (a program resolves them, see `ramson-services`), and any protocol above streams.
 //! Below this API stands the seam to the driver, [`seam`]; the driver owns sockets, disk and clock.
 
+#[cfg(ramson_fuzz_crypto)]
+compile_error!("without its cryptography this is no router; ramson_fuzz_crypto is for fuzzing the core alone");
+
 mod client;
 pub mod config;
 mod driver;

@@ -322,6 +322,19 @@ impl Destination {
         result
     }
 
+    /// What must hold between any two calls.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self) {
+        self.sessions.check();
+        assert!(self.waiting.len() <= limits::LOOKUPS && self.held.len() <= limits::LEASE_SET_JOBS);
+        assert!(self.waiting.values().all(|waiting| waiting.messages.len() <= limits::WAITING_FOR_LEASE_SET));
+        assert!(
+            self.waiting.keys().all(|hash| self.timers.get(&Timer::Waiting(*hash)).is_some()),
+            "nothing waits for ever"
+        );
+        assert!(self.held.values().all(|cloves| cloves.len() <= limits::QUEUED_PER_REMOTE));
+    }
+
     /// What happened; call it after every other call until it gives nothing.
     pub fn poll_event(&mut self) -> Option<DestinationEvent> {
         self.events.pop_front()

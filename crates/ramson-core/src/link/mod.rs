@@ -6,9 +6,13 @@
 
 pub mod address;
 mod aged;
+#[cfg(any(test, fuzzing))]
+mod check;
 mod connection;
 mod dial;
 mod establish;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod job;
 pub mod ntcp2;
 mod outbox;
@@ -317,6 +321,13 @@ impl Links {
         self.events.push_back(Event::Close { conn, how: CloseKind::Reset });
         self.remove(now, conn);
         true
+    }
+
+    /// The job of this connection has panicked: it is reset, unless it has ended meanwhile.
+    pub fn handle_job_failed(&mut self, now: Now, conn: ConnId) {
+        if self.conns.contains_key(&conn) {
+            self.end_broken(now, Some(conn));
+        }
     }
 
     /// Resets all sessions with a peer.

@@ -65,7 +65,7 @@ impl Outbox {
     }
 
     /// Bytes held.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }

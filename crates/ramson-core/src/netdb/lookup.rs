@@ -1,6 +1,9 @@
 //! Iterative look-ups: the closest floodfills are asked, replies are only hints.
 //! <https://geti2p.net/en/docs/how/network-database#lookup>
 
+#[cfg(any(test, fuzzing))]
+mod check;
+
 use super::routing_key::Day;
 use super::store::RouterStore;
 use crate::limits::netdb as limits;

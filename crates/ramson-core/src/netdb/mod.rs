@@ -5,6 +5,8 @@
 //! LeaseSets (see `dest`): nothing that reaches one context can be asked of another.
 
 pub mod explore;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod lookup;
 pub mod publish;
 pub mod routing_key;

@@ -5,6 +5,9 @@
 //! in garlic for the floodfill, and its confirmation comes back through one of the destination's inbound tunnels.
 //! Carrying them is the owner's part.
 
+#[cfg(any(test, fuzzing))]
+mod check;
+
 use super::routing_key::until_midnight;
 use super::store::RouterStore;
 use crate::limits::netdb as limits;

@@ -1,5 +1,8 @@
 //! The RouterInfos that we know. Only what verified and keeps the rules comes in.
 
+#[cfg(any(test, fuzzing))]
+mod check;
+
 use super::routing_key::Day;
 use crate::limits::netdb as limits;
 use crate::rng::{Rng, SeededMap, SeededState};

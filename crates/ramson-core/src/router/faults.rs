@@ -121,9 +121,7 @@ impl Router {
     pub(super) fn job_failed(&mut self, name: JobName) {
         self.fault_count += 1;
         match name.of {
-            JobOf::Link(conn) => {
-                self.links.end_broken(self.now, Some(conn));
-            }
+            JobOf::Link(conn) => self.links.handle_job_failed(self.now, conn),
             JobOf::Request => self.tunnels.handle_request_failed(),
             JobOf::Session(id, done) => {
                 self.local_job(id, |local, now| local.destination_done(now, DestinationDone::Session(done)));

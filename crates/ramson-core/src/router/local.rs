@@ -135,6 +135,16 @@ impl Local {
         self.streams.end_all(now, |stream| unsent.get(&stream).is_some_and(|unsent| !unsent.data.is_empty()))
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn check(&self) {
+        self.destination.check();
+        self.streams.check();
+        self.lookups.check();
+        self.publisher.iter().for_each(LeaseSetPublisher::check);
+        assert!(self.paths.len() <= MAX_PATHS && self.found.len() <= crate::limits::dest::REMOTE_LEASE_SETS);
+        assert!(self.connecting.keys().all(|stream| self.unsent.contains_key(stream)), "who connects may write");
+    }
+
     /// Forgets what a program has to do with a stream; gives the token of a connect that it waits for.
     pub(super) fn forget(&mut self, stream: stream::StreamId) -> Option<u64> {
         self.unsent.remove(&stream);
@@ -241,6 +251,11 @@ impl Router {
         } else {
             self.remove_local(id);
         }
+    }
+
+    /// Its streams end, and then it goes: who asks something of it now would never hear of it.
+    fn is_closing(&self, id: DestinationId) -> bool {
+        self.timers.get(&Timer::Close(id)).is_some() || self.timers.get(&Timer::Stop).is_some()
     }
 
     pub(super) fn remove_local(&mut self, id: DestinationId) {
@@ -522,7 +537,8 @@ impl Router {
 
     fn look_up_destination(&mut self, id: DestinationId, token: u64, hash: Hash) {
         let now = self.now;
-        let Some(local) = self.locals.get_mut(&id) else {
+        let closing = self.is_closing(id);
+        let Some(local) = self.locals.get_mut(&id).filter(|_| !closing) else {
             return self.event(Event::LookedUp { token, destination: None });
         };
         if hash == local.destination.hash() {
@@ -559,7 +575,10 @@ impl Router {
     fn connect(&mut self, id: DestinationId, token: u64, to: Hash, port: u16) {
         let now = self.now;
         let failed = |why| Event::ConnectFailed { token, why };
-        let Some(local) = self.locals.get_mut(&id) else { return self.event(failed(ConnectError::NoSuchDestination)) };
+        let closing = self.is_closing(id);
+        let Some(local) = self.locals.get_mut(&id).filter(|_| !closing) else {
+            return self.event(failed(ConnectError::NoSuchDestination));
+        };
         let outbound = self.tunnels.outbound(local.pool);
         debug!(?to, pool = local.pool.0, outbound = outbound.len(), "connect");
         if outbound.is_empty() || local.destination.lease_set().is_none() {

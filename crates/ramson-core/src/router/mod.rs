@@ -8,6 +8,8 @@
 
 mod door;
 mod faults;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod local;
 mod lookups;
 mod network;

@@ -243,6 +243,41 @@ fn a_job_without_a_result_leaves_nobody_waiting() {
     assert_eq!(solo.router.snapshot().faults, 2);
 }
 
+/// Between the close of a destination and the end of its streams, nothing that is asked of it goes without an answer.
+#[test]
+fn a_destination_that_closes_refuses_what_is_asked_of_it() {
+    let mut solo = Solo::new();
+    solo.create(1);
+    let id = DestinationId(1);
+    solo.router.timers.set(Timer::Close(id), solo.now.mono + Duration::from_secs(1));
+    solo.input(Input::Command(Command::Connect { destination: id, token: 5, to: Hash([3; 32]), port: 80 }));
+    solo.input(Input::Command(Command::Lookup { destination: id, token: 6, hash: Hash([3; 32]) }));
+    let refused = |event: &Event| {
+        matches!(
+            event,
+            Event::ConnectFailed { token: 5, why: ConnectError::NoSuchDestination }
+                | Event::LookedUp { token: 6, destination: None }
+        )
+    };
+    assert_eq!(solo.events.iter().filter(|event| refused(event)).count(), 2, "{:?}", solo.events);
+}
+
+/// A connection that has ended while its job was out is not closed again when the job fails.
+#[test]
+fn a_job_that_fails_late_closes_nothing() {
+    for ended in [false, true] {
+        let mut solo = Solo::new();
+        solo.input(accepted(1));
+        let conn = ConnId(ConnId::INBOUND | 1);
+        let name = solo.job(Input::TcpData { conn, bytes: &[7; 64] });
+        if ended {
+            solo.input(Input::TcpClosed { conn });
+        }
+        solo.input(Input::JobDone(JobDone::Failed(name)));
+        assert_eq!(solo.closed.len(), usize::from(!ended));
+    }
+}
+
 #[test]
 fn results_that_change_what_is_shared_are_no_item() {
     let mut rng = Rng::from_seed([2; 32]);

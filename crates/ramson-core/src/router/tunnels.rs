@@ -50,6 +50,12 @@ impl GarlicGate {
         admitted
     }
 
+    /// Messages that are being opened.
+    #[cfg(any(test, fuzzing))]
+    pub(super) const fn jobs(&self) -> usize {
+        self.jobs
+    }
+
     /// A job is over, or lost.
     pub(super) fn job_done(&mut self) {
         self.jobs = self.jobs.saturating_sub(1);
@@ -169,7 +175,7 @@ impl Router {
     // ---- what comes to the router by tunnels and garlic ----
 
     /// A message that came down an exploratory tunnel: answers to our own questions, and nothing else.
-    fn handle_exploratory(&mut self, message: Message) {
+    pub(super) fn handle_exploratory(&mut self, message: Message) {
         match message.kind {
             Kind::GARLIC => self.open_garlic(None, message.body),
             // Floodfills that cannot encrypt answer in the clear; the look-ups take only what they asked for.

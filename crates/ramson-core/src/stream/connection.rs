@@ -526,8 +526,9 @@ impl Connection {
         self.backoff += 1;
         let now = ctx.now.mono;
         let given_up = self.timeouts >= ctx.config.max_resends && now.since(self.progress_at) >= GIVE_UP;
-        if self.tx.only(Kind::Close) && self.timeouts > 9 {
-            // A peer that had everything and has forgotten us, as i2pd does, does not answer a CLOSE.
+        if self.tx.only(Kind::Close) && self.timeouts > 9 && (self.rx.is_closed() || self.discard) {
+            // A peer that had everything and has forgotten us, as i2pd does, does not answer a CLOSE. Where a program
+            // still reads, it must hear that the rest does not come.
             return self.end(ctx);
         }
         if given_up && !self.is_opening() {
@@ -808,6 +809,15 @@ impl Connection {
     }
 
     // What the parent asks.
+
+    /// What a packet can change.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn digest(&self) -> impl PartialEq + use<> {
+        let sending = (self.tx.next_sequence(), self.tx.in_flight(), self.tx.unsent(), self.mtu, self.counted);
+        let receiving = (self.rx.held(), self.rx.acks(), self.rx.is_closed(), self.rx.ack_at(), self.held.len());
+        let house = (self.phase, self.remote_id, self.verifying, self.timeouts, self.heard_at, self.choke.is_some());
+        (sending, receiving, house, self.close_wanted, self.finish_told)
+    }
 
     pub(super) const fn id(&self) -> StreamId {
         self.id

@@ -27,6 +27,8 @@
 
 mod congestion;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod jobs;
 mod path;
 mod receive;

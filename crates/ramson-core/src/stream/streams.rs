@@ -1,5 +1,8 @@
 //! All streams of one local destination: who a packet belongs to, what strangers may do, jobs and budgets.
 
+#[cfg(any(test, fuzzing))]
+mod check;
+
 use super::connection::{Connection, Context, Start};
 use super::jobs::{By, Done, Jobs, Outcome, Ports, Purpose, Signer};
 use super::path::{self, Path};
@@ -49,8 +52,8 @@ pub struct Streams {
     events: VecDeque<Event>,
     jobs: Jobs,
     last: u64,
-    connections: BTreeMap<StreamId, Connection>,
-    by_local: BTreeMap<u32, StreamId>,
+    pub(super) connections: BTreeMap<StreamId, Connection>,
+    pub(super) by_local: BTreeMap<u32, StreamId>,
     /// Incoming streams by the peer's stream id.
     by_remote: BTreeMap<(u32, Hash), StreamId>,
     timers: Timers<StreamId>,

@@ -11,6 +11,8 @@
 
 pub mod build;
 mod endpoint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod gateway;
 mod own;
 mod plane;

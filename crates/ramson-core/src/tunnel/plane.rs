@@ -1,6 +1,8 @@
 //! The plane: pools, own tunnels by id, builds in progress, and the table of foreign tunnels.
 
 mod builds;
+#[cfg(any(test, fuzzing))]
+mod check;
 
 use super::build::{CreateJob, Pending, Plan, unwrap_once};
 use super::own::Own;

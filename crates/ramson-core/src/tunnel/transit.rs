@@ -1,6 +1,9 @@
 //! Serving as a hop of other routers' tunnels: requests, decisions, and the hot table by tunnel id.
 //! <https://geti2p.net/spec/tunnel-implementation>
 
+#[cfg(any(test, fuzzing))]
+mod check;
+
 use super::build::wrap_once;
 use super::endpoint::{Delivered, Endpoint};
 use super::gateway::Gateway;

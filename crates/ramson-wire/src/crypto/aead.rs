@@ -85,10 +85,13 @@ mod imp {
     }
 }
 
-#[cfg(not(feature = "aws-lc"))]
+#[cfg(all(not(feature = "aws-lc"), not(ramson_fuzz_crypto)))]
 use portable as imp;
 
-#[cfg(any(test, not(feature = "aws-lc")))]
+#[cfg(ramson_fuzz_crypto)]
+use super::stub::aead as imp;
+
+#[cfg(any(test, all(not(feature = "aws-lc"), not(ramson_fuzz_crypto))))]
 mod portable {
     use super::{CryptoError, TAG_LEN};
     use chacha20poly1305::aead::{AeadInOut, KeyInit};

@@ -4,17 +4,25 @@
 //! both give the same bytes, and tests hold them against each other. Randomness is always an argument.
 
 pub mod aead;
+#[cfg(not(ramson_fuzz_crypto))]
 pub mod aes;
 pub mod chacha20;
 mod dsa;
+#[cfg(not(ramson_fuzz_crypto))]
 pub mod elligator2;
 pub mod hash;
 pub mod noise;
 pub mod rsa;
 mod secret;
 pub mod sign;
+#[cfg(not(ramson_fuzz_crypto))]
 pub mod siphash;
+#[cfg(ramson_fuzz_crypto)]
+mod stub;
 pub mod x25519;
+
+#[cfg(ramson_fuzz_crypto)]
+pub use stub::{aes, elligator2, siphash};
 
 pub use rand_core::CryptoRng;
 pub use secret::Secret;

@@ -96,10 +96,13 @@ mod imp {
     }
 }
 
-#[cfg(not(feature = "aws-lc"))]
+#[cfg(all(not(feature = "aws-lc"), not(ramson_fuzz_crypto)))]
 use portable as imp;
 
-#[cfg(any(test, not(feature = "aws-lc")))]
+#[cfg(ramson_fuzz_crypto)]
+use super::stub::x25519 as imp;
+
+#[cfg(any(test, all(not(feature = "aws-lc"), not(ramson_fuzz_crypto))))]
 mod portable {
     use super::CryptoError;
     use x25519_dalek::{PublicKey, StaticSecret};

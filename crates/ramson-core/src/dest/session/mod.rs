@@ -4,7 +4,11 @@
 //! public-key work leaves as a [`SessionJob`]. Several New Session messages to one remote may be under way, and
 //! several sessions with it may be readable; one of them, the current one, carries what is sent.
 
+#[cfg(any(test, fuzzing))]
+mod check;
 mod flow;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod payload;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
@@ -460,13 +464,5 @@ impl Sessions {
                 self.events.push_back(SessionEvent::Clove { from, clove });
             }
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn sizes(&self) -> [usize; 6] {
-        let live = self.sets.values().map(|set| set.live.len()).sum();
-        assert_eq!(self.tags.len(), live, "every tag belongs to a set");
-        assert_eq!(self.sessions.len(), self.remotes.values().map(|r| r.sessions.len()).sum::<usize>());
-        [self.remotes.len(), self.sessions.len(), self.sets.len(), live, self.jobs.len(), self.timers.len()]
     }
 }

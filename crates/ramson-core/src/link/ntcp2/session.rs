@@ -150,6 +150,12 @@ impl Opener {
         (self.used, self.expected) = (0, None);
     }
 
+    /// Bytes that are held and not used up.
+    #[cfg(any(test, fuzzing))]
+    pub fn held(&self) -> usize {
+        self.buffer.len() - self.used
+    }
+
     /// Gives back the memory of an idle session.
     pub fn shrink(&mut self) {
         if self.used == self.buffer.len() {

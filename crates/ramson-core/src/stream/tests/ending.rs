@@ -128,3 +128,23 @@ fn p38_what_programs_write_stays_within_the_budget() {
     }
     assert_eq!(solo.streams.sending_bytes(), 0);
 }
+
+/// A peer that goes away after we have closed our direction, with the rest of its own still to come.
+#[test]
+fn a_program_that_still_reads_hears_that_the_peer_is_gone() {
+    for reads in [true, false] {
+        let mut solo = Solo::new(Config::default());
+        let (stream, send_id) = solo.accept(5, b"the first half");
+        acknowledge(&mut solo, send_id, 5, 0);
+        solo.streams.close(solo.now, stream);
+        if !reads {
+            solo.streams.discard(solo.now, stream);
+        }
+        solo.drain();
+        solo.pass(600_000);
+        assert_eq!(solo.failed(stream), reads.then_some(Error::TimedOut));
+        let closed = |event: &Event| matches!(event, Event::Closed { .. });
+        assert_eq!(solo.events.iter().filter(|event| closed(event)).count(), usize::from(!reads));
+        assert!(solo.streams.is_empty());
+    }
+}

@@ -1,0 +1,26 @@
+//! What must hold of the known routers between any two calls.
+
+use super::{MIN_FLOODFILL_VERSION, RouterStore, limits};
+
+impl RouterStore {
+    pub(crate) fn check_books(&self) {
+        assert!(self.slots.len() <= self.cap && self.positions.len() == self.slots.len());
+        assert!(self.verifying.len() <= limits::VERIFYING && self.dirty.len() <= limits::DIRTY);
+        let mut floodfills = 0;
+        for (at, info) in self.slots.iter().enumerate() {
+            let hash = info.hash();
+            assert_eq!(self.positions.get(&hash), Some(&at), "every router is where it is looked for");
+            assert!(hash != self.own && info.net_id() == Some(self.net_id) && !info.addresses().is_empty());
+            let new = info.version().is_some_and(|version| version >= MIN_FLOODFILL_VERSION);
+            let usable = info.is_floodfill() && new;
+            assert_eq!(self.floodfills.contains(&hash), usable, "who is asked is a floodfill");
+            floodfills += usize::from(usable);
+        }
+        assert_eq!(self.floodfills.len(), floodfills, "no floodfill that is not known");
+    }
+
+    /// What a RouterInfo that is refused must not change.
+    pub(in super::super) fn digest(&self) -> [usize; 5] {
+        [self.slots.len(), self.floodfills.len(), self.dirty.len(), self.verifying.len(), self.events.len()]
+    }
+}

@@ -1,0 +1,35 @@
+//! What must hold of the plane of tunnels between any two calls.
+
+use super::{Tunnels, limits};
+use std::collections::BTreeSet;
+
+impl Tunnels {
+    pub(crate) fn check(&self) {
+        self.transit.check_books();
+        assert!(self.pools.len() <= limits::POOLS + 1);
+        // A build lasts three windows; one more may have begun in the last one.
+        assert!(self.builds.len() <= 5 * limits::BUILDS, "{} builds", self.builds.len());
+        for build in self.builds.values() {
+            assert!(self.pools.contains_key(&build.pool), "a build is of a pool");
+            assert!(build.pending.is_none() || build.plan.is_some());
+        }
+        for (id, own) in &self.tunnels {
+            let wanted = self.pools.get(&own.pool).map(|pool| pool.wanted(own.direction).length);
+            assert!(wanted.is_some_and(|wanted| own.hops.len() == wanted || own.hidden), "as long as was asked for");
+            let hops: BTreeSet<_> = own.hops.iter().collect();
+            assert!(hops.len() == own.hops.len() && !hops.contains(&self.own), "no router twice");
+            assert!(!self.transit.contains(*id), "one id is one tunnel");
+        }
+        assert!(self.dirty.iter().collect::<BTreeSet<_>>().len() == self.dirty.len());
+    }
+
+    /// Own tunnels, their builds, and foreign tunnels.
+    pub(in super::super) fn sizes(&self) -> [usize; 3] {
+        [self.tunnels.len(), self.builds.len(), self.transit.len()]
+    }
+
+    /// The ids under which own tunnels are known here.
+    pub(in super::super) fn ids(&self) -> Vec<super::TunnelId> {
+        self.tunnels.keys().copied().collect()
+    }
+}

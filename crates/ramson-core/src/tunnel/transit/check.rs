@@ -1,0 +1,25 @@
+//! What must hold of foreign tunnels between any two calls.
+
+use super::{Transit, Work, limits};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Transit {
+    pub(in super::super) fn check_books(&self) {
+        assert!(self.table.len() <= self.most() && self.jobs <= limits::REQUEST_JOBS);
+        let ids: BTreeSet<_> = self.expiry.iter().map(|(_, id)| *id).filter(|id| self.table.contains_key(id)).collect();
+        assert_eq!(ids.len(), self.table.len(), "every tunnel has its end");
+        let (mut peers, mut ivs, mut partial) = (BTreeMap::<_, usize>::new(), 0, 0);
+        for entry in ids.iter().filter_map(|id| self.table.get(id)) {
+            *peers.entry(entry.previous).or_default() += 1;
+            ivs += entry.seen.len();
+            if let Work::Endpoint { endpoint, .. } = &entry.work {
+                assert!(endpoint.bytes() <= limits::PARTIAL_BYTES);
+                partial += endpoint.bytes();
+            }
+        }
+        assert!(peers.values().all(|count| *count <= limits::TRANSIT_PER_PEER));
+        assert_eq!((&peers, ivs, partial), (&self.per_peer, self.ivs, self.partial_bytes), "the books are right");
+        assert!(partial <= limits::PARTIAL_BYTES_TRANSIT && self.throttles.len() <= limits::REQUEST_PEERS);
+        assert!(self.delivered.is_empty() && self.dirty.iter().collect::<BTreeSet<_>>().len() == self.dirty.len());
+    }
+}
