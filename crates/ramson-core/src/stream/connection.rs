@@ -1,14 +1,18 @@
 //! One stream: what its two halves receive and send, and its timers.
 
+mod choke;
+
 use super::congestion::Ceiling;
 use super::jobs::{Jobs, Ports, Purpose, Signer};
 use super::path::Path;
 use super::receive::{Offered, Receiver, Spare};
 use super::send::{Kind, Sender};
 use super::streams::Local;
+use super::tally::Tally;
 use super::{Config, Error, Event, StreamId};
 use crate::limits::stream as limits;
 use crate::time::{Duration, Instant, Now};
+use choke::Choke;
 use ramson_wire::data::Hash;
 use ramson_wire::streaming::sign::Unsigned;
 use ramson_wire::streaming::{DEFAULT_MTU, Flags, Outgoing, Packet};
@@ -34,11 +38,6 @@ const LINGER: Duration = Duration::from_secs(60);
 const GIVE_UP: Duration = Duration::from_secs(60);
 /// Silence, in keep-alive periods, after which a stream fails.
 const SILENT_PERIODS: u32 = 4;
-/// The delay with which i2pd says that it dropped a packet too far ahead: congestion, not a full buffer.
-const I2PD_TOO_FAR: u16 = 65_535;
-/// The delay with which i2pd says that its holes do not fit a packet.
-const I2PD_HOLES: u16 = 60_000;
-
 /// What a connection acts with.
 pub(super) struct Context<'a> {
     pub(super) now: Now,
@@ -64,15 +63,6 @@ enum Phase {
     },
     /// To be removed.
     Dead,
-}
-
-/// The peer's buffer is full.
-#[derive(Clone, Copy, Debug)]
-struct Choke {
-    /// The next sequence when it was said: an acknowledgement of anything newer ends it.
-    next: u32,
-    probe_at: Instant,
-    probes: u32,
 }
 
 /// One stream.
@@ -121,21 +111,6 @@ pub(super) struct Connection {
     /// Packets that came again since the last new one, and when the first of them did.
     repeats: Option<(u32, Instant)>,
     tally: Tally,
-}
-
-/// What a stream has cost, for the log.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    sent: u64,
-    repeated: u64,
-    lost: u64,
-    spurious: u64,
-    timeouts: u64,
-    chokes: u64,
-    acks_sent: u64,
-    acks_received: u64,
-    duplicates: u64,
-    dropped: u64,
 }
 
 /// What a new connection starts with.
@@ -347,27 +322,6 @@ impl Connection {
         }
     }
 
-    fn handle_choke(&mut self, packet: &Packet<'_>, ctx: &Context<'_>) {
-        self.tally.chokes += u64::from(packet.choke() == Some(true));
-        let now = ctx.now.mono;
-        let oldest = self.tx.oldest_tx();
-        match packet.delay {
-            Some(I2PD_TOO_FAR | I2PD_HOLES) => self.ceiling.choked(self.tx.in_flight(), oldest, self.tx.next_tx()),
-            Some(_) if packet.choke() == Some(true) => {
-                self.ceiling.choked(self.tx.in_flight(), oldest, self.tx.next_tx());
-                // The peer is there: what is not acknowledged is no sign of a dead path.
-                self.timeouts = 0;
-                self.progress_at = now;
-                if self.choke.is_none() {
-                    let probe_at = now + self.rto(ctx.path).max(Duration::from_secs(1));
-                    self.choke = Some(Choke { next: self.tx.next_sequence(), probe_at, probes: 0 });
-                }
-            }
-            Some(_) => self.choke = None,
-            None => {}
-        }
-    }
-
     fn handle_ack(&mut self, packet: &Packet<'_>, ctx: &mut Context<'_>) {
         let Some(through) = packet.acked() else { return };
         let now = ctx.now.mono;
@@ -551,22 +505,6 @@ impl Connection {
         }
     }
 
-    /// The peer may have forgotten to say that there is room: one packet finds out.
-    fn probe_choke(&mut self, choke: Choke, ctx: &mut Context<'_>) {
-        let pause =
-            (self.rto(ctx.path).max(Duration::from_secs(1)) * (1 << choke.probes.min(4))).min(Duration::from_secs(15));
-        self.choke = Some(Choke { probe_at: ctx.now.mono + pause, probes: choke.probes + 1, ..choke });
-        self.timeouts += 1;
-        if self.timeouts >= ctx.config.max_resends && ctx.now.mono.since(self.progress_at) >= GIVE_UP {
-            return self.fail(Error::TimedOut, ctx);
-        }
-        let first =
-            self.tx.first_unacked().or_else(|| self.opens_next(Instant::FAR, ctx.path).then(|| self.open_next(ctx)));
-        if let Some(sequence) = first {
-            self.transmit(sequence, ctx);
-        }
-    }
-
     // What goes out.
 
     /// Sends what may be sent now. To be called after everything else.
@@ -743,18 +681,6 @@ impl Connection {
         self.emit(packet, false, ctx);
     }
 
-    /// Tells the peer that there is room again, and again later until data comes.
-    fn say_unchoked(&mut self, ctx: &mut Context<'_>) {
-        self.unchoke_at = None;
-        if self.remote_id == 0 || !self.started {
-            return;
-        }
-        self.send_ack(None, ctx);
-        if self.rx.owes_unchoke() && !self.rx.is_closed() {
-            self.unchoke_at = Some(ctx.now.mono + self.rto(ctx.path));
-        }
-    }
-
     fn emit(&self, packet: Vec<u8>, first: bool, ctx: &mut Context<'_>) {
         let (from_port, to_port) = self.ports;
         ctx.events.push_back(Event::Send { to: self.peer, from_port, to_port, packet, stream: Some(self.id), first });
@@ -770,7 +696,7 @@ impl Connection {
     }
 
     fn end(&mut self, ctx: &mut Context<'_>) {
-        self.log_tally("closed", ctx.path);
+        self.tally.log(self.id, "closed", ctx.path);
         ctx.events.push_back(Event::Closed { stream: self.id });
         if self.ack_due() <= ctx.now.mono {
             self.send_ack(None, ctx);
@@ -793,7 +719,7 @@ impl Connection {
 
     /// Sends a RESET, if the peer can know the stream, and is dead.
     pub(super) fn reset(&mut self, ctx: &mut Context<'_>) {
-        self.log_tally("reset", ctx.path);
+        self.tally.log(self.id, "reset", ctx.path);
         if self.remote_id != 0 && self.phase == Phase::Open {
             let out = Outgoing { flags: Flags::RESET, ..self.header(ctx.path) };
             let purpose = Purpose::SignLoose { to: self.peer, ports: self.ports };
@@ -801,11 +727,6 @@ impl Connection {
             ctx.events.push_back(Event::Job(job));
         }
         self.phase = Phase::Dead;
-    }
-
-    fn log_tally(&self, how: &'static str, path: &Path) {
-        let (window, rtt, min) = (path.window(), path.rtt.smoothed(), path.rtt.min());
-        tracing::debug!(stream = self.id.0, how, window, ?rtt, ?min, tally = ?self.tally, "stream over");
     }
 
     // What the parent asks.

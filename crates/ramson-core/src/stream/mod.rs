@@ -35,6 +35,7 @@ mod receive;
 mod rtt;
 mod send;
 mod streams;
+mod tally;
 #[cfg(test)]
 mod tests;
 

@@ -2,12 +2,17 @@
 //! one, each of them its part, and a new one knows what the others know.
 
 use super::congestion::Window;
+use super::connection::Connection;
 use super::rtt::Rtt;
 use super::send::Acked;
 use super::{Config, StreamId};
+use crate::limits::stream as limits;
 use crate::time::{Duration, Instant};
-use std::collections::BTreeSet;
+use ramson_wire::data::Hash;
+use std::collections::{BTreeMap, BTreeSet};
 
+/// Round trip that is assumed before anything is known.
+const RTT_GUESS: Duration = Duration::from_millis(500);
 /// The least silence after which a path is suspected.
 const MIN_PATIENCE: Duration = Duration::from_millis(250);
 /// The longest pause between two suspicions.
@@ -16,7 +21,7 @@ const MAX_PATIENCE: Duration = Duration::from_secs(6);
 const LOSSY_PAUSE: Duration = Duration::from_secs(2);
 const MAX_LOSSY_PAUSE: Duration = Duration::from_secs(120);
 /// How long a path without streams is remembered.
-pub(super) const LIFE: Duration = Duration::from_secs(300);
+const LIFE: Duration = Duration::from_secs(300);
 
 /// What is known of the way to a peer, and what is under way.
 #[derive(Debug)]
@@ -208,5 +213,54 @@ impl Path {
     /// Whether something arrived, or the path began, since `at`.
     pub(super) fn moved_since(&self, at: Instant) -> bool {
         self.progress_at > at
+    }
+}
+
+/// The ways to all peers: of those with streams, and a few others.
+#[derive(Debug, Default)]
+pub(super) struct Paths(BTreeMap<Hash, Path>);
+
+impl Paths {
+    pub(super) fn get(&self, peer: &Hash) -> Option<&Path> {
+        self.0.get(peer)
+    }
+
+    pub(super) fn get_mut(&mut self, peer: &Hash) -> Option<&mut Path> {
+        self.0.get_mut(peer)
+    }
+
+    /// One more stream uses the way to `peer`. `hint` is what the tunnels say of its round trip.
+    pub(super) fn enter(&mut self, now: Instant, peer: Hash, hint: Option<Duration>, config: &Config) {
+        let fresh = || Path::new(now, hint.unwrap_or(RTT_GUESS), config);
+        let path = self.0.entry(peer).or_insert_with(fresh);
+        if path.streams == 0 && now.since(path.used) >= LIFE {
+            *path = fresh();
+        }
+        path.streams += 1;
+    }
+
+    /// A stream leaves the way to its peer. That is remembered as long as few others are.
+    pub(super) fn leave(&mut self, connection: &mut Connection) {
+        let Some(path) = self.0.get_mut(&connection.peer) else { return };
+        connection.leave(path);
+        path.streams = path.streams.saturating_sub(1);
+        if path.streams > 0 {
+            return;
+        }
+        if !path.rtt.is_sampled() {
+            self.0.remove(&connection.peer);
+            return;
+        }
+        let idle = || self.0.iter().filter(|(_, path)| path.streams == 0);
+        if idle().count() > limits::MAX_PATHS {
+            let oldest = idle().min_by_key(|(_, path)| path.used).map(|(peer, _)| *peer);
+            oldest.map(|oldest| self.0.remove(&oldest));
+        }
+    }
+
+    /// How many are known.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 }

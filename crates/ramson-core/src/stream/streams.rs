@@ -5,7 +5,7 @@ mod check;
 
 use super::connection::{Connection, Context, Start};
 use super::jobs::{By, Done, Jobs, Outcome, Ports, Purpose, Signer};
-use super::path::{self, Path};
+use super::path::{Path, Paths};
 use super::receive::Spare;
 use super::{Config, ConnectOptions, Error, Event, StreamId};
 use crate::bucket::Bucket;
@@ -20,8 +20,6 @@ use ramson_wire::streaming::{Flags, MAX_ECHO, Outgoing, Packet};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// Round trip that is assumed before anything is known.
-const RTT_GUESS: Duration = Duration::from_millis(500);
 /// How long a closed incoming stream is remembered.
 const PAST_LIFE: Duration = Duration::from_secs(600);
 
@@ -63,7 +61,7 @@ pub struct Streams {
     past: BTreeMap<(u32, Hash), Instant>,
     past_order: VecDeque<(u32, Hash)>,
     /// The ways to peers: of those with streams, and a few others.
-    paths: BTreeMap<Hash, Path>,
+    paths: Paths,
     pings: VecDeque<(u32, Hash)>,
     syns: Bucket,
     peer_syns: BTreeMap<Hash, Bucket>,
@@ -99,7 +97,7 @@ impl Streams {
             orphan_bytes: 0,
             past: BTreeMap::new(),
             past_order: VecDeque::new(),
-            paths: BTreeMap::new(),
+            paths: Paths::default(),
             pings: VecDeque::new(),
             syns: Bucket::new(limits::SYNS, at),
             peer_syns: BTreeMap::new(),
@@ -126,7 +124,7 @@ impl Streams {
         options: ConnectOptions,
     ) -> Result<StreamId, Error> {
         self.make_room()?;
-        self.enter_path(now.mono, to, options.path_rtt);
+        self.paths.enter(now.mono, to, options.path_rtt, &self.config);
         let signer = options.peer.filter(|peer| peer.hash() == to);
         let start = Start {
             signer: signer.map(|peer| Signer { key: peer.signing_key().clone(), destination: peer }),
@@ -429,7 +427,7 @@ impl Streams {
             self.refuse(now.mono, peer, ports, remote_id);
             return;
         }
-        self.enter_path(now.mono, peer, None);
+        self.paths.enter(now.mono, peer, None, &self.config);
         let from = signer.destination.clone();
         let start = Start { signer: Some(signer), ..self.start(peer, ports) };
         let connection = Connection::inbound(now.mono, start, remote_id, &self.config);
@@ -763,7 +761,7 @@ impl Streams {
         self.held -= held.0;
         self.early -= held.1;
         self.sending -= connection.unsent_bytes();
-        self.leave_path(&mut connection);
+        self.paths.leave(&mut connection);
         if !connection.outbound {
             let key = (connection.remote_id, connection.peer);
             self.by_remote.remove(&key);
@@ -784,35 +782,6 @@ impl Streams {
         {
             self.past.remove(oldest);
             self.past_order.pop_front();
-        }
-    }
-
-    /// One more stream uses the way to `peer`. `hint` is what the tunnels say of its round trip.
-    fn enter_path(&mut self, now: Instant, peer: Hash, hint: Option<Duration>) {
-        let fresh = || Path::new(now, hint.unwrap_or(RTT_GUESS), &self.config);
-        let path = self.paths.entry(peer).or_insert_with(fresh);
-        if path.streams == 0 && now.since(path.used) >= path::LIFE {
-            *path = fresh();
-        }
-        path.streams += 1;
-    }
-
-    /// A stream leaves the way to its peer. That is remembered as long as few others are.
-    fn leave_path(&mut self, connection: &mut Connection) {
-        let Some(path) = self.paths.get_mut(&connection.peer) else { return };
-        connection.leave(path);
-        path.streams = path.streams.saturating_sub(1);
-        if path.streams > 0 {
-            return;
-        }
-        if !path.rtt.is_sampled() {
-            self.paths.remove(&connection.peer);
-            return;
-        }
-        let idle = || self.paths.iter().filter(|(_, path)| path.streams == 0);
-        if idle().count() > limits::MAX_PATHS {
-            let oldest = idle().min_by_key(|(_, path)| path.used).map(|(peer, _)| *peer);
-            oldest.map(|oldest| self.paths.remove(&oldest));
         }
     }
 }
