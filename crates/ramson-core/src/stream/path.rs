@@ -2,7 +2,6 @@
 //! one, each of them its part, and a new one knows what the others know.
 
 use super::congestion::Window;
-use super::connection::Connection;
 use super::rtt::Rtt;
 use super::send::Acked;
 use super::{Config, StreamId};
@@ -240,15 +239,14 @@ impl Paths {
     }
 
     /// A stream leaves the way to its peer. That is remembered as long as few others are.
-    pub(super) fn leave(&mut self, connection: &mut Connection) {
-        let Some(path) = self.0.get_mut(&connection.peer) else { return };
-        connection.leave(path);
+    pub(super) fn leave(&mut self, peer: &Hash) {
+        let Some(path) = self.0.get_mut(peer) else { return };
         path.streams = path.streams.saturating_sub(1);
         if path.streams > 0 {
             return;
         }
         if !path.rtt.is_sampled() {
-            self.0.remove(&connection.peer);
+            self.0.remove(peer);
             return;
         }
         let idle = || self.0.iter().filter(|(_, path)| path.streams == 0);

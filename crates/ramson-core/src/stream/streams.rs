@@ -761,7 +761,10 @@ impl Streams {
         self.held -= held.0;
         self.early -= held.1;
         self.sending -= connection.unsent_bytes();
-        self.paths.leave(&mut connection);
+        if let Some(path) = self.paths.get_mut(&connection.peer) {
+            connection.leave(path);
+        }
+        self.paths.leave(&connection.peer);
         if !connection.outbound {
             let key = (connection.remote_id, connection.peer);
             self.by_remote.remove(&key);
