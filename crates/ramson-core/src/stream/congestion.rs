@@ -4,8 +4,7 @@
 //! loss alone says little: the window shrinks by much when the round trip swells or when a large share is lost, and by
 //! little otherwise. It grows by doubling until the round trip rises or something is lost, then by a share of itself
 //! while no queue shows, and one packet per round trip when one does. The queue that it tolerates has a bound in
-//! packets: i2pd drops what it carries for others once 250 messages wait for one peer, and ends that session, with all
-//! tunnels on it, at 500.
+//! packets: i2pd ends a session, with all tunnels on it, when 500 messages wait for its peer.
 
 use super::rtt::{MIN_HALF, Rtt};
 use crate::limits::stream as limits;
@@ -90,7 +89,7 @@ impl Window {
             self.round.min_rtt = Some(self.round.min_rtt.map_or(sample, |min| min.min(sample)));
         }
         let queued = self.queued(rtt);
-        if self.round.limited {
+        if self.round.limited && self.probing.is_none() {
             let acked = f64::from(acked);
             self.size += if self.size < self.threshold {
                 acked
@@ -159,8 +158,9 @@ impl Window {
             return;
         }
         self.recovery = next;
+        // What was taken off to probe is no answer to a loss.
+        self.size = self.probing.take().map_or(self.size, |size| self.size.max(size));
         self.before = Some((self.size, self.threshold));
-        self.probing = None;
         let heavy = self.loss > HEAVY_LOSS || self.queued(rtt) > (self.size / 3.0).min(QUEUE.1);
         let doubling = self.size < self.threshold;
         self.size = (self.size * if heavy { 0.7 } else { 0.97 }).max(MIN_WINDOW);
@@ -202,6 +202,7 @@ impl Window {
         if now.since(since) > IDLE && self.packets() > initial {
             self.threshold = self.threshold.min(self.size);
             self.size = f64::from(initial);
+            self.probing = None;
         }
     }
 
@@ -216,7 +217,7 @@ impl Window {
         if !rtt.is_sampled() {
             return;
         }
-        let gain = if self.size < self.threshold { 2.0 } else { 1.25 };
+        let gain = if self.size < self.threshold && self.probing.is_none() { 2.0 } else { 1.25 };
         let interval = rtt.smoothed().div_f64((self.size * gain).max(1.0));
         // At least 2 ms worth, so that timers need not be finer. A path that drops may have queues of one packet.
         let burst = if self.loss > HEAVY_LOSS {
@@ -388,6 +389,34 @@ mod tests {
         // 300 packets wait: far less than half of the window.
         run(&mut window, &rtt, 4, 300, &mut tx);
         assert!(window.packets() < 720, "{}", window.packets());
+    }
+
+    /// A window that shrank only to see the way without a queue does not grow meanwhile, and gets back what it had: also
+    /// after a loss, and not after a pause.
+    #[test]
+    fn a_probe_costs_one_round_trip_and_no_window() {
+        let at = Instant::from_micros(60_000_000);
+        let probing = || {
+            let (mut window, rtt) = (Window::new(100, 4096), sampled(100));
+            window.threshold = 100.0;
+            window.probe(at);
+            assert_eq!(window.packets(), 60);
+            window.acked(10, 1, 100, true, None, &rtt);
+            assert_eq!(window.packets(), 60);
+            (window, rtt)
+        };
+        let (mut window, _) = probing();
+        window.probe(at);
+        assert_eq!(window.packets(), 100);
+        window.probe(at + Duration::from_secs(1));
+        assert_eq!(window.packets(), 100, "not again so soon");
+        let (mut window, rtt) = probing();
+        window.lost(200, 300, &rtt);
+        assert_eq!(window.packets(), 97);
+        let (mut window, _) = probing();
+        window.resumed(at, at - Duration::from_secs(2), 32);
+        window.probe(at);
+        assert_eq!(window.packets(), 32);
     }
 
     #[test]
