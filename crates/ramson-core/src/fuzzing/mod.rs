@@ -20,6 +20,12 @@ pub use program::{Program, Script};
 /// Programs of one machine, by name.
 pub type Seeds = Vec<(&'static str, Vec<u8>)>;
 
+/// The program of this name.
+#[cfg(test)]
+pub(crate) fn named(seeds: Seeds, name: &str) -> Vec<u8> {
+    seeds.into_iter().find(|(other, _)| *other == name).map(|(_, program)| program).unwrap()
+}
+
 /// The programs of every machine.
 #[must_use]
 pub fn seeds() -> Vec<(&'static str, Seeds)> {

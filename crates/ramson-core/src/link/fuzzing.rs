@@ -522,9 +522,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        let all = seeds();
-        let seed = all.iter().find(|(other, _)| *other == name).unwrap();
-        link(&seed.1)
+        link(&crate::fuzzing::named(seeds(), name))
     }
 
     #[test]

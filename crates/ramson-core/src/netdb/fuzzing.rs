@@ -381,9 +381,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        let all = seeds();
-        let seed = all.iter().find(|(other, _)| *other == name).unwrap();
-        netdb(&seed.1)
+        netdb(&crate::fuzzing::named(seeds(), name))
     }
 
     #[test]

@@ -661,9 +661,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        let all = seeds();
-        let seed = all.iter().find(|(other, _)| *other == name).unwrap();
-        garlic(&seed.1)
+        garlic(&crate::fuzzing::named(seeds(), name))
     }
 
     #[test]

@@ -557,9 +557,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        let all = seeds();
-        let seed = all.iter().find(|(other, _)| *other == name).unwrap();
-        stream(&seed.1)
+        stream(&crate::fuzzing::named(seeds(), name))
     }
 
     #[test]

@@ -475,9 +475,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        let all = seeds();
-        let seed = all.iter().find(|(other, _)| *other == name).unwrap();
-        tunnel_build(&seed.1)
+        tunnel_build(&crate::fuzzing::named(seeds(), name))
     }
 
     #[test]

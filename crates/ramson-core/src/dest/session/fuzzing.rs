@@ -415,9 +415,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        let all = seeds();
-        let seed = all.iter().find(|(other, _)| *other == name).unwrap();
-        ratchet(&seed.1)
+        ratchet(&crate::fuzzing::named(seeds(), name))
     }
 
     #[test]
