@@ -38,6 +38,7 @@ const LINGER: Duration = Duration::from_secs(60);
 const GIVE_UP: Duration = Duration::from_secs(60);
 /// Silence, in keep-alive periods, after which a stream fails.
 const SILENT_PERIODS: u32 = 4;
+
 /// What a connection acts with.
 pub(super) struct Context<'a> {
     pub(super) now: Now,

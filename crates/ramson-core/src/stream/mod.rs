@@ -17,7 +17,9 @@
 //!    answers a CLOSE at once with its own and forgets what it had not sent, so a program that still expects an answer
 //!    closes after it. A program that goes away calls `close` and `discard`, or `reset`.
 //! 7. [`Event::PathSuspect`]: the destination tries another outbound tunnel or lease for `to`, and calls
-//!    [`Streams::path_changed`]. It comes again with each further timeout, and before the SYN's first repetition.
+//!    [`Streams::path_changed`]. It comes when nothing of any stream arrives by the path, again after growing pauses,
+//!    and before the SYN's first repetition; when the peer repeats itself, so that our acknowledgements seem to get
+//!    lost; and when the path loses much.
 //!
 //! # Trust
 //!
@@ -137,7 +139,8 @@ pub enum Event {
     Failed { stream: StreamId, why: Error },
     /// Both directions are closed and acknowledged. The handle is not used again.
     Closed { stream: StreamId },
-    /// `timeouts` timeouts in a row towards `to`: another tunnel or lease should be tried.
+    /// Another tunnel or lease towards `to` should be tried. `timeouts` is how often that was said since something
+    /// arrived; 0 where packets do arrive.
     PathSuspect { to: Hash, stream: StreamId, timeouts: u32 },
     /// The path to `to` works: the first acknowledgement, or the first after timeouts.
     PathGood { to: Hash, stream: StreamId },
