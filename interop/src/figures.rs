@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::drops::CARRIERS;
 use crate::scenarios::{COLD, LEASES, median, number, one_transfer};
 use crate::subject::usage_of;
 use crate::world::{Pending, Route, World, begin, until_page};
@@ -150,7 +151,6 @@ pub(crate) fn throughput(world: &mut World) -> Result<String, String> {
 
 /// Where routers under test carry all tunnels: ours and i2pd's ends take turns.
 pub(crate) fn own_hops(world: &mut World) -> Result<String, String> {
-    const CARRIERS: usize = 7;
     const BYTES: u64 = 32_000_000;
     for number in 2..2 + CARRIERS {
         world.subject(number)?;
@@ -172,7 +172,7 @@ pub(crate) fn own_hops(world: &mut World) -> Result<String, String> {
 }
 
 /// Runs one stream of our pair and of the peer's with these properties of every link.
-fn over_links(world: &mut World, name: &str, link: &[&str], bytes: [u64; 2]) -> Result<String, String> {
+pub(crate) fn over_links(world: &mut World, name: &str, link: &[&str], bytes: [u64; 2]) -> Result<String, String> {
     for pair in [Pair::Own, Pair::Peers] {
         pair.warm(world)?;
     }

@@ -1,6 +1,7 @@
 //! Black box tests of Ramson in a private network of other routers. `cargo xtask interop` builds and starts it.
 
 mod content;
+mod drops;
 mod figures;
 mod get;
 mod net;

@@ -26,6 +26,8 @@ pub(crate) enum Carriers {
     Peers,
     /// Routers under test; of the i2pds there are only floodfills and two ends.
     Subjects,
+    /// The same, with builds of the subject that lose tunnel messages when told to.
+    Lossy,
 }
 
 /// How the routers under test reach the others.
@@ -96,7 +98,7 @@ impl Net {
         if spec.way == Way::Ipv6 {
             up.push("--ipv6");
         }
-        if spec.carriers == Carriers::Subjects {
+        if spec.carriers != Carriers::Peers {
             up.push("--no-transit");
         }
         let said = net.testnet(&up);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::drops;
 use crate::figures;
 use crate::net::{Carriers, NetSpec, Way};
 use crate::subject::SITE_NAME;
@@ -20,6 +21,8 @@ const SID: NetSpec = NetSpec { peer: "sid", floodfill_peer: "sid", way: Way::Ipv
 const MIXED: NetSpec = NetSpec { peer: "trixie", ..SID };
 const IPV6: NetSpec = NetSpec { way: Way::Ipv6, ..SID };
 const OWN_HOPS: NetSpec = NetSpec { carriers: Carriers::Subjects, ..SID };
+/// The same, and those subjects lose messages when told to.
+const LOSSY_HOPS: NetSpec = NetSpec { carriers: Carriers::Lossy, ..SID };
 const PROXY: NetSpec = NetSpec { way: Way::Proxy, ..SID };
 
 /// All scenarios, in an order that lets neighbours share a network.
@@ -97,6 +100,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "figures: one stream and eight where seven subjects carry all tunnels and i2pd has the floodfills",
         spec: OWN_HOPS,
         run: figures::own_hops,
+    },
+    Scenario {
+        name: "drops",
+        about: "figures: one stream where hops lose 0, 0.5, 2, 5 % of messages, by path round trips of 20, 100, 300 ms",
+        spec: LOSSY_HOPS,
+        run: drops::drops,
     },
     Scenario { name: "lossy", about: "a page and 20 MB with 25 ms and 0.5 % loss on each link", spec: SID, run: lossy },
     Scenario {

@@ -3,7 +3,8 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::net::{Net, NetSpec, this_program, within};
+use crate::drops;
+use crate::net::{Carriers, Net, NetSpec, this_program, within};
 use crate::subject::{Kind, Subject};
 
 /// A network with up to two routers under test, started when a scenario first asks for them.
@@ -57,7 +58,9 @@ impl World {
     pub(crate) fn subject(&mut self, number: usize) -> Result<&mut Subject, String> {
         while self.subjects.len() <= number {
             let name = format!("mine{}", self.subjects.len() + 1);
-            let mut subject = Subject::start(&self.net, &self.kind, &name, self.spec.way)?;
+            let lossy = self.spec.carriers == Carriers::Lossy && self.subjects.len() >= 2;
+            let kind = if lossy { Kind::Ramson { program: drops::program()? } } else { self.kind.clone() };
+            let mut subject = Subject::start(&self.net, &kind, &name, self.spec.way)?;
             println!("     {name} started at {}", subject.ip);
             subject.until_it_has_keys()?;
             self.subjects.push(subject);

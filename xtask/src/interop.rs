@@ -7,6 +7,15 @@ use crate::run::{command, has_router, is_root, root, run};
 /// Mounts and brings up what `ip netns` needs inside a fresh user, network and mount namespace.
 const NAMESPACE: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && ip link set lo up && exec \"$@\"";
 
+/// Builds the Ramson that loses tunnel messages when told to. Other flags, another folder: the usual build stays warm.
+fn lossy_router() -> Command {
+    let build =
+        ["build", "--release", "--locked", "--package", "ramson-router", "--quiet", "--target-dir", "target/lab"];
+    let mut build = command("cargo", &build);
+    build.env("RUSTFLAGS", "--cfg ramson_lab");
+    build
+}
+
 /// Builds the subject and the suite, fetches the peers, and runs the scenarios named.
 ///
 /// # Errors
@@ -34,6 +43,9 @@ pub(crate) fn interop(args: &[String]) -> Result<(), String> {
         run(&mut command("cargo", &["build", "--release", "--locked", "--package", "ramson-router", "--quiet"]))?;
     }
     let scenarios: Vec<&str> = if args.is_empty() { vec!["short"] } else { args.iter().map(String::as_str).collect() };
+    if scenarios.contains(&"drops") && std::env::var_os("RAMSON_LAB_BIN").is_none() {
+        run(&mut lossy_router())?;
+    }
     // The peers come from the machine's own package mirror, so before any namespace closes the way out.
     run(command(&suite, &["fetch"]).args(&scenarios))?;
     // `ip` is where only root's path leads.

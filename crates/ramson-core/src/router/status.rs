@@ -45,6 +45,12 @@ pub struct LocalStatus {
 }
 
 impl Router {
+    /// The share of tunnel messages that are lost here where foreign outbound tunnels end.
+    #[cfg(ramson_lab)]
+    pub fn set_loss(&mut self, share: f64) {
+        self.tunnels.set_loss(share);
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         let locals = self.locals.values().map(|local| LocalStatus {
             id: local.id,

@@ -25,6 +25,9 @@ const BURST: u32 = 10;
 const JITTER: Duration = Duration::from_millis(8);
 /// Packets in queues, by the round trip, up to which the window grows by a share of itself.
 const QUEUE: (f64, f64) = (3.0, 48.0);
+/// The window's share down to which a queue was drained, and that of the round trip that must be gone by then: else it was
+/// no queue, and the way has become longer.
+const DRAINED: (f64, f64) = (0.65, 0.9);
 /// The window's share while the length of the way is probed.
 const PROBE: f64 = 0.6;
 /// After a pause so long the window starts again as a new one, and doubles up to what it was.
@@ -48,12 +51,15 @@ pub(super) struct Window {
     /// When the window last shrank for a round trip to see how long the way is without a queue, and the size before.
     probed_at: Instant,
     probing: Option<f64>,
+    /// Window and round trip when the draining of a queue began.
+    draining: Option<(f64, Duration)>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Round {
     end: u64,
     acked: u32,
+    lost: u32,
     min_rtt: Option<Duration>,
     limited: bool,
 }
@@ -71,6 +77,7 @@ impl Window {
             pace_at: Instant::ZERO,
             probed_at: Instant::ZERO,
             probing: None,
+            draining: None,
         }
     }
 
@@ -80,8 +87,17 @@ impl Window {
     }
 
     /// `acked` packets arrived, the newest of them sent as transmission `tx`; `next` is the transmission to come.
-    /// `limited` says that the window, and not the program or the peer, held the senders back.
-    pub(super) fn acked(&mut self, acked: u32, tx: u64, next: u64, limited: bool, sample: Option<Duration>, rtt: &Rtt) {
+    /// `limited` says that the window, and not the program or the peer, held the senders back. Gives the length of the
+    /// way where that has grown.
+    pub(super) fn acked(
+        &mut self,
+        acked: u32,
+        tx: u64,
+        next: u64,
+        limited: bool,
+        sample: Option<Duration>,
+        rtt: &Rtt,
+    ) -> Option<Duration> {
         self.round.acked += acked;
         self.loss *= (1.0 - LOSS_WEIGHT).powf(acked.into());
         self.round.limited |= limited;
@@ -102,10 +118,9 @@ impl Window {
         if self.size < self.threshold && self.round.acked >= 8 && queued > (2.0 * self.target()).max(4.0) {
             self.threshold = self.size; // the queue fills: doubling ends
         }
-        if tx >= self.round.end {
-            self.end_round(next, queued);
-        }
+        let longer = if tx >= self.round.end { self.end_round(next, queued) } else { None };
         self.size = self.size.clamp(MIN_WINDOW, self.ceiling);
+        longer
     }
 
     /// Packets in queues that are welcome: they keep the slowest hop busy.
@@ -134,13 +149,30 @@ impl Window {
         self.round.acked == 0
     }
 
-    fn end_round(&mut self, next: u64, queued: f64) {
+    fn end_round(&mut self, next: u64, queued: f64) -> Option<Duration> {
+        let round = std::mem::replace(&mut self.round, Round { end: next, ..Round::default() });
         let most = (self.size / 2.0).min(2.0 * QUEUE.1);
-        if self.size >= self.threshold && queued > most {
-            // The round trip has doubled, or more waits than hops bear: what is too much drains.
-            self.size = (self.size - (queued - self.target()).max(0.0)).max(self.size * 0.85);
+        if self.size < self.threshold || queued <= most {
+            self.draining = None;
+            return None;
         }
-        self.round = Round { end: next, ..Round::default() };
+        let now = round.min_rtt?;
+        if round.lost * 8 > round.acked {
+            self.draining = None; // a queue that overflows stays as long as it is, with less under way, too
+        }
+        // A round trip tells of the window one round ago: while it still rises, what it tells of is the rise.
+        let began = self.draining.filter(|(_, rtt)| now <= rtt.div_f64(DRAINED.1));
+        let (size, rtt) = began.unwrap_or((self.size, now));
+        self.draining = Some((size, rtt));
+        if self.size <= size * DRAINED.0 && now >= rtt.mul_f64(DRAINED.1) {
+            // Less is under way, and it takes as long: doubling finds out anew what the longer way bears.
+            self.draining = None;
+            self.threshold = f64::INFINITY;
+            return Some(now);
+        }
+        // The round trip has doubled, or more waits than hops bear: what is too much drains.
+        self.size = (self.size - (queued - self.target()).max(0.0)).max(self.size * 0.85);
+        None
     }
 
     /// Packets that wait in queues, by the round trips of this round against the smallest known.
@@ -154,6 +186,7 @@ impl Window {
     /// A packet sent as transmission `tx` was lost. Shrinks once per window; `next` is the transmission to come.
     pub(super) fn lost(&mut self, tx: u64, next: u64, rtt: &Rtt) {
         self.loss += (1.0 - self.loss) * LOSS_WEIGHT;
+        self.round.lost += 1;
         if tx < self.recovery {
             return;
         }
@@ -332,6 +365,44 @@ mod tests {
         window.size = 100.0;
         run(&mut window, &rtt, 10, 300, &mut tx);
         assert!(window.packets() < 50, "{}", window.packets());
+    }
+
+    /// The round trip is that of a longer way, whatever is under way: after a few rounds it is taken for what it is.
+    #[test]
+    fn a_longer_way_is_told_from_a_queue_in_a_few_rounds() {
+        let (mut window, mut rtt, mut tx) = (Window::new(32, 512), sampled(2), 0);
+        run(&mut window, &rtt, 5, 2, &mut tx);
+        window.threshold = 100.0;
+        let mut rounds = 0;
+        while rtt.min() == Some(Duration::from_millis(2)) {
+            rounds += 1;
+            assert!(rounds < 10, "{window:?}");
+            for _ in 0..window.packets() {
+                tx += 1;
+                let next = tx + u64::from(window.packets());
+                let longer = window.acked(1, tx, next, true, Some(Duration::from_millis(100)), &rtt);
+                longer.into_iter().for_each(|length| rtt.lengthened(Instant::ZERO, length));
+            }
+        }
+        assert_eq!(rtt.min(), Some(Duration::from_millis(100)));
+        run(&mut window, &rtt, 4, 100, &mut tx);
+        assert_eq!(window.packets(), 512);
+    }
+
+    /// The round trip falls with what is under way: that is a queue, for as long as it lasts.
+    #[test]
+    fn a_queue_is_not_taken_for_a_longer_way() {
+        let (mut window, rtt, mut tx) = (Window::new(32, 512), sampled(20), 0);
+        window.size = 400.0;
+        window.threshold = 100.0;
+        for _ in 0..100 {
+            let (packets, sample) = (window.packets(), Duration::from_millis(u64::from(window.packets()).max(20)));
+            for _ in 0..packets {
+                tx += 1;
+                assert_eq!(window.acked(1, tx, tx + u64::from(packets), true, Some(sample), &rtt), None);
+            }
+        }
+        assert!(window.packets() < 60, "{}", window.packets());
     }
 
     #[test]

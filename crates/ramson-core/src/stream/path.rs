@@ -141,7 +141,10 @@ impl Path {
             self.rtt.sample(now, sample);
         }
         let limited = !self.held_back.is_empty();
-        self.window.acked(acked.packets, acked.newest, self.next_tx, limited, acked.rtt, &self.rtt);
+        let longer = self.window.acked(acked.packets, acked.newest, self.next_tx, limited, acked.rtt, &self.rtt);
+        if let Some(length) = longer {
+            self.rtt.lengthened(now, length);
+        }
         if self.window.is_round_new() {
             self.window.probe(now);
         }

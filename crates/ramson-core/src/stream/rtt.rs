@@ -62,6 +62,12 @@ impl Rtt {
         self.variance = self.variance.max(self.smoothed / 2);
     }
 
+    /// The path has become longer: no less than `length` is its round trip now.
+    pub(super) const fn lengthened(&mut self, now: Instant, length: Duration) {
+        self.min = [length, Duration::MAX];
+        self.half_since = now;
+    }
+
     pub(super) const fn smoothed(&self) -> Duration {
         self.smoothed
     }

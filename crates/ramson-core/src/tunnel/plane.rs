@@ -169,6 +169,12 @@ impl Tunnels {
         self.transit.set_rules(self.now.mono, rules);
     }
 
+    /// Outbound endpoints of others lose this share of tunnel messages. Each way of a stream passes one such endpoint.
+    #[cfg(ramson_lab)]
+    pub fn set_loss(&mut self, share: f64) {
+        self.transit.loss = share;
+    }
+
     /// Whether a request of others may be accepted just now.
     pub fn accepts_transit(&self) -> bool {
         self.transit.is_accepting(self.now.mono)

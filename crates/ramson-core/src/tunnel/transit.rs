@@ -186,6 +186,9 @@ pub(super) struct Transit {
     /// The tunnel that is being flushed.
     pub(super) working: Option<TunnelId>,
     pub(super) stats: TransitStats,
+    /// The share of tunnel messages that endpoints lose, for measuring streams over such paths.
+    #[cfg(ramson_lab)]
+    pub(super) loss: f64,
 }
 
 /// Counters of foreign tunnels since the start.
@@ -221,6 +224,8 @@ impl Transit {
             delivered: Vec::new(),
             working: None,
             stats: TransitStats::default(),
+            #[cfg(ramson_lab)]
+            loss: 0.0,
             rng,
         }
     }
@@ -435,6 +440,8 @@ impl Transit {
         entry.layer.encrypt(data);
         self.stats.messages += 1;
         match &mut entry.work {
+            #[cfg(ramson_lab)]
+            Work::Endpoint { .. } if self.rng.unit() < self.loss => Ok(()),
             Work::Endpoint { endpoint, .. } => {
                 let before = endpoint.bytes();
                 let result = endpoint.handle(now.mono, &message.body, &mut self.delivered);

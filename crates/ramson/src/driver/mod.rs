@@ -15,6 +15,8 @@ mod clients;
 mod clock;
 mod disk;
 mod jobs;
+#[cfg(ramson_lab)]
+mod lab;
 mod progress;
 mod reseeding;
 mod start;
@@ -73,6 +75,8 @@ struct Driver {
     inputs: VecDeque<Follow>,
     buffer: Vec<u8>,
     stopping: Option<Stopping>,
+    #[cfg(ramson_lab)]
+    folder: std::path::PathBuf,
 }
 
 /// An input that follows from an output.
@@ -306,6 +310,8 @@ impl Driver {
 
     /// Looks at how far everything is.
     fn tick(&mut self, now: Instant) {
+        #[cfg(ramson_lab)]
+        self.router.set_loss(lab::loss(&self.folder));
         let snapshot = self.router.snapshot();
         self.reseeding.tick(now, snapshot.routers, &self.end);
         self.report(now, &snapshot);

@@ -40,6 +40,8 @@ const PORT_TRIES: usize = 20;
 /// Starts a router, see [`Ramson::start`].
 pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
     check(&config)?;
+    #[cfg(ramson_lab)]
+    super::lab::refuse_live(&config)?;
     let folder = config.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || open(&folder)).await;
     let Opened { store, keys, port, stored, mut rng } =
@@ -94,6 +96,8 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         inputs: VecDeque::new(),
         buffer: vec![0; READ_BUFFER],
         stopping: None,
+        #[cfg(ramson_lab)]
+        folder: config.data_dir.clone(),
     };
     tokio::spawn(watch(driver).in_current_span());
     Ok(ramson)
