@@ -7,7 +7,7 @@ use super::gateway::{Gateway, TooLarge};
 use super::transit::for_gateway;
 use crate::limits::tunnel as limits;
 use crate::rng::Rng;
-use crate::seen::Seen;
+use crate::seen::SeenIvs;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::crypto::aes::TunnelLayer;
 use ramson_wire::data::Hash;
@@ -46,7 +46,7 @@ pub(super) struct Own {
 
 enum Work {
     Gateway(Gateway),
-    Endpoint(Box<(Endpoint, Seen)>),
+    Endpoint(Box<(Endpoint, SeenIvs)>),
 }
 
 /// How long a tunnel lives, and how it does.
@@ -129,7 +129,7 @@ impl Own {
         let work = match direction {
             Direction::Outbound => Work::Gateway(Gateway::default()),
             Direction::Inbound => {
-                let seen = Seen::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, rng);
+                let seen = SeenIvs::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, rng);
                 Work::Endpoint(Box::new((Endpoint::default(), seen)))
             }
         };

@@ -10,7 +10,7 @@ use super::gateway::Gateway;
 use crate::bucket::{Bucket, PeerBuckets};
 use crate::limits::tunnel as limits;
 use crate::rng::{Rng, SeededMap, SeededState};
-use crate::seen::Seen;
+use crate::seen::{Seen, SeenIvs};
 use crate::time::{Instant, Now};
 use ramson_wire::codec::{Decode, Encode};
 use ramson_wire::crypto::aes::TunnelLayer;
@@ -149,7 +149,7 @@ struct Entry {
     next: Hash,
     next_tunnel: TunnelId,
     layer: TunnelLayer,
-    seen: Seen,
+    seen: SeenIvs,
     work: Work,
     expires: Instant,
 }
@@ -388,7 +388,7 @@ impl Transit {
             next: request.next_hop,
             next_tunnel: request.next_tunnel,
             layer: TunnelLayer::new(&keys.layer, &keys.iv),
-            seen: Seen::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, &mut self.rng),
+            seen: SeenIvs::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, &mut self.rng),
             work,
             expires,
         };
