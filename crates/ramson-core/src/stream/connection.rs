@@ -26,6 +26,8 @@ const ACK_DELAY: Duration = Duration::from_millis(20);
 const ACKS_LOST: Duration = Duration::from_millis(200);
 /// How long a packet that is not full waits for more, while others are under way.
 const FLUSH_DELAY: Duration = Duration::from_millis(4);
+/// Paths that a SYN tries before its pauses grow.
+const OPENING_PATHS: u32 = 3;
 /// How long the answer to a SYN waits for data to carry.
 const SYN_ACK_DELAY: Duration = Duration::from_millis(10);
 /// The longest pause between repetitions while the path is tried: a probe is one packet.
@@ -469,7 +471,9 @@ impl Connection {
     fn timeout_at(&self, path: &Path) -> Option<Instant> {
         let sent = self.tx.last_sent()?;
         let rto = self.rto(path);
-        let pause = (rto * (1 << self.backoff.min(6))).min(MAX_PROBE_PAUSE.max(rto));
+        // A SYN goes by another path each time: as many as a LeaseSet commonly has are tried without a longer pause.
+        let doublings = if self.is_opening() { self.backoff.saturating_sub(OPENING_PATHS - 1) } else { self.backoff };
+        let pause = (rto * (1 << doublings.min(6))).min(MAX_PROBE_PAUSE.max(rto));
         Some(sent + pause)
     }
 

@@ -159,6 +159,22 @@ fn a_lost_syn_is_repeated_on_another_path_and_opens_one_stream() {
     assert_eq!(pair.ends[1].accepted.len(), 1);
 }
 
+/// Of three leases two lead nowhere: the third is tried two pauses after the first, not three.
+#[test]
+fn a_syn_tries_three_paths_before_its_pauses_grow() {
+    let mut pair = Pair::new(13, Link::plain(20), defaults());
+    pair.drop = Box::new(|_, _| true);
+    pair.open(b"x".to_vec(), true);
+    let counts: Vec<usize> = (0..12)
+        .map(|_| {
+            pair.run(1, |_| false);
+            pair.ends[0].suspects.len()
+        })
+        .collect();
+    // Where no round trip is known a pause is 1.5 s.
+    assert_eq!(counts, [0, 1, 1, 2, 3, 3, 3, 4, 4, 4, 4, 4]);
+}
+
 #[test]
 fn a_dead_path_is_reported_and_survived() {
     let mut pair = Pair::new(12, Link::plain(100), defaults());
