@@ -32,7 +32,7 @@ mod transfer;
 
 pub use floodfill::{Floodfill, FloodfillStats};
 pub use link::Link;
-pub use net::{Net, Settings};
+pub use net::{Meter, Net, Settings};
 pub use node::{NETWORK_ID, NodeId, router_config};
 pub use pair::Pair;
 pub use trace::Trace;

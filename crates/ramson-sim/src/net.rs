@@ -65,7 +65,11 @@ pub struct Net {
     links: BTreeMap<(NodeId, NodeId), Link>,
     cut: BTreeSet<(NodeId, NodeId)>,
     trace: Trace,
+    meter: Option<Meter>,
 }
+
+/// Told of each call of a node's core: true before it, false after it.
+pub type Meter = Box<dyn FnMut(NodeId, bool)>;
 
 /// What waits in the queue.
 enum Due {
@@ -98,7 +102,24 @@ impl Net {
             links: BTreeMap::new(),
             cut: BTreeSet::new(),
             trace: Trace::default(),
+            meter: None,
         }
+    }
+
+    /// Tells `meter` of each call of a core from now on: it may take the time, which this crate must not.
+    pub fn set_meter(&mut self, meter: Option<Meter>) {
+        self.meter = meter;
+    }
+
+    fn call<T>(&mut self, id: NodeId, act: impl FnOnce(&mut Machine) -> T) -> T {
+        if let Some(meter) = &mut self.meter {
+            meter(id, true);
+        }
+        let result = act(&mut self.nodes[id.0].machine);
+        if let Some(meter) = &mut self.meter {
+            meter(id, false);
+        }
+        result
     }
 
     // ---- nodes ----
@@ -451,7 +472,7 @@ impl Net {
     /// Gives an input to a node, and carries out what comes of it.
     fn feed(&mut self, id: NodeId, input: Input<'_>) {
         let now = self.system_of(id);
-        self.nodes[id.0].machine.handle_input(now, input);
+        self.call(id, |core| core.handle_input(now, input));
         self.drain(id);
     }
 
@@ -459,7 +480,7 @@ impl Net {
     fn drain(&mut self, id: NodeId) {
         let mut outputs = 0;
         let timeout = loop {
-            match self.nodes[id.0].machine.poll_output() {
+            match self.call(id, Machine::poll_output) {
                 Output::Timeout(at) => break at,
                 output => self.carry_out(id, output),
             }
