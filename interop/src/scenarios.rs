@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::figures;
 use crate::net::{Carriers, NetSpec, Way};
 use crate::subject::SITE_NAME;
 use crate::world::{Pending, Route, World, begin, curl, until_page};
+use crate::{figures, hops};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -97,6 +97,18 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "figures: one stream and eight where seven subjects carry all tunnels and i2pd has the floodfills",
         spec: OWN_HOPS,
         run: figures::own_hops,
+    },
+    Scenario {
+        name: "hop-cost",
+        about: "figures: CPU and delay of the subject and an i2pd as hops of the same tunnels, at 3, 10 and 20 MB/s",
+        spec: SID,
+        run: hops::hop_cost,
+    },
+    Scenario {
+        name: "crowd",
+        about: "figures: memory with 10,000 known routers, 500 sessions and 2,000 transit tunnels",
+        spec: SID,
+        run: hops::crowd,
     },
     Scenario { name: "lossy", about: "a page and 20 MB with 25 ms and 0.5 % loss on each link", spec: SID, run: lossy },
     Scenario {

@@ -22,7 +22,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const USAGE: &str = "\
 ramson-crowd infos --count N DATA...      puts N RouterInfos into the netDb of each data folder
-ramson-crowd load --hop NAME,INFO,PID...  [--rates 3,10,20] [--seconds 20] [--tunnels 16] [--members 8] [--burst 2]
+ramson-crowd load --hop NAME,INFO,PID...  [--rates 3,10,20] [--seconds 20] [--tunnels 16] [--members 8] [--burst 8]
 ramson-crowd hold --hop NAME,INFO,PID...  [--sessions 500] [--tunnels 2000] [--messages 20] [--seconds 10]
     NAME of a router under test, the file of its RouterInfo, its process
 all: [--base 10.120.0.0] [--seed 1] [--known FOLDER] [--people N]
@@ -91,7 +91,7 @@ fn run(args: &[String]) -> Result<(), String> {
                 seconds: args.one("seconds", 20)?,
                 tunnels: args.one("tunnels", 16)?,
                 members: args.one("members", 8)?,
-                burst: args.one("burst", 2)?,
+                burst: args.one("burst", 8)?,
             };
             load::run(&mut plane(crowd, &args)?, hops(&args)?, &load)
         }
