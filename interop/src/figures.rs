@@ -119,7 +119,7 @@ fn in_turn(world: &mut World, ours: Pair, streams: u64, bytes: [u64; 2]) -> Resu
     Ok(runs)
 }
 
-fn figure(name: &str, ours: f64, peer: f64, unit: &str) -> String {
+pub(crate) fn figure(name: &str, ours: f64, peer: f64, unit: &str) -> String {
     println!("FIGURE {name} {ours:.3} {peer:.3} {unit}");
     format!("{name} {ours:.2} against {peer:.2} {unit}")
 }

@@ -4,6 +4,7 @@ mod content;
 mod drops;
 mod figures;
 mod get;
+mod hops;
 mod net;
 mod proxy;
 mod scenarios;
@@ -121,7 +122,7 @@ fn fetch(scenarios: &[&Scenario]) -> Result<(), String> {
 }
 
 /// Where `testnet/` keeps the unpacked routers.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(cache) = variable("I2P_TESTNET_CACHE") {
         return cache;

@@ -1,12 +1,10 @@
 //! The scenarios. Each is a function over a [`World`]; it says what it saw, or why it failed. Every wait has a bound.
 
 use std::time::{Duration, Instant};
-
-use crate::drops;
-use crate::figures;
 use crate::net::{Carriers, NetSpec, Way};
 use crate::subject::SITE_NAME;
 use crate::world::{Pending, Route, World, begin, curl, until_page};
+use crate::{drops, figures, hops};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -106,6 +104,18 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "figures: one stream where hops lose 0, 0.5, 2, 5 % of messages, by path round trips of 20, 100, 300 ms",
         spec: LOSSY_HOPS,
         run: drops::drops,
+    },
+    Scenario {
+        name: "hop-cost",
+        about: "figures: CPU and delay of the subject and an i2pd as hops of the same tunnels, at 3, 10 and 20 MB/s",
+        spec: SID,
+        run: hops::hop_cost,
+    },
+    Scenario {
+        name: "crowd",
+        about: "figures: memory with 10,000 known routers, 500 sessions and 2,000 transit tunnels",
+        spec: SID,
+        run: hops::crowd,
     },
     Scenario { name: "lossy", about: "a page and 20 MB with 25 ms and 0.5 % loss on each link", spec: SID, run: lossy },
     Scenario {

@@ -32,8 +32,15 @@ pub(crate) struct Subject {
 const PROXY: &str = "127.0.0.1:1080";
 
 impl Subject {
-    /// Attaches a namespace, starts the web server there, writes the config, and starts the router.
+    /// Prepares a router, and starts it.
     pub(crate) fn start(net: &Net, kind: &Kind, name: &str, way: Way) -> Result<Self, String> {
+        let mut subject = Self::prepare(net, kind, name, way)?;
+        subject.run()?;
+        Ok(subject)
+    }
+
+    /// Attaches a namespace, starts the web server there, and writes the config.
+    pub(crate) fn prepare(net: &Net, kind: &Kind, name: &str, way: Way) -> Result<Self, String> {
         if way != Way::Ipv4 && matches!(kind, Kind::I2pd { .. }) {
             return Err("this scenario is for Ramson only".to_owned());
         }
@@ -50,7 +57,6 @@ impl Subject {
         subject.remember(subject.web.id());
         subject.connect(way)?;
         subject.configure(net, way)?;
-        subject.run()?;
         Ok(subject)
     }
 
@@ -184,6 +190,11 @@ impl Subject {
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
 
+    /// The router's process, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.router.as_ref().map(Child::id)
+    }
+
     /// CPU seconds that the router used so far, and its resident memory in MB.
     pub(crate) fn usage(&self) -> Option<(f64, f64)> {
         usage_of(self.router.as_ref()?.id())
@@ -205,7 +216,7 @@ impl Subject {
     }
 
     /// Notes a process for the guard.
-    fn remember(&self, pid: u32) {
+    pub(crate) fn remember(&self, pid: u32) {
         use std::io::Write;
         if let Ok(mut file) = fs::OpenOptions::new().create(true).append(true).open(self.run.join("pids")) {
             let _ = writeln!(file, "{pid}");
@@ -306,6 +317,7 @@ level = "{level}"
 
 [transit]
 kilobytes_per_second = 1000000
+max_tunnels = 5000
 
 [http_proxy]
 listen = "127.0.0.1:4444"

@@ -82,6 +82,11 @@ impl World {
         self.net.testnet(&["restart", &client.name]).map(|_| ())
     }
 
+    /// What is under test.
+    pub(crate) const fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
     pub(crate) fn running(&self) -> &[Subject] {
         &self.subjects
     }

@@ -6,7 +6,7 @@
 use crate::run::{command, output};
 
 /// Scenarios of the interop suite that print figures.
-const NET: &[&str] = &["throughput", "own-hops", "delays", "losses", "new-streams", "first-page"];
+const NET: &[&str] = &["throughput", "own-hops", "delays", "losses", "new-streams", "first-page", "hop-cost", "crowd"];
 
 /// `[NAME] [--json]`: NAME is a part of a figure's name; those against i2pd begin with `net`. Without a name, all of the
 /// crates' own figures.

@@ -218,7 +218,7 @@ impl Floodfill {
         match input {
             Input::TcpOpened { conn, room } => self.links.handle_opened(now, conn, room),
             Input::TcpAccepted { conn, addr, room } => self.links.handle_accepted(now, conn, addr, room),
-            Input::TcpData { conn, bytes } => self.links.handle_data(now, conn, bytes),
+            Input::TcpData { conn, bytes, .. } => self.links.handle_data(now, conn, bytes),
             Input::TcpWritable { conn, bytes } => self.links.handle_writable(conn, bytes),
             Input::TcpClosed { conn } => self.links.handle_closed(now, conn),
             Input::JobDone(JobDone::Link(done)) => self.links.handle_job(now, done),

@@ -42,12 +42,21 @@ pub struct Settings {
     pub job_time: Duration,
     /// The network's time at the start, milliseconds since 1970.
     pub start_unix_ms: u64,
+    /// Data is told with more to follow, and nothing but a time-out follows, as where a shell reads several sockets
+    /// before anything is written.
+    pub gather: bool,
 }
 
 impl Default for Settings {
     /// Seed 0, the default link, 1 ms for a job, and an afternoon (UTC) in September 2026.
     fn default() -> Self {
-        Self { seed: 0, link: Link::default(), job_time: Duration::from_millis(1), start_unix_ms: 1_790_000_000_000 }
+        Self {
+            seed: 0,
+            link: Link::default(),
+            job_time: Duration::from_millis(1),
+            start_unix_ms: 1_790_000_000_000,
+            gather: false,
+        }
     }
 }
 
@@ -669,7 +678,11 @@ impl Net {
             }
             (Parcel::Bytes(bytes), Some(conn)) => {
                 self.note(What::Data, node, [conn.0, 0], &bytes);
-                self.feed(node, Input::TcpData { conn, bytes: &bytes });
+                let more = self.settings.gather;
+                self.feed(node, Input::TcpData { conn, bytes: &bytes, more });
+                if more {
+                    self.feed(node, Input::Timeout);
+                }
             }
             (_, None) => {}
         }

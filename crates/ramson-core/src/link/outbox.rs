@@ -64,8 +64,7 @@ impl Outbox {
         self.control.is_empty() && self.data.is_empty()
     }
 
-    /// Bytes held.
-    #[cfg(any(test, fuzzing))]
+    /// Bytes held, with what holding them costs: more than they take in a frame.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }

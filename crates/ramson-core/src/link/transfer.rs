@@ -93,7 +93,7 @@ impl Links {
         if peer.current != Some(id) || !conn.is_up() {
             return;
         }
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(peer.outbox.bytes().min(conn.room.saturating_sub(conn.ahead)));
         while conn.ahead + out.len() < conn.room {
             let State::Up(session) = &mut conn.state else { return };
             if peer.outbox.is_empty() && !session.date_time_due {

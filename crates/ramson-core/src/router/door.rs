@@ -66,6 +66,9 @@ pub enum Input<'a> {
     TcpData {
         conn: ConnId,
         bytes: &'a [u8],
+        /// More has come by other connections, and follows at once: what goes to peers waits for the next input that
+        /// does not say so, and shares its frames with what that brings.
+        more: bool,
     },
     /// The socket has taken `bytes` of what was written.
     TcpWritable {

@@ -232,7 +232,7 @@ impl Solo {
         confirmed.extend_from_slice(&[0; 16]);
         for bytes in [request, confirmed] {
             if self.conns.contains(&conn) {
-                self.input(Input::TcpData { conn, bytes: &bytes });
+                self.input(Input::TcpData { conn, bytes: &bytes, more: false });
             }
             (0..JOBS).for_each(|_| self.run_job(false));
         }
@@ -249,7 +249,7 @@ impl Solo {
         let len = u16::try_from(frame.len() - 2).unwrap_or(u16::MAX);
         frame.iter_mut().zip(len.to_be_bytes()).for_each(|(to, from)| *to = from);
         if let Some(conn) = self.peers[at].conn.filter(|conn| self.conns.contains(conn)) {
-            self.input(Input::TcpData { conn, bytes: &frame });
+            self.input(Input::TcpData { conn, bytes: &frame, more: false });
         }
     }
 
@@ -263,7 +263,7 @@ impl Solo {
                 self.input(Input::TcpClosed { conn });
             }
             1 => self.input(Input::TcpWritable { conn, bytes: usize::from(form) << 8 }),
-            _ => self.input(Input::TcpData { conn, bytes }),
+            _ => self.input(Input::TcpData { conn, bytes, more: false }),
         }
     }
 

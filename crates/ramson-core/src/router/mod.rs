@@ -90,6 +90,8 @@ pub struct Router {
     pools: BTreeMap<PoolId, DestinationId>,
     /// Destinations that may have something to say.
     dirty: BTreeSet<DestinationId>,
+    /// More data follows at once: nothing is sealed yet.
+    held: bool,
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
     /// Enough routers were known to begin: tunnels are built, and our RouterInfo is published.
@@ -187,6 +189,7 @@ impl Router {
             locals: BTreeMap::new(),
             pools: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            held: false,
             timers: Timers::default(),
             outputs: VecDeque::new(),
             begun: false,
@@ -253,10 +256,11 @@ impl Router {
         }
         let now = self.now;
         self.runs(machine_of(&input));
+        self.held = matches!(input, Input::TcpData { more: true, .. });
         match input {
             Input::TcpOpened { conn, room } => self.links.handle_opened(now, conn, room),
             Input::TcpAccepted { conn, addr, room } => self.links.handle_accepted(now, conn, addr, room),
-            Input::TcpData { conn, bytes } => self.links.handle_data(now, conn, bytes),
+            Input::TcpData { conn, bytes, .. } => self.links.handle_data(now, conn, bytes),
             Input::TcpWritable { conn, bytes } => self.links.handle_writable(conn, bytes),
             Input::TcpClosed { conn } => self.links.handle_closed(now, conn),
             Input::JobDone(done) => self.handle_job(done),
@@ -310,7 +314,10 @@ impl Router {
                     self.handle_tunnels(event);
                     continue;
                 }
-                // Last: what goes to one peer shares a frame.
+                // Last: what goes to one peer shares a frame, with that of the next input too when it follows at once.
+                if self.held {
+                    return;
+                }
                 self.runs(Machine::Links);
                 match self.links.poll_event(self.now) {
                     Some(event) => self.handle_link(event),

@@ -195,10 +195,10 @@ fn a_panic_costs_the_connection_whose_bytes_were_read() {
     solo.input(accepted(2));
     let conn = ConnId(ConnId::INBOUND | 1);
     solo.router.trip = Some(Machine::Connection(conn));
-    assert_eq!(solo.fault(Input::TcpData { conn, bytes: b"x" }), Ok(Removed::Session));
+    assert_eq!(solo.fault(Input::TcpData { conn, bytes: b"x", more: false }), Ok(Removed::Session));
     assert_eq!(solo.closed, [(conn, CloseKind::Reset)]);
     let conn = ConnId(ConnId::INBOUND | 2);
-    solo.input(Input::TcpData { conn, bytes: b"x" });
+    solo.input(Input::TcpData { conn, bytes: b"x", more: false });
     assert_eq!(solo.closed.len(), 1, "the other one stays");
 }
 
@@ -269,7 +269,7 @@ fn a_job_that_fails_late_closes_nothing() {
         let mut solo = Solo::new();
         solo.input(accepted(1));
         let conn = ConnId(ConnId::INBOUND | 1);
-        let name = solo.job(Input::TcpData { conn, bytes: &[7; 64] });
+        let name = solo.job(Input::TcpData { conn, bytes: &[7; 64], more: false });
         if ended {
             solo.input(Input::TcpClosed { conn });
         }

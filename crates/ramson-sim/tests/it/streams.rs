@@ -3,7 +3,7 @@
 use crate::world::{World, local};
 use ramson_core::router::{Command, ConnectError, Event, StreamError};
 use ramson_core::time::Duration;
-use ramson_sim::{Progress, Transfer};
+use ramson_sim::{Progress, Settings, Transfer};
 use ramson_wire::data::Hash;
 
 const MB: u64 = 1_000_000;
@@ -22,6 +22,18 @@ fn a_megabyte_each_way_arrives_once_and_in_order() {
         world.net.run_for(Duration::from_mins(3));
         assert_eq!(local(&world.net, client).streams, 0, "seed {seed}: the stream is gone");
     }
+}
+
+/// What is held back while more sockets are read goes out with the next input, whatever that is.
+#[test]
+fn nothing_is_stuck_behind_sockets_that_are_read_together() {
+    let mut world = World::with(Settings { seed: 1, gather: true, ..Settings::default() });
+    let (client, _) = world.destination(world.routers[0]);
+    let (server, to) = world.destination(world.routers[1]);
+    world.wait_for(&[client, server]);
+    let mut transfer = Transfer::open(&mut world.net, client, server, to, MB, 0);
+    world.net.run_until(Duration::from_mins(5), |net| transfer.pump(net));
+    assert_eq!((transfer.progress(), transfer.received()), (Progress::Done, [MB, MB]));
 }
 
 /// Half an hour: three generations of tunnels, and LeaseSets that follow them.

@@ -2,7 +2,10 @@
 //! CBC over the message, then the IV by ECB again).
 
 use aes::Aes256;
-use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use aes::cipher::consts::U16;
+use aes::cipher::{
+    Array, BlockCipherDecrypt, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, KeyInit,
+};
 
 const BLOCK: usize = 16;
 /// Blocks that are decrypted together: those of a tunnel message, and one.
@@ -20,11 +23,49 @@ pub fn cbc_decrypt(key: &[u8; 32], iv: &[u8; 16], data: &mut [u8]) {
 }
 
 fn cbc_encrypt_with(cipher: &Aes256, iv: &[u8; 16], data: &mut [u8]) {
-    let mut chain = *iv;
-    for block in data.as_chunks_mut::<BLOCK>().0 {
-        *block = (u128::from_ne_bytes(*block) ^ u128::from_ne_bytes(chain)).to_ne_bytes();
-        cipher.encrypt_block(block.into());
-        chain = *block;
+    cipher.encrypt_with_backend(Cbc { iv, data });
+}
+
+/// CBC encryption of all blocks in one call of the cipher: each call prepares its keys anew, which takes longer than a
+/// block does.
+struct Cbc<'a> {
+    iv: &'a [u8; BLOCK],
+    data: &'a mut [u8],
+}
+
+impl BlockSizeUser for Cbc<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherEncClosure for Cbc<'_> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
+        let mut chain = u128::from_ne_bytes(*self.iv);
+        for block in self.data.as_chunks_mut::<BLOCK>().0 {
+            *block = (u128::from_ne_bytes(*block) ^ chain).to_ne_bytes();
+            backend.encrypt_block_inplace(block.into());
+            chain = u128::from_ne_bytes(*block);
+        }
+    }
+}
+
+/// A tunnel message's layer: the IV, the data behind it, and the IV again, with the keys of the IV prepared once.
+struct Layer<'a> {
+    layer: &'a Aes256,
+    iv: &'a mut [u8; BLOCK],
+    data: &'a mut [u8],
+}
+
+impl BlockSizeUser for Layer<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherEncClosure for Layer<'_> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
+        backend.encrypt_block_inplace((&mut *self.iv).into());
+        cbc_encrypt_with(self.layer, self.iv, self.data);
+        backend.encrypt_block_inplace((&mut *self.iv).into());
     }
 }
 
@@ -69,9 +110,7 @@ impl TunnelLayer {
     /// What a participant does to a tunnel message: `body` is the IV (16 bytes) and the data behind it.
     pub fn encrypt(&self, body: &mut [u8]) {
         if let Some((iv, data)) = body.split_first_chunk_mut::<BLOCK>() {
-            self.0.iv.encrypt_block(iv.into());
-            cbc_encrypt_with(&self.0.layer, iv, data);
-            self.0.iv.encrypt_block(iv.into());
+            self.0.iv.encrypt_with_backend(Layer { layer: &self.0.layer, iv, data });
         }
     }
 

@@ -48,7 +48,9 @@ use tokio::net::TcpStream;
 /// Bytes read from one socket in one turn.
 const READ_BUDGET: usize = 256 << 10;
 const READ_BUFFER: usize = 64 << 10;
-/// Jobs and commands that one turn takes.
+/// Bytes that may be read from other sockets before what goes to peers because of them is sealed and written.
+const HOLD: usize = 32 << 10;
+/// Jobs, commands and ready sockets that one turn takes.
 const BATCH: usize = 64;
 /// Progress is looked at this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -74,6 +76,8 @@ struct Driver {
     /// What outputs of the core led to; it goes in when the core is drained.
     inputs: VecDeque<Follow>,
     buffer: Vec<u8>,
+    /// Bytes read since the core last sealed what waits for peers.
+    held: usize,
     stopping: Option<Stopping>,
     #[cfg(ramson_lab)]
     folder: std::path::PathBuf,
@@ -152,6 +156,10 @@ impl Driver {
                 self.disk.save_own(info.clone());
             }
         }
+        self.held = match &input {
+            Input::TcpData { bytes, more: true, .. } => self.held + bytes.len(),
+            _ => 0,
+        };
         let now = self.clock.now();
         self.enter(|router| router.handle_input(now, input));
         loop {
@@ -228,7 +236,30 @@ impl Driver {
 
     // ---- sockets ----
 
-    fn handle_ready(&mut self, ready: Ready) {
+    /// Handles what sockets are ready for. Those that can be read are read before anything is written, a little at least:
+    /// what goes from several of them to one peer takes one write, and wakes that peer once.
+    fn handle_ready(&mut self, first: Ready) {
+        let mut ready = first;
+        for _ in 0..BATCH {
+            let next = self.conns.try_next();
+            self.handle_socket(ready, next.is_some());
+            match next {
+                Some(next) => ready = next,
+                None => return self.seal_held(),
+            }
+        }
+        self.handle_socket(ready, false);
+        self.seal_held();
+    }
+
+    /// Has the core seal what it has held back.
+    fn seal_held(&mut self) {
+        if self.held > 0 {
+            self.input(Input::Timeout);
+        }
+    }
+
+    fn handle_socket(&mut self, ready: Ready, more: bool) {
         match ready {
             Ready::Connected(conn, Ok(stream)) => {
                 self.conns.insert(conn, stream);
@@ -239,7 +270,7 @@ impl Driver {
                 self.conns.forget(conn);
                 self.input(Input::TcpClosed { conn });
             }
-            Ready::Readable(conn) => self.handle_readable(conn),
+            Ready::Readable(conn) => self.handle_readable(conn, more),
             Ready::Writable(conn) => {
                 let turn = self.conns.writable(conn);
                 self.note_turn(conn, &turn);
@@ -249,14 +280,15 @@ impl Driver {
         }
     }
 
-    fn handle_readable(&mut self, conn: ConnId) {
+    fn handle_readable(&mut self, conn: ConnId, more: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut budget = READ_BUDGET;
         while budget > 0 {
             match self.conns.read(conn, &mut buffer) {
                 Read::Data(n) => {
                     budget = budget.saturating_sub(n);
-                    self.input(Input::TcpData { conn, bytes: buffer.get(..n).unwrap_or_default() });
+                    let more = more && self.held + n < HOLD;
+                    self.input(Input::TcpData { conn, bytes: buffer.get(..n).unwrap_or_default(), more });
                     if n < buffer.len() {
                         break;
                     }

@@ -95,6 +95,7 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         next_entropy: now.mono + ENTROPY_INTERVAL,
         inputs: VecDeque::new(),
         buffer: vec![0; READ_BUFFER],
+        held: 0,
         stopping: None,
         #[cfg(ramson_lab)]
         folder: config.data_dir.clone(),

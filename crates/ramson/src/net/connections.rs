@@ -3,7 +3,7 @@
 
 use crate::config::Proxy;
 use crate::net::proxy;
-use futures_util::future::{AbortHandle, Aborted, abortable};
+use futures_util::future::{AbortHandle, Aborted, FutureExt, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ramson_core::link::{CloseKind, ConnId};
 use std::collections::{BTreeMap, VecDeque};
@@ -109,6 +109,15 @@ impl Connections {
                 Some(Ok(ready)) => return ready,
                 Some(Err(Aborted)) => {}
                 None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// A readiness that is there already.
+    pub(crate) fn try_next(&mut self) -> Option<Ready> {
+        loop {
+            if let Ok(ready) = self.ready.next().now_or_never()?? {
+                return Some(ready);
             }
         }
     }
