@@ -13,7 +13,7 @@ const ROUNDS: u64 = 5;
 
 /// Who reads from whom: subjects are 1 (the reader) and 2 (the server).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pair {
+pub(crate) enum Pair {
     /// The second subject's site, read by the first.
     Own,
     /// i2pd's site, read by the first subject.
@@ -40,7 +40,8 @@ struct Run {
 }
 
 impl Pair {
-    fn ends(self, world: &mut World) -> Result<(Route, String), String> {
+    /// Where the requests start, and the host that they ask for.
+    pub(crate) fn ends(self, world: &mut World) -> Result<(Route, String), String> {
         world.subject(1)?;
         let route = match self {
             Self::Own | Self::FromPeer => world.ours(0)?,
@@ -119,7 +120,8 @@ fn in_turn(world: &mut World, ours: Pair, streams: u64, bytes: [u64; 2]) -> Resu
     Ok(runs)
 }
 
-fn figure(name: &str, ours: f64, peer: f64, unit: &str) -> String {
+/// Prints a figure, and says it.
+pub(crate) fn figure(name: &str, ours: f64, peer: f64, unit: &str) -> String {
     println!("FIGURE {name} {ours:.3} {peer:.3} {unit}");
     format!("{name} {ours:.2} against {peer:.2} {unit}")
 }

@@ -4,9 +4,11 @@ mod content;
 mod drops;
 mod figures;
 mod get;
+mod kill;
 mod net;
 mod proxy;
 mod scenarios;
+mod soak;
 mod subject;
 mod web;
 mod world;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("_web") => rest.first().ok_or_else(|| "_web ADDR:PORT".to_owned()).and_then(|address| web::serve(address)),
         Some("_get") => get::main(rest),
+        Some("_idle") => get::idle(rest),
         Some("_proxy") => match rest {
             [address, file] => proxy::serve(address, file),
             _ => Err("_proxy ADDR:PORT FILE".to_owned()),

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::drops;
 use crate::figures;
+use crate::kill;
 use crate::net::{Carriers, NetSpec, Way};
+use crate::soak;
 use crate::subject::SITE_NAME;
 use crate::world::{Pending, Route, World, begin, curl, until_page};
 
@@ -113,6 +115,18 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "transfers that run 25 minutes, each way (INTEROP_LONG_SECONDS)",
         spec: SID,
         run: long,
+    },
+    Scenario {
+        name: "kill",
+        about: "figures: hops, a third of them, and ends are killed in the middle of 100 transfers (INTEROP_KILL_TRANSFERS)",
+        spec: SID,
+        run: kill::kill,
+    },
+    Scenario {
+        name: "soak",
+        about: "figures: what grows in 90 minutes of light load (INTEROP_SOAK_MINUTES)",
+        spec: SID,
+        run: soak::soak,
     },
     Scenario {
         name: "mixed",

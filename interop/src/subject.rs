@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::net::{Net, Way, this_program, within};
@@ -189,6 +190,27 @@ impl Subject {
         usage_of(self.router.as_ref()?.id())
     }
 
+    /// The router's process, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.router.as_ref().map(Child::id)
+    }
+
+    /// What Ramson says of itself; nothing of another router.
+    pub(crate) fn status(&self) -> Option<Value> {
+        let Kind::Ramson { program } = &self.kind else { return None };
+        let mut ask = Command::new(program);
+        let said = ask.args(["status", "--json", "--data"]).arg(self.dir.join("data")).output().ok()?;
+        serde_json::from_slice(&said.stdout).ok()
+    }
+
+    /// How many builds of its tunnels succeeded, and how many ended at all.
+    pub(crate) fn builds(&self) -> Option<(f64, f64)> {
+        let status = self.status()?;
+        let count = |name: &str| status.get("builds")?.get(name)?.as_f64();
+        let ok = count("ok")?;
+        Some((ok, ok + count("declined")? + count("timed_out")?))
+    }
+
     /// The lines of Ramson's configuration that tell how it reaches others.
     fn ntcp2(&self, way: Way) -> String {
         let ip = &self.ip;
@@ -243,6 +265,11 @@ impl Subject {
             }
         }
     }
+}
+
+/// How many files and sockets a process has open.
+pub(crate) fn descriptors_of(pid: u32) -> Option<f64> {
+    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as f64)
 }
 
 /// CPU seconds that a process used so far, and its resident memory in MB.
