@@ -422,6 +422,24 @@ fn an_unreachable_first_hop_ends_builds_and_tunnels_at_once() {
 }
 
 #[test]
+fn a_router_that_is_gone_takes_its_tunnels_and_builds_along_at_once() {
+    let mut net = ready(9, 9, 3);
+    let paths = net.nodes[0].tunnels.paths(CLIENT);
+    let middle = paths.iter().find(|(direction, _)| *direction == Direction::Inbound).unwrap().1[1];
+    let through =
+        |net: &Net| net.nodes[0].tunnels.paths(CLIENT).iter().filter(|(_, hops)| hops.contains(&middle)).count();
+    assert!(through(&net) > 0);
+    let now = net.now;
+    assert!(net.nodes[0].tunnels.suspect_through(now, &middle));
+    assert!(!net.nodes[0].tunnels.suspect_through(now, &Hash([0xee; 32])), "it is in no tunnel");
+    net.busy = vec![middle];
+    net.nodes[0].tunnels.handle_gone(now, middle);
+    assert_eq!(through(&net), 0);
+    net.advance(Duration::from_secs(5));
+    assert_eq!((net.counts(0, CLIENT), through(&net)), ((2, 2), 0));
+}
+
+#[test]
 fn pools_without_hops_deliver_too() {
     let mut net = Net::new(4, 10);
     net.pool(0, CLIENT, 0, 1);
