@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::drops::CARRIERS;
-use crate::scenarios::{COLD, LEASES, median, number, one_transfer};
+use crate::scenarios::{LEASES, median, number, one_transfer};
 use crate::subject::usage_of;
 use crate::world::{Pending, Route, World, begin, until_page};
 
@@ -69,7 +69,7 @@ impl Pair {
         Some([reader?, server?])
     }
 
-    fn warm(self, world: &mut World) -> Result<(), String> {
+    pub(crate) fn warm(self, world: &mut World) -> Result<(), String> {
         let (route, site) = self.ends(world)?;
         until_page(&route, &site, LEASES).map(|_| ())
     }
@@ -237,61 +237,6 @@ pub(crate) fn new_streams(world: &mut World) -> Result<String, String> {
         figure("net-new-stream-worst", our_worst, their_worst, "ms"),
     ]
     .join("; "))
-}
-
-/// How long until both have read a page of their sites, started at the same moment.
-fn both_first_pages(world: &mut World, ours: &str, theirs: &str) -> Result<[f64; 2], String> {
-    let (our_route, their_route) = (world.ours(0)?, world.theirs()?);
-    let (our_time, their_time) = std::thread::scope(|scope| {
-        let their = scope.spawn(|| until_page(&their_route, theirs, COLD));
-        (until_page(&our_route, ours, COLD), their.join())
-    });
-    // The peer's own failure is its affair: it counts as the whole limit.
-    let their_time = their_time.ok().and_then(Result::ok).unwrap_or(COLD);
-    Ok([our_time?.as_secs_f64(), their_time.as_secs_f64()])
-}
-
-/// Time to the first page, after restarts of the reader alone and of both with a new destination.
-pub(crate) fn first_page(world: &mut World) -> Result<String, String> {
-    let rounds = number("INTEROP_ROUNDS", 10).max(1);
-    let mut said = Vec::new();
-    for pair in [Pair::Own, Pair::Peers] {
-        pair.warm(world)?;
-    }
-    let client = world.net.peer("client")?.name;
-    for both in [false, true] {
-        let mut times = [Vec::new(), Vec::new(), Vec::new()];
-        for round in 0..rounds {
-            world.subject(0)?.stop("TERM")?;
-            if both {
-                let server = world.subject(1)?;
-                server.stop("TERM")?;
-                server.forget_site()?;
-                world.net.testnet(&["newsite", &format!("site-{round}.dat")])?;
-                world.restart(1)?;
-            } else {
-                world.net.testnet(&["restart", &client])?;
-            }
-            world.restart(0)?;
-            let (ours, theirs) = (world.our_site(1)?, world.their_site()?);
-            let [our_time, their_time] = both_first_pages(world, &ours, &theirs)?;
-            println!("     round {}: {our_time:.1} s; i2pd {their_time:.1} s", round + 1);
-            times[0].push(our_time);
-            times[1].push(their_time);
-            let route = world.ours(0)?;
-            let start = Instant::now();
-            until_page(&route, &theirs, COLD)?;
-            times[2].push(start.elapsed().as_secs_f64());
-        }
-        let name = if both { "net-first-page-new" } else { "net-first-page" };
-        let worst = |times: &[f64]| times.iter().copied().fold(0.0, f64::max);
-        let worsts = [worst(&times[0]), worst(&times[1])];
-        let [mut ours, mut theirs, mut after] = times;
-        said.push(figure(name, median(&mut ours), median(&mut theirs), "s"));
-        said.push(figure(&format!("{name}-worst"), worsts[0], worsts[1], "s"));
-        said.push(format!("i2pd's page {:.1} s later", median(&mut after)));
-    }
-    Ok(said.join("; "))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod figures;
 mod get;
 mod kill;
 mod net;
+mod pages;
 mod proxy;
 mod scenarios;
 mod soak;

@@ -6,6 +6,7 @@ use crate::drops;
 use crate::figures;
 use crate::kill;
 use crate::net::{Carriers, NetSpec, Way};
+use crate::pages;
 use crate::soak;
 use crate::subject::SITE_NAME;
 use crate::world::{Pending, Route, World, begin, curl, until_page};
@@ -93,9 +94,15 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "first-page",
-        about: "figures: time to the first page after restarts, 10 or INTEROP_ROUNDS times each",
+        about: "figures: time to the first page after restarts and what it costs, 10 or INTEROP_ROUNDS times each",
         spec: SID,
-        run: figures::first_page,
+        run: pages::first_page,
+    },
+    Scenario {
+        name: "cold",
+        about: "figures: time to the first page from an empty data folder and a reseed bundle",
+        spec: SID,
+        run: pages::cold,
     },
     Scenario {
         name: "own-hops",

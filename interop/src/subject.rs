@@ -164,7 +164,7 @@ impl Subject {
 
     /// The hash of the router's identity, in I2P's base 64.
     pub(crate) fn identity(&self) -> Result<String, String> {
-        Ok(base64(&Sha256::digest(identity_of(&self.dir.join("data/router.info"))?)))
+        hash_of(&self.dir.join("data/router.info"))
     }
 
     /// Deletes the keys of the eepsite: the next start makes others.
@@ -201,6 +201,25 @@ impl Subject {
         let mut ask = Command::new(program);
         let said = ask.args(["status", "--json", "--data"]).arg(self.dir.join("data")).output().ok()?;
         serde_json::from_slice(&said.stdout).ok()
+    }
+
+    /// Builds that it has started, and look-ups that it has sent to floodfills.
+    pub(crate) fn sent(&self) -> Option<(f64, f64)> {
+        let status = self.status()?;
+        let count = |part: &str, name: &str| status.get(part)?.get(name)?.as_f64();
+        Some((count("builds", "started")?, count("netdb", "lookups")?))
+    }
+
+    /// Empties the data folder of all but the names: the next start is a first one.
+    pub(crate) fn forget_all(&self) -> Result<(), String> {
+        let data = self.dir.join("data");
+        let names = data.join("hosts.txt");
+        let again = fs::read(&names).and_then(|names| {
+            fs::remove_dir_all(&data)?;
+            fs::create_dir_all(&data)?;
+            Ok(names)
+        });
+        again.and_then(|text| fs::write(&names, text)).map_err(|why| format!("{}: {why}", data.display()))
     }
 
     /// How many builds of its tunnels succeeded, and how many ended at all.
@@ -374,6 +393,11 @@ fn identity_of(file: &Path) -> Result<Vec<u8>, String> {
     let certificate = bytes.get(385..387).ok_or_else(|| format!("{shown}: too short"))?;
     let end = 387 + usize::from(u16::from_be_bytes([certificate[0], certificate[1]]));
     Ok(bytes.get(..end).ok_or_else(|| format!("{shown}: too short"))?.to_vec())
+}
+
+/// The hash of that, in I2P's base 64.
+pub(crate) fn hash_of(file: &Path) -> Result<String, String> {
+    Ok(base64(&Sha256::digest(identity_of(file)?)))
 }
 
 fn base32(bytes: &[u8]) -> String {

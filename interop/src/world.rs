@@ -94,6 +94,12 @@ impl World {
         Ok(Route { namespace: subject.namespace.clone(), what: subject.name.clone() })
     }
 
+    /// Through the HTTP proxy of a router under test that may not be up yet.
+    pub(crate) fn route(&self, number: usize) -> Result<Route, String> {
+        let subject = self.subjects.get(number).ok_or("no such subject")?;
+        Ok(Route { namespace: subject.namespace.clone(), what: subject.name.clone() })
+    }
+
     /// Through the HTTP proxy of the network's i2pd client.
     pub(crate) fn theirs(&self) -> Result<Route, String> {
         let peer = self.net.peer("client")?;
