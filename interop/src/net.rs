@@ -53,7 +53,6 @@ pub(crate) struct Peer {
     pub(crate) dir: PathBuf,
     /// Its process, while it runs.
     pub(crate) pid: Option<u32>,
-    pub(crate) floodfill: bool,
 }
 
 /// The folder of this package, where `testnet/` is.
@@ -147,7 +146,6 @@ impl Net {
                 namespace: text(router, "ns")?,
                 dir: text(router, "dir")?.into(),
                 pid,
-                floodfill: router.get("ff").and_then(Value::as_bool).unwrap_or(false),
             })
         };
         routers.iter().map(peer).collect()

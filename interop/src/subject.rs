@@ -164,7 +164,7 @@ impl Subject {
 
     /// The hash of the router's identity, in I2P's base 64.
     pub(crate) fn identity(&self) -> Result<String, String> {
-        hash_of(&self.dir.join("data/router.info"))
+        Ok(base64(&Sha256::digest(identity_of(&self.dir.join("data/router.info"))?)))
     }
 
     /// Deletes the keys of the eepsite: the next start makes others.
@@ -393,11 +393,6 @@ fn identity_of(file: &Path) -> Result<Vec<u8>, String> {
     let certificate = bytes.get(385..387).ok_or_else(|| format!("{shown}: too short"))?;
     let end = 387 + usize::from(u16::from_be_bytes([certificate[0], certificate[1]]));
     Ok(bytes.get(..end).ok_or_else(|| format!("{shown}: too short"))?.to_vec())
-}
-
-/// The hash of that, in I2P's base 64.
-pub(crate) fn hash_of(file: &Path) -> Result<String, String> {
-    Ok(base64(&Sha256::digest(identity_of(file)?)))
 }
 
 fn base32(bytes: &[u8]) -> String {
