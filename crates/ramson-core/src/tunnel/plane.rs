@@ -91,6 +91,8 @@ struct Build {
     started: Now,
     plan: Option<Plan>,
     pending: Option<Pending>,
+    /// Its hops have not answered for so long that they come last.
+    blamed: bool,
 }
 
 /// The plane of tunnels.
@@ -394,7 +396,7 @@ impl Tunnels {
         self.start_tests(now);
         self.start_builds(now);
         let idle = self.pools.is_empty() && self.tunnels.is_empty() && self.builds.is_empty();
-        self.tick = if idle { Instant::FAR } else { now.mono + TICK };
+        self.tick = if idle { Instant::FAR } else { self.next_test(now).min(now.mono + TICK) };
     }
 
     /// The inbound tunnels of a pool, for leases and reply paths.

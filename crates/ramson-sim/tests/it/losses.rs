@@ -9,9 +9,18 @@ const BYTES: u64 = 4_000_000;
 const PACE: u64 = 100_000;
 const HOPS: usize = 10;
 
-/// Runs a transfer during which `victims` of the hops die at once, and come back a while later; gives the longest time
-/// in which an end received nothing.
-fn stall(seed: u64, victims: usize) -> Duration {
+/// How hops are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Their processes die, and come back a while later.
+    Killed,
+    /// Their machines are cut off for good: nobody is told.
+    Silent,
+}
+
+/// Runs a transfer during which `victims` of the hops are lost at once; gives the longest time in which an end received
+/// nothing.
+fn stall(seed: u64, victims: usize, loss: Loss) -> Duration {
     let link = Link { delay: Duration::from_millis(2), jitter: Duration::from_millis(1), ..Link::IDEAL };
     let mut world = World::of(Settings { seed, link, ..Settings::default() }, 2 + HOPS, 3);
     let (client, _) = world.destination(world.routers[0]);
@@ -36,30 +45,37 @@ fn stall(seed: u64, victims: usize) -> Duration {
         }
     };
     watch(&mut world.net, start + Duration::from_secs(8));
-    dead.iter().for_each(|id| world.net.kill(*id));
+    dead.iter().for_each(|id| if loss == Loss::Killed { world.net.kill(*id) } else { world.net.isolate(*id) });
     watch(&mut world.net, start + Duration::from_secs(23));
-    dead.iter().for_each(|id| world.net.start(*id));
+    dead.iter().filter(|_| loss == Loss::Killed).for_each(|id| world.net.start(*id));
     watch(&mut world.net, start + Duration::from_mins(5));
     assert_eq!(transfer.progress(), Progress::Done, "seed {seed}: {:?}", transfer.received());
     longest
 }
 
 /// The stalls of some seeds, the shortest first.
-fn stalls(victims: usize, seeds: u64) -> Vec<Duration> {
-    let mut stalls: Vec<_> = (0..seeds).map(|seed| stall(seed, victims)).collect();
+fn stalls(victims: usize, loss: Loss, seeds: u64) -> Vec<Duration> {
+    let mut stalls: Vec<_> = (0..seeds).map(|seed| stall(seed, victims, loss)).collect();
     stalls.sort_unstable();
     stalls
 }
 
 #[test]
 fn a_transfer_survives_the_loss_of_a_hop() {
-    let stalls = stalls(1, 4);
+    let stalls = stalls(1, Loss::Killed, 4);
     assert!(stalls.iter().all(|stall| *stall < Duration::from_secs(3)), "{stalls:?}");
 }
 
 /// Most tunnels of both ends are lost at once, and with them what their LeaseSets say.
 #[test]
 fn a_transfer_survives_the_loss_of_most_tunnels() {
-    let stalls = stalls(4, 6);
+    let stalls = stalls(4, Loss::Killed, 6);
     assert!(stalls[3] < Duration::from_secs(5) && stalls[5] < Duration::from_secs(15), "{stalls:?}");
+}
+
+/// Only tests of tunnels and builds without an answer tell of these.
+#[test]
+fn a_transfer_survives_hops_that_fall_silent() {
+    let stalls = stalls(2, Loss::Silent, 6);
+    assert!(stalls[3] < Duration::from_secs(10) && stalls[5] < Duration::from_secs(25), "{stalls:?}");
 }
