@@ -16,6 +16,8 @@ const BATCH: [Pair; 6] = [Pair::Own, Pair::Own, Pair::FromPeer, Pair::ToPeer, Pa
 const OURS: u64 = 4;
 /// No byte for so long ends a transfer. i2pd needs more than a minute at times.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How long i2pd's ends may take to find others again after a batch.
+const RECOVERY: Duration = Duration::from_secs(45);
 /// A longer pause between two bytes than this is a stall; without kills there is none.
 const GAP: Duration = Duration::from_millis(1_000);
 /// What is asked of the median stall of ours.
@@ -97,7 +99,7 @@ impl Tallies {
 pub(crate) fn kill(world: &mut World) -> Result<String, String> {
     let batches = number("INTEROP_KILL_TRANSFERS", TRANSFERS).div_ceil(OURS).max(1);
     let hops = hops(world)?;
-    warm(world)?;
+    warm(world, LEASES)?;
     let mut tallies = Tallies::default();
     for batch in 0..batches {
         let victim = Victim::of(batch);
@@ -122,8 +124,8 @@ pub(crate) fn kill(world: &mut World) -> Result<String, String> {
         println!("     {}: {victim:?} {}: {}", batch + 1, killed.join(" "), said.join(", "));
         if victim.subject().is_some() {
             world.forget_leases()?;
-            warm(world)?;
         }
+        recover(world)?;
     }
     judge(tallies)
 }
@@ -135,12 +137,24 @@ fn hops(world: &World) -> Result<Vec<String>, String> {
 }
 
 /// A page between all ends.
-fn warm(world: &mut World) -> Result<(), String> {
+fn warm(world: &mut World, limit: Duration) -> Result<(), String> {
     for pair in [Pair::Own, Pair::FromPeer, Pair::ToPeer, Pair::Peers] {
         let (route, site) = pair.ends(world)?;
-        until_page(&route, &site, LEASES.max(COLD))?;
+        until_page(&route, &site, limit)?;
     }
     Ok(())
+}
+
+/// Lets all ends find each other again, so that each batch begins with streams that work. Ours must; i2pd's are
+/// restarted where they do not.
+fn recover(world: &mut World) -> Result<(), String> {
+    let (route, site) = Pair::Own.ends(world)?;
+    until_page(&route, &site, COLD)?;
+    let Err(why) = warm(world, RECOVERY) else { return Ok(()) };
+    println!("     i2pd's ends are restarted: {why}");
+    let (client, server) = (world.net.peer("client")?.name, world.net.peer("server")?.name);
+    world.net.testnet(&["restart", &client, &server])?;
+    warm(world, LEASES)
 }
 
 fn start(world: &mut World, pair: Pair, seed: u64) -> Result<Pending, String> {
