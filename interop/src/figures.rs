@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::drops::CARRIERS;
-use crate::scenarios::{COLD, LEASES, median, number, one_transfer};
+use crate::scenarios::{LEASES, median, number, one_transfer};
 use crate::subject::usage_of;
 use crate::world::{Pending, Route, World, begin, until_page};
 
@@ -13,7 +13,7 @@ const ROUNDS: u64 = 5;
 
 /// Who reads from whom: subjects are 1 (the reader) and 2 (the server).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pair {
+pub(crate) enum Pair {
     /// The second subject's site, read by the first.
     Own,
     /// i2pd's site, read by the first subject.
@@ -40,7 +40,8 @@ struct Run {
 }
 
 impl Pair {
-    fn ends(self, world: &mut World) -> Result<(Route, String), String> {
+    /// Where the requests start, and the host that they ask for.
+    pub(crate) fn ends(self, world: &mut World) -> Result<(Route, String), String> {
         world.subject(1)?;
         let route = match self {
             Self::Own | Self::FromPeer => world.ours(0)?,
@@ -68,7 +69,7 @@ impl Pair {
         Some([reader?, server?])
     }
 
-    fn warm(self, world: &mut World) -> Result<(), String> {
+    pub(crate) fn warm(self, world: &mut World) -> Result<(), String> {
         let (route, site) = self.ends(world)?;
         until_page(&route, &site, LEASES).map(|_| ())
     }
@@ -119,6 +120,7 @@ fn in_turn(world: &mut World, ours: Pair, streams: u64, bytes: [u64; 2]) -> Resu
     Ok(runs)
 }
 
+/// Prints a figure, and says it.
 pub(crate) fn figure(name: &str, ours: f64, peer: f64, unit: &str) -> String {
     println!("FIGURE {name} {ours:.3} {peer:.3} {unit}");
     format!("{name} {ours:.2} against {peer:.2} {unit}")
@@ -162,7 +164,7 @@ pub(crate) fn own_hops(world: &mut World) -> Result<String, String> {
     // Every byte of either pair passes six hops, whoever of the seven they are.
     let cost: f64 = after.iter().zip(&before).skip(2).map(|(after, before)| after - before).sum();
     let passed = (ours.len() + theirs.len()) as f64 * BYTES as f64 / 1e6 * 6.0;
-    println!("FIGURE net-hop-cpu {:.2} - ms/MB", cost * 1000.0 / passed);
+    println!("FIGURE net-own-hops-cpu {:.2} - ms/MB", cost * 1000.0 / passed);
     let [ours, theirs] = in_turn(world, Pair::Own, 8, [BYTES / 4; 2])?;
     said.push(figure("net-own-hops-eight", of(&ours, |run| run.rate), of(&theirs, |run| run.rate), "MB/s"));
     let memory = world.running().iter().filter_map(|subject| Some(subject.usage()?.1)).fold(0.0, f64::max);
@@ -235,61 +237,6 @@ pub(crate) fn new_streams(world: &mut World) -> Result<String, String> {
         figure("net-new-stream-worst", our_worst, their_worst, "ms"),
     ]
     .join("; "))
-}
-
-/// How long until both have read a page of their sites, started at the same moment.
-fn both_first_pages(world: &mut World, ours: &str, theirs: &str) -> Result<[f64; 2], String> {
-    let (our_route, their_route) = (world.ours(0)?, world.theirs()?);
-    let (our_time, their_time) = std::thread::scope(|scope| {
-        let their = scope.spawn(|| until_page(&their_route, theirs, COLD));
-        (until_page(&our_route, ours, COLD), their.join())
-    });
-    // The peer's own failure is its affair: it counts as the whole limit.
-    let their_time = their_time.ok().and_then(Result::ok).unwrap_or(COLD);
-    Ok([our_time?.as_secs_f64(), their_time.as_secs_f64()])
-}
-
-/// Time to the first page, after restarts of the reader alone and of both with a new destination.
-pub(crate) fn first_page(world: &mut World) -> Result<String, String> {
-    let rounds = number("INTEROP_ROUNDS", 10).max(1);
-    let mut said = Vec::new();
-    for pair in [Pair::Own, Pair::Peers] {
-        pair.warm(world)?;
-    }
-    let client = world.net.peer("client")?.name;
-    for both in [false, true] {
-        let mut times = [Vec::new(), Vec::new(), Vec::new()];
-        for round in 0..rounds {
-            world.subject(0)?.stop("TERM")?;
-            if both {
-                let server = world.subject(1)?;
-                server.stop("TERM")?;
-                server.forget_site()?;
-                world.net.testnet(&["newsite", &format!("site-{round}.dat")])?;
-                world.restart(1)?;
-            } else {
-                world.net.testnet(&["restart", &client])?;
-            }
-            world.restart(0)?;
-            let (ours, theirs) = (world.our_site(1)?, world.their_site()?);
-            let [our_time, their_time] = both_first_pages(world, &ours, &theirs)?;
-            println!("     round {}: {our_time:.1} s; i2pd {their_time:.1} s", round + 1);
-            times[0].push(our_time);
-            times[1].push(their_time);
-            let route = world.ours(0)?;
-            let start = Instant::now();
-            until_page(&route, &theirs, COLD)?;
-            times[2].push(start.elapsed().as_secs_f64());
-        }
-        let name = if both { "net-first-page-new" } else { "net-first-page" };
-        let worst = |times: &[f64]| times.iter().copied().fold(0.0, f64::max);
-        let worsts = [worst(&times[0]), worst(&times[1])];
-        let [mut ours, mut theirs, mut after] = times;
-        said.push(figure(name, median(&mut ours), median(&mut theirs), "s"));
-        said.push(figure(&format!("{name}-worst"), worsts[0], worsts[1], "s"));
-        said.push(format!("i2pd's page {:.1} s later", median(&mut after)));
-    }
-    Ok(said.join("; "))
 }
 
 #[cfg(test)]

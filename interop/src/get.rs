@@ -1,5 +1,5 @@
 //! An HTTP client that checks what it gets: `_get PROXY URL STALL_SECONDS [down|up SEED BYTES]`, run in a router's
-//! namespace. It prints one line: `ok STATUS BYTES FIRST_BYTE_MS TOTAL_MS TEXT` or `bad REASON`.
+//! namespace. It prints one line: `ok STATUS BYTES FIRST_BYTE_MS TOTAL_MS GAP_MS TEXT` or `bad REASON`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -34,6 +34,23 @@ pub(crate) fn main(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// `_idle PROXY URL SECONDS`: reads a page, and leaves the connection open for so long.
+pub(crate) fn idle(args: &[String]) -> Result<(), String> {
+    let [proxy, url, seconds] = args else { return Err("_idle PROXY URL SECONDS".to_owned()) };
+    let time = Duration::from_secs(seconds.parse().map_err(|why| format!("{seconds}: {why}"))?);
+    let mut stream = TcpStream::connect(proxy).map_err(|why| format!("{proxy}: {why}"))?;
+    stream.set_read_timeout(Some(time)).map_err(|why| why.to_string())?;
+    send(&mut stream, &format!("GET {url} HTTP/1.1\r\nHost: {}\r\nUser-Agent: interop\r\n\r\n", host_of(url)))?;
+    let (_, length, body) = head(&mut stream)?;
+    page(&mut stream, body, length)?;
+    std::thread::sleep(time);
+    Ok(())
+}
+
+fn host_of(url: &str) -> &str {
+    url.strip_prefix("http://").and_then(|rest| rest.split('/').next()).unwrap_or("localhost")
+}
+
 fn request(proxy: &str, url: &str, stall: Duration, what: &Move) -> Result<String, String> {
     let start = Instant::now();
     let mut stream = TcpStream::connect(proxy).map_err(|why| format!("{proxy}: {why}"))?;
@@ -41,8 +58,7 @@ fn request(proxy: &str, url: &str, stall: Duration, what: &Move) -> Result<Strin
         .set_read_timeout(Some(stall))
         .and_then(|()| stream.set_write_timeout(Some(stall)))
         .map_err(|why| why.to_string())?;
-    let host = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()).unwrap_or("localhost");
-    let close = format!("Host: {host}\r\nUser-Agent: interop\r\nConnection: close\r\n");
+    let close = format!("Host: {}\r\nUser-Agent: interop\r\nConnection: close\r\n", host_of(url));
     match *what {
         Move::Up { seed, bytes } => {
             send(&mut stream, &format!("POST {url} HTTP/1.1\r\n{close}Content-Length: {bytes}\r\n\r\n"))?;
@@ -52,9 +68,9 @@ fn request(proxy: &str, url: &str, stall: Duration, what: &Move) -> Result<Strin
     }
     let (status, length, body) = head(&mut stream)?;
     let first = start.elapsed().as_millis();
-    let (count, text) = match *what {
+    let (count, text, gap) = match *what {
         Move::Down { seed, bytes } if status == 200 => download(&mut stream, body, length, seed, bytes)?,
-        _ => page(&mut stream, body, length)?,
+        _ => page(&mut stream, body, length).map(|(count, text)| (count, text, Duration::ZERO))?,
     };
     if let (Move::Up { seed, bytes }, 200) = (what, status) {
         let wanted = format!("{} {bytes}", sha256_of(*seed, *bytes));
@@ -62,7 +78,8 @@ fn request(proxy: &str, url: &str, stall: Duration, what: &Move) -> Result<Strin
             return Err(format!("the server got `{}`, sent was `{wanted}`", text.trim()));
         }
     }
-    Ok(format!("{status} {count} {first} {} {}", start.elapsed().as_millis(), one_line(&text)))
+    let (total, gap) = (start.elapsed().as_millis(), gap.as_millis());
+    Ok(format!("{status} {count} {first} {total} {gap} {}", one_line(&text)))
 }
 
 /// Writes a head at once, as browsers do.
@@ -117,7 +134,7 @@ fn download(
     length: Option<u64>,
     seed: u64,
     bytes: u64,
-) -> Result<(u64, String), String> {
+) -> Result<(u64, String, Duration), String> {
     if length.is_some_and(|length| length != bytes) {
         return Err(format!("said length {length:?}, wanted {bytes}"));
     }
@@ -134,16 +151,24 @@ fn download(
     };
     check(&first, 0)?;
     got += first.len() as u64;
+    let (mut gap, mut last) = (Duration::ZERO, Instant::now());
     while got < bytes {
         let count = stream.read(&mut piece).map_err(|why| format!("after {got} of {bytes} bytes: {why}"))?;
         if count == 0 {
             return Err(format!("closed after {got} of {bytes} bytes"));
         }
+        gap = gap.max(last.elapsed());
+        last = Instant::now();
         check(&piece[..count], got)?;
         got += count as u64;
     }
+    // What is said to be the end must be it: bytes that come twice would come now.
+    let _ = stream.set_nonblocking(true);
+    if got > bytes || stream.read(&mut piece).is_ok_and(|count| count > 0) {
+        return Err(format!("more than {bytes} bytes"));
+    }
     let (sha256, wanted) = (hex(&hash.finalize()), sha256_of(seed, bytes));
-    if sha256 == wanted { Ok((got, sha256)) } else { Err(format!("SHA-256 {sha256}, wanted {wanted}")) }
+    if sha256 == wanted { Ok((got, sha256, gap)) } else { Err(format!("SHA-256 {sha256}, wanted {wanted}")) }
 }
 
 fn page(stream: &mut TcpStream, first: Vec<u8>, length: Option<u64>) -> Result<(u64, String), String> {

@@ -5,9 +5,12 @@ mod drops;
 mod figures;
 mod get;
 mod hops;
+mod kill;
 mod net;
+mod pages;
 mod proxy;
 mod scenarios;
+mod soak;
 mod subject;
 mod web;
 mod world;
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("_web") => rest.first().ok_or_else(|| "_web ADDR:PORT".to_owned()).and_then(|address| web::serve(address)),
         Some("_get") => get::main(rest),
+        Some("_idle") => get::idle(rest),
         Some("_proxy") => match rest {
             [address, file] => proxy::serve(address, file),
             _ => Err("_proxy ADDR:PORT FILE".to_owned()),

@@ -158,6 +158,18 @@ impl Net {
         Ok((text(&said, "netns")?, text(&said, "ip")?))
     }
 
+    /// Kills these i2pds, without a chance to say farewell.
+    pub(crate) fn kill(&self, names: &[String]) -> Result<(), String> {
+        let peers = self.peers()?;
+        let pids = peers.iter().filter(|peer| names.contains(&peer.name)).filter_map(|peer| peer.pid);
+        let pids: Vec<String> = pids.map(|pid| pid.to_string()).collect();
+        let kill = Command::new("sh").args(["-c", &format!("kill -KILL {}", pids.join(" "))]).status();
+        match kill {
+            Ok(status) if status.success() => Ok(()),
+            why => Err(format!("kill of {}: {why:?}", names.join(" "))),
+        }
+    }
+
     /// A page of an i2pd's console, without markup.
     pub(crate) fn console(&self, peer: &Peer, page: &str) -> Result<String, String> {
         let url = format!("http://127.0.0.1:7070/?page={page}");

@@ -1,10 +1,11 @@
 //! The scenarios. Each is a function over a [`World`]; it says what it saw, or why it failed. Every wait has a bound.
 
 use std::time::{Duration, Instant};
+
 use crate::net::{Carriers, NetSpec, Way};
 use crate::subject::SITE_NAME;
 use crate::world::{Pending, Route, World, begin, curl, until_page};
-use crate::{drops, figures, hops};
+use crate::{drops, figures, hops, kill, pages, soak};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -89,9 +90,15 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "first-page",
-        about: "figures: time to the first page after restarts, 10 or INTEROP_ROUNDS times each",
+        about: "figures: time to the first page after restarts and what it costs, 10 or INTEROP_ROUNDS times each",
         spec: SID,
-        run: figures::first_page,
+        run: pages::first_page,
+    },
+    Scenario {
+        name: "cold",
+        about: "figures: time to the first page from an empty data folder and a reseed bundle",
+        spec: SID,
+        run: pages::cold,
     },
     Scenario {
         name: "own-hops",
@@ -123,6 +130,18 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "transfers that run 25 minutes, each way (INTEROP_LONG_SECONDS)",
         spec: SID,
         run: long,
+    },
+    Scenario {
+        name: "kill",
+        about: "figures: hops, a third of them, and ends are killed in the middle of 100 transfers (INTEROP_KILL_TRANSFERS)",
+        spec: SID,
+        run: kill::kill,
+    },
+    Scenario {
+        name: "soak",
+        about: "figures: what grows in 90 minutes of light load (INTEROP_SOAK_MINUTES)",
+        spec: SID,
+        run: soak::soak,
     },
     Scenario {
         name: "mixed",

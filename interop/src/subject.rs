@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::net::{Net, Way, this_program, within};
@@ -200,6 +201,41 @@ impl Subject {
         usage_of(self.router.as_ref()?.id())
     }
 
+    /// What Ramson says of itself; nothing of another router.
+    pub(crate) fn status(&self) -> Option<Value> {
+        let Kind::Ramson { program } = &self.kind else { return None };
+        let mut ask = Command::new(program);
+        let said = ask.args(["status", "--json", "--data"]).arg(self.dir.join("data")).output().ok()?;
+        serde_json::from_slice(&said.stdout).ok()
+    }
+
+    /// Builds that it has started, and look-ups that it has sent to floodfills.
+    pub(crate) fn sent(&self) -> Option<(f64, f64)> {
+        let status = self.status()?;
+        let count = |part: &str, name: &str| status.get(part)?.get(name)?.as_f64();
+        Some((count("builds", "started")?, count("netdb", "lookups")?))
+    }
+
+    /// Empties the data folder of all but the names: the next start is a first one.
+    pub(crate) fn forget_all(&self) -> Result<(), String> {
+        let data = self.dir.join("data");
+        let names = data.join("hosts.txt");
+        let again = fs::read(&names).and_then(|names| {
+            fs::remove_dir_all(&data)?;
+            fs::create_dir_all(&data)?;
+            Ok(names)
+        });
+        again.and_then(|text| fs::write(&names, text)).map_err(|why| format!("{}: {why}", data.display()))
+    }
+
+    /// How many builds of its tunnels succeeded, and how many ended at all.
+    pub(crate) fn builds(&self) -> Option<(f64, f64)> {
+        let status = self.status()?;
+        let count = |name: &str| status.get("builds")?.get(name)?.as_f64();
+        let ok = count("ok")?;
+        Some((ok, ok + count("declined")? + count("timed_out")?))
+    }
+
     /// The lines of Ramson's configuration that tell how it reaches others.
     fn ntcp2(&self, way: Way) -> String {
         let ip = &self.ip;
@@ -254,6 +290,11 @@ impl Subject {
             }
         }
     }
+}
+
+/// How many files and sockets a process has open.
+pub(crate) fn descriptors_of(pid: u32) -> Option<f64> {
+    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as f64)
 }
 
 /// CPU seconds that a process used so far, and its resident memory in MB.

@@ -30,6 +30,8 @@ pub(crate) struct Got {
     pub(crate) bytes: u64,
     pub(crate) first_byte: Duration,
     pub(crate) total: Duration,
+    /// The longest pause between two pieces of the body.
+    pub(crate) gap: Duration,
     pub(crate) text: String,
 }
 
@@ -97,6 +99,12 @@ impl World {
         Ok(Route { namespace: subject.namespace.clone(), what: subject.name.clone() })
     }
 
+    /// Through the HTTP proxy of a router under test that may not be up yet.
+    pub(crate) fn route(&self, number: usize) -> Result<Route, String> {
+        let subject = self.subjects.get(number).ok_or("no such subject")?;
+        Ok(Route { namespace: subject.namespace.clone(), what: subject.name.clone() })
+    }
+
     /// Through the HTTP proxy of the network's i2pd client.
     pub(crate) fn theirs(&self) -> Result<Route, String> {
         let peer = self.net.peer("client")?;
@@ -135,7 +143,20 @@ pub(crate) fn begin(
     Ok(Pending { child, limit: Instant::now() + limit, what: format!("{} reads {url}", route.what) })
 }
 
+/// Reads a page and leaves the stream open for so long.
+pub(crate) fn idle(route: &Route, url: &str, time: Duration) -> Result<Child, String> {
+    let mut idle = within(&route.namespace, &this_program());
+    idle.args(["_idle", PROXY, url, &time.as_secs().to_string()]);
+    idle.spawn().map_err(|why| format!("_idle: {why}"))
+}
+
 impl Pending {
+    /// Breaks it off.
+    pub(crate) fn abort(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Waits for the answer. Anything but status 200 is an error.
     pub(crate) fn end(mut self) -> Result<Got, String> {
         loop {
@@ -157,14 +178,15 @@ impl Pending {
     }
 }
 
-/// `ok STATUS BYTES FIRST_BYTE_MS TOTAL_MS TEXT`.
+/// `ok STATUS BYTES FIRST_BYTE_MS TOTAL_MS GAP_MS TEXT`.
 fn parse(line: &str) -> Option<Got> {
-    let mut words = line.strip_prefix("ok ")?.splitn(5, ' ');
+    let mut words = line.strip_prefix("ok ")?.splitn(6, ' ');
     let mut number = || words.next()?.parse::<u64>().ok();
-    let (status, bytes, first, total) = (number()?, number()?, number()?, number()?);
-    let (first_byte, total) = (Duration::from_millis(first), Duration::from_millis(total));
+    let (status, bytes) = (number()?, number()?);
+    let mut time = || number().map(Duration::from_millis);
+    let (first_byte, total, gap) = (time()?, time()?, time()?);
     let text = words.next().unwrap_or_default().to_owned();
-    Some(Got { status: u16::try_from(status).ok()?, bytes, first_byte, total, text })
+    Some(Got { status: u16::try_from(status).ok()?, bytes, first_byte, total, gap, text })
 }
 
 /// Asks for a page until it is there, at most for `limit`; says how long that took.

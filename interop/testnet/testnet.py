@@ -13,7 +13,7 @@
   testnet.py link [--router r03] [--rate 10mbit] [--delay-ms 50 --jitter-ms 5 --loss 1]   shape links ('--clear' undoes)
   testnet.py rtt r00 r01            round trip of the emulated link (TCP connect)
   testnet.py newsite FILE           restart the eepsite's router and the client with a new destination kept in FILE; prints its b32
-  testnet.py restart r03 [..]       restart routers        testnet.py loglevel debug [r03 ..]
+  testnet.py restart r03 [..]       restart routers (--loglevel debug)    testnet.py loglevel debug [r03 ..]
   testnet.py why [--ident B64|--ip A]  grep all i2pd logs for reject/error reasons
   testnet.py down                   stop everything (only pids recorded in the state file)
 State lives in --run (default: i2p-testnet/run under the temporary folder).  Everything is stopped by `down`; nothing is daemonised outside it.
@@ -137,7 +137,7 @@ class Net:
         st = s.st; v = version_of(r["peer"]); b = lambda x: "true" if x else "false"
         t2 = "ntcp2" in st["transports"] or st["transports"] == "both"; u2 = "ssu2" in st["transports"] or st["transports"] == "both"
         cl = r["name"] == st["client"]
-        o = [f"log = file", f"logfile = {r['dir']}/i2pd.log", f"loglevel = {st['loglevel']}", "logclftime = false",
+        o = [f"log = file", f"logfile = {r['dir']}/i2pd.log", f"loglevel = {r.get('loglevel', st['loglevel'])}", "logclftime = false",
              "ipv4 = true", f"ipv6 = {b(st.get('ipv6'))}", f"address6 = {ip6_of(r['ip'])}" if st.get("ipv6") else "", f"netid = {st['netid']}",
              f"address4 = {r['ip']}", f"host = {r['ip']}", f"port = {r['port']}", "nat = false", f"reservedrange = {b(st['ip_plan']=='public')}",
              f"notransit = {b(r['notransit'])}", f"floodfill = {b(r['ff'])}", f"bandwidth = {st['bandwidth']}", "share = 100"]
@@ -464,7 +464,9 @@ def cmd_exec(n, a):
     os.execvp(a.argv[0], a.argv)
 def cmd_restart(n, a):
     n.need(); rs = [n.r(x) for x in a.names] or n.st["routers"]; n.stop(rs)
-    for r in rs: n.start(r)
+    for r in rs:
+        if a.loglevel: r["loglevel"] = a.loglevel
+        n.start(r)
     n.save()
 def cmd_newsite(n, a):
     n.need(); r = n.st; restart_endpoints(n, os.path.basename(a.file), r["hops"], r["qty"], r["enc"]); print(json.dumps(dict(b32=n.st["b32"])))
@@ -560,7 +562,7 @@ def main():
     s = sub.add_parser("add-ri"); s.add_argument("file"); s.add_argument("--restart", action="store_true"); s.add_argument("--to", nargs="*", default=[], help="restart these routers only, with the RouterInfo in their netDb")
     s = sub.add_parser("exec"); s.add_argument("name"); s.add_argument("argv", nargs=argparse.REMAINDER)
     s = sub.add_parser("newsite"); s.add_argument("file")
-    s = sub.add_parser("restart"); s.add_argument("names", nargs="*")
+    s = sub.add_parser("restart"); s.add_argument("names", nargs="*"); s.add_argument("--loglevel")
     s = sub.add_parser("loglevel"); s.add_argument("level"); s.add_argument("names", nargs="*")
     s = sub.add_parser("link"); A = s.add_argument; A("--router"); A("--rate"); A("--delay-ms", type=float, default=0); A("--jitter-ms", type=float, default=0); A("--loss", type=float, default=0); A("--clear", action="store_true")
     s = sub.add_parser("rtt"); s.add_argument("frm"); s.add_argument("to"); s.add_argument("--count", type=int, default=10)

@@ -3,34 +3,85 @@
 //! What measures prints lines `FIGURE name ours peer unit`, with `-` where there is no peer: the bench targets of the
 //! crates, and the scenarios of the interop suite that measure.
 
+use std::process::Stdio;
+
 use crate::run::{command, output};
 
-/// Scenarios of the interop suite that print figures.
-const NET: &[&str] = &["throughput", "own-hops", "delays", "losses", "new-streams", "first-page", "hop-cost", "crowd"];
+/// Scenarios of the interop suite that print figures, and how the names of these begin.
+const NET: &[(&str, &[&str])] = &[
+    ("throughput", &["net-stream", "net-reader-cpu", "net-server-cpu", "net-eight", "net-memory"]),
+    ("own-hops", &["net-own-hops"]),
+    ("hop-cost", &["net-hop"]),
+    ("crowd", &["net-crowd"]),
+    ("drops", &["net-drop"]),
+    ("delays", &["net-delay"]),
+    ("losses", &["net-loss"]),
+    ("new-streams", &["net-new-stream"]),
+    ("first-page", &["net-first-page"]),
+    ("cold", &["net-cold"]),
+    ("kill", &["net-kill"]),
+    (SOAK, &["net-soak"]),
+];
+/// Takes so long that it runs only where its figures are named.
+const SOAK: &str = "soak";
 
 /// `[NAME] [--json]`: NAME is a part of a figure's name; those against i2pd begin with `net`. Without a name, all of the
 /// crates' own figures.
 ///
 /// # Errors
-/// When a bench cannot be built or run, or no figure has that name.
+/// When a bench cannot be built or run, or no figure has that name. Of those against i2pd all are measured that can be
+/// before the error says which scenarios failed.
 pub(crate) fn bench(args: &[String]) -> Result<(), String> {
     let json = args.iter().any(|arg| arg == "--json");
     let name = args.iter().find(|arg| !arg.starts_with("--")).map(String::as_str);
-    let said = if name.is_some_and(|name| name.starts_with("net")) {
-        let exe = std::env::current_exe().map_err(|why| format!("xtask: {why}"))?;
-        output(command(&exe.to_string_lossy(), &["interop"]).args(NET))?
-    } else {
-        output(&mut command("cargo", &["bench", "--workspace", "--locked", "--quiet", "--bench", "figures"]))?
-    };
+    if let Some(name) = name.filter(|name| name.starts_with("net")) {
+        return net(name, json);
+    }
+    let said = output(&mut command("cargo", &["bench", "--workspace", "--locked", "--quiet", "--bench", "figures"]))?;
+    if show(&said, name, json) > 0 { Ok(()) } else { Err("bench: no figure has that name".to_owned()) }
+}
+
+/// Each scenario in a process and a network of its own: what fails in one costs no figure of another.
+fn net(name: &str, json: bool) -> Result<(), String> {
+    let exe = std::env::current_exe().map_err(|why| format!("xtask: {why}"))?;
+    let (mut shown, mut failed) = (0, Vec::new());
+    for scenario in scenarios(name) {
+        let out = command(&exe.to_string_lossy(), &["interop", scenario]).stdin(Stdio::null()).output();
+        let out = out.map_err(|why| format!("xtask interop {scenario}: {why}"))?;
+        let said = String::from_utf8_lossy(&out.stdout);
+        shown += show(&said, Some(name), json);
+        if !out.status.success() {
+            let why = reason(&said, &String::from_utf8_lossy(&out.stderr));
+            eprintln!("bench: {scenario}: {why}");
+            failed.push(scenario);
+        }
+    }
+    match (shown, failed.is_empty()) {
+        (0, true) => Err("bench: no figure has that name".to_owned()),
+        (_, true) => Ok(()),
+        _ => Err(format!("bench: failed, so that figures may be missing or not as asked: {}", failed.join(", "))),
+    }
+}
+
+/// The scenarios that may have figures with this in their names.
+fn scenarios(name: &str) -> impl Iterator<Item = &'static str> {
+    let may = move |begin: &&str| begin.starts_with(name) || name.starts_with(*begin);
+    NET.iter()
+        .filter(move |(scenario, begins)| begins.iter().any(may) && (*scenario != SOAK || name.contains(SOAK)))
+        .map(|(scenario, _)| *scenario)
+}
+
+/// Why a scenario failed, in its own words.
+fn reason(said: &str, errors: &str) -> String {
+    let fail = said.lines().find(|line| line.starts_with("FAIL "));
+    fail.or_else(|| errors.lines().last()).unwrap_or("no word").to_owned()
+}
+
+/// Prints the figures with that in their names, and counts them.
+fn show(said: &str, name: Option<&str>, json: bool) -> usize {
     let wanted = |figure: &Figure| name.is_none_or(|name| figure.name.contains(name));
-    let figures: Vec<Figure> = said.lines().filter_map(Figure::parse).filter(wanted).collect();
-    if figures.is_empty() {
-        return Err("bench: no figure has that name".to_owned());
-    }
-    for figure in figures {
-        println!("{}", if json { figure.json() } else { figure.text() });
-    }
-    Ok(())
+    let figures = said.lines().filter_map(Figure::parse).filter(wanted);
+    figures.inspect(|figure| println!("{}", if json { figure.json() } else { figure.text() })).count()
 }
 
 struct Figure {
@@ -67,7 +118,7 @@ impl Figure {
 
 #[cfg(test)]
 mod tests {
-    use super::Figure;
+    use super::{Figure, NET, SOAK, reason, scenarios};
 
     #[test]
     fn a_figure_has_a_ratio_only_with_a_peer() {
@@ -76,5 +127,22 @@ mod tests {
         let alone = Figure::parse("FIGURE aes 950 - ns").unwrap();
         assert_eq!(alone.json(), r#"{"name":"aes","ours":950,"peer":null,"unit":"ns","ratio":null}"#);
         assert!(Figure::parse("running 3 tests").is_none());
+    }
+
+    #[test]
+    fn a_name_chooses_scenarios() {
+        let chosen = |name| scenarios(name).collect::<Vec<_>>();
+        assert_eq!(chosen("net").len(), NET.len() - 1, "all but the one that takes too long");
+        assert_eq!(chosen("net-soak-growth"), [SOAK]);
+        assert_eq!(chosen("net-kill"), ["kill"]);
+        assert_eq!(chosen("net-first-page-new-worst"), ["first-page"]);
+        assert_eq!(chosen("net-e"), ["throughput"]);
+        assert!(chosen("net-nothing").is_empty());
+    }
+
+    #[test]
+    fn a_failure_says_why() {
+        assert_eq!(reason("FIGURE a 1 2 s\nFAIL kill: short\n", "interop: failed: kill\n"), "FAIL kill: short");
+        assert_eq!(reason("", "cargo: no\n"), "cargo: no");
     }
 }

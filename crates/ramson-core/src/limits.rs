@@ -145,8 +145,13 @@ pub mod tunnel {
     pub const QUANTITY: usize = 16;
     /// A tunnel test that did not come back after this has failed.
     pub const TEST_TIMEOUT: Duration = Duration::from_secs(15);
-    /// Failures in a row after which a tunnel is given up.
-    pub const TEST_FAILURES: u8 = 3;
+    /// What a tunnel has against it by failures in a row when it is given up: a failed test is 1, and 3 where the other
+    /// tunnel of the test is known to work.
+    pub const TEST_FAILURES: u8 = 5;
+    /// From this on another one is built in its place.
+    pub const TEST_DOUBTS: u8 = 2;
+    /// After this the hops of a build that is not answered come last, until they answer.
+    pub const BLAME_PATIENCE: Duration = Duration::from_secs(5);
 }
 
 /// Local destinations: sessions, LeaseSets, queues.

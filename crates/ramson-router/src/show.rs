@@ -59,7 +59,13 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
             if s.reachability.published.is_empty() { "nothing".into() } else { s.reachability.published.join(", ") },
         ),
         ("clock", clock(&s.clock)),
-        ("netDb", format!("{} routers, {} floodfills", s.netdb.routers, s.netdb.floodfills)),
+        (
+            "netDb",
+            format!(
+                "{} routers, {} floodfills, {} look-ups sent",
+                s.netdb.routers, s.netdb.floodfills, s.netdb.lookups
+            ),
+        ),
         ("sessions", format!("{} in, {} out", s.links.inbound, s.links.outbound)),
         (
             "traffic",
@@ -72,7 +78,10 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
             ),
         ),
         ("exploratory", tunnels(&s.exploratory)),
-        ("builds", format!("{} good, {} declined, {} unanswered", s.builds.ok, s.builds.declined, s.builds.timed_out)),
+        ("builds", {
+            let b = &s.builds;
+            format!("{} good of {}, {} declined, {} unanswered", b.ok, b.started, b.declined, b.timed_out)
+        }),
         (
             "transit",
             format!(

@@ -113,6 +113,8 @@ pub struct ClockStatus {
 pub struct NetDbStatus {
     pub routers: usize,
     pub floodfills: usize,
+    /// Look-ups that went to a floodfill, since the start.
+    pub lookups: u64,
 }
 
 /// Sessions with peers, and bytes since the start.
@@ -139,6 +141,8 @@ pub struct TunnelStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BuildStatus {
+    /// Builds whose hops were chosen, whatever came of them.
+    pub started: u64,
     pub ok: u64,
     pub declined: u64,
     /// No answer came in time.

@@ -10,7 +10,10 @@ use ramson_wire::data::{Lease2, LeaseSet2, Mapping, PrivateKeys};
 /// The most leases of a LeaseSet2.
 const MAX_LEASES: usize = 16;
 /// Changes that come sooner after a signature wait, so that the published time does not run ahead.
-const MIN_INTERVAL: Duration = Duration::from_secs(3);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// Tunnels that are lost rarely are alone, and others soon stand for them: while some of those that were signed are
+/// left, a LeaseSet without the lost ones waits this long.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Signs a LeaseSet2.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub(super) struct OwnLeaseSet {
     published: u32,
     signing: bool,
     not_before: crate::time::Instant,
+    /// Since when leases that were signed are lost while others are left.
+    lost_at: Option<crate::time::Instant>,
     current: Option<LeaseSet2>,
 }
 
@@ -61,6 +66,7 @@ impl OwnLeaseSet {
             published: 0,
             signing: false,
             not_before: crate::time::Instant::ZERO,
+            lost_at: None,
             current: None,
         }
     }
@@ -75,6 +81,9 @@ impl OwnLeaseSet {
         leases.sort_by_key(|lease| (std::cmp::Reverse(lease.end), lease.gateway, lease.tunnel_id));
         leases.truncate(MAX_LEASES);
         self.wanted = leases;
+        let left = self.signed.iter().filter(|lease| self.wanted.contains(lease)).count();
+        let some_lost = (1..self.signed.len()).contains(&left);
+        self.lost_at = some_lost.then(|| self.lost_at.unwrap_or(now.mono));
     }
 
     /// The next job, if the leases changed and it is time; else when it will be.
@@ -82,9 +91,12 @@ impl OwnLeaseSet {
         if self.signing || self.wanted.is_empty() || self.wanted == self.signed {
             return Err(None);
         }
-        if now.mono < self.not_before {
-            return Err(Some(self.not_before));
+        let settled = self.lost_at.map_or(now.mono, |at| at + SETTLE);
+        let due = self.not_before.max(settled);
+        if now.mono < due {
+            return Err(Some(due));
         }
+        self.lost_at = None;
         self.not_before = now.mono + MIN_INTERVAL;
         self.signing = true;
         self.signed.clone_from(&self.wanted);
@@ -190,5 +202,32 @@ mod tests {
             own.set_leases(now, (0..n).rev().map(|i| lease(i, end + u32::from(n))).collect());
             assert!(matches!(own.next_job(now.later(Duration::from_secs(60))), Err(None)), "the same leases");
         }
+    }
+
+    #[test]
+    fn a_lease_set_without_lost_leases_waits_for_more_of_them_unless_none_is_left() {
+        let mut rng = Rng::from_seed([1; 32]);
+        let mut own = OwnLeaseSet::new(PrivateKeys::random(&mut rng), PublicKey([3; 32]), true);
+        let mut now = Now::new(Instant::from_micros(5_000_000), 1_780_000_000_000);
+        let end = now.unix_secs() + 600;
+        let leases = |these: &[u8]| {
+            these.iter().map(|n| Lease2 { gateway: Hash([*n; 32]), tunnel_id: 1, end }).collect::<Vec<_>>()
+        };
+        let mut sign = |now: Now, these: &[u8]| {
+            own.set_leases(now, leases(these));
+            match own.next_job(now) {
+                Ok(job) => Ok(own.handle_signed(job.run()).unwrap().0.leases().len()),
+                Err(at) => Err(at.map(|at| at.since(now.mono))),
+            }
+        };
+        assert_eq!(sign(now, &[1, 2, 3]), Ok(3));
+        now = now.later(Duration::from_secs(10));
+        assert_eq!(sign(now, &[2, 3]), Err(Some(SETTLE)));
+        let later = now.later(SETTLE / 2);
+        assert_eq!(sign(later, &[3]), Err(Some(SETTLE / 2)), "the first loss counts");
+        assert_eq!(sign(now.later(SETTLE), &[3, 4]), Ok(2));
+        now = now.later(Duration::from_secs(10));
+        assert_eq!(sign(now, &[]), Err(None));
+        assert_eq!(sign(now, &[5]), Ok(1), "nobody gets to us by any lease of the last one");
     }
 }

@@ -61,6 +61,8 @@ pub enum DestinationEvent {
     LeaseSetChanged(LeaseSet2),
     /// Look up this LeaseSet; [`Destination::handle_lease_set`] or [`Destination::handle_lookup_failed`] answers.
     NeedLeaseSet(Hash),
+    /// The way to this destination is another one, or better than was thought: its LeaseSet is newer.
+    PathMoved(Hash),
     /// Send this Garlic body through an outbound tunnel of this destination to the lease's gateway and tunnel.
     /// Bodies of the same path should take the same outbound tunnel while it lives.
     Garlic { to: Hash, lease: Lease2, path: u64, body: Vec<u8> },
@@ -245,11 +247,12 @@ impl Destination {
             return;
         }
         match self.remotes.insert(now, set) {
-            Ok(()) => {
+            Ok(moved) => {
                 if let Some(waiting) = self.waiting.get_mut(&hash) {
                     waiting.asked = false;
                 }
                 self.release(now, hash);
+                self.note_moved(now, hash, moved);
             }
             Err(()) => self.fail_waiting(hash, SendError::UnsupportedEncryption),
         }
@@ -275,14 +278,15 @@ impl Destination {
     }
 
     /// What was sent to this destination does not seem to arrive: another lease and path are taken.
-    /// When all leases have failed, the LeaseSet is looked up anew while the old one is in use: the other side may have
+    /// When several leases have failed, the LeaseSet is looked up anew while the old one is in use: the other side may have
     /// come back with other tunnels and another key.
     ///
     /// True when a path was in use. Else nothing was sent since the last failure, or the LeaseSet is still looked for:
     /// nothing speaks against any tunnel then.
     pub fn handle_path_failed(&mut self, now: Now, to: &Hash) -> bool {
         let failed = self.remotes.path_failed(now, to);
-        if failed == PathFailed::All {
+        self.bundle_again(now, to);
+        if failed == PathFailed::Many {
             self.ask(now, *to);
         }
         failed != PathFailed::NoneInUse
@@ -413,6 +417,19 @@ impl Destination {
         }
     }
 
+    fn bundle_again(&mut self, now: Now, to: &Hash) {
+        if let Some(key) = self.remotes.key(now, to) {
+            self.sessions.path_changed(&key);
+        }
+    }
+
+    fn note_moved(&mut self, now: Now, hash: Hash, moved: bool) {
+        if moved {
+            self.bundle_again(now, &hash);
+            self.events.push_back(DestinationEvent::PathMoved(hash));
+        }
+    }
+
     fn fail_waiting(&mut self, hash: Hash, reason: SendError) {
         for (token, _) in self.take_waiting(hash) {
             self.fail(hash, token, reason);
@@ -520,8 +537,9 @@ impl Destination {
         if let Some(set) = done.set {
             let hash = set.key();
             self.sessions.learn_hash(&done.session_key, hash);
-            if self.remotes.insert(now, set).is_ok() {
+            if let Ok(moved) = self.remotes.insert(now, set) {
                 self.release(now, hash);
+                self.note_moved(now, hash, moved);
             }
         }
         for clove in held {

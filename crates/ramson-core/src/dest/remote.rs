@@ -13,8 +13,11 @@ const LEASE_MARGIN: u32 = 10;
 const LEASE_AHEAD: u32 = 13 * 60;
 /// When no lease lives longer (seconds), the LeaseSet is looked up anew while the old one is in use.
 const REFRESH_MARGIN: u32 = 45;
-/// A LeaseSet whose leases all fail is looked up no more often than this.
-const REFRESH_PAUSE: Duration = Duration::from_secs(15);
+/// A LeaseSet whose leases fail is looked up no sooner than this after the last time, and each time without a newer one
+/// doubles it, up to eight times this.
+const REFRESH_PAUSE: Duration = Duration::from_secs(4);
+/// So many failures of its leases make a LeaseSet doubtful.
+const DOUBTFUL: usize = 2;
 /// A LeaseSet published further (seconds) ahead of our clock is not used: nothing newer could replace it for long.
 const MAX_AHEAD: u32 = 120;
 
@@ -33,8 +36,9 @@ pub(super) struct RemoteLeaseSet {
     path: u64,
     failed: Vec<(Hash, u32)>,
     used: Instant,
-    /// When it was last looked up because all leases failed.
+    /// When it was last looked up because leases failed, and how often since it came.
     refreshed: Option<Instant>,
+    refreshes: u32,
 }
 
 /// What the failure of a path means.
@@ -42,8 +46,8 @@ pub(super) struct RemoteLeaseSet {
 pub(super) enum PathFailed {
     NoneInUse,
     One,
-    /// No lease is left that did not fail, and the LeaseSet was not looked up for that reason of late.
-    All,
+    /// Several leases or all have failed, and the LeaseSet was not looked up for that reason of late.
+    Many,
 }
 
 #[derive(Default)]
@@ -53,23 +57,36 @@ pub(super) struct RemoteLeaseSets {
 }
 
 impl RemoteLeaseSets {
-    /// Takes a verified LeaseSet unless a newer one is known. Fails when it has no X25519 key.
-    pub(super) fn insert(&mut self, now: Now, set: LeaseSet2) -> Result<(), ()> {
+    /// Takes a verified LeaseSet unless a newer one is known. Fails when it has no X25519 key. True when that changes
+    /// the path in use, or how much is to be thought of it.
+    pub(super) fn insert(&mut self, now: Now, set: LeaseSet2) -> Result<bool, ()> {
         let (hash, key) = (set.key(), set.x25519_key().ok_or(())?);
         if let Some(known) = self.sets.get_mut(&hash) {
-            if known.set.times().published < set.times().published {
-                (known.set, known.key) = (set, key);
-                known.failed.clear();
+            if known.set.times().published >= set.times().published {
+                return Ok(false);
             }
-            return Ok(());
+            (known.set, known.key) = (set, key);
+            known.sticky = known.sticky.filter(|lease| known.set.leases().iter().any(|other| is_same(other, lease)));
+            let had_failed = !std::mem::take(&mut known.failed).is_empty();
+            known.refreshes = 0;
+            return Ok(known.sticky.is_none() || had_failed);
         }
         if self.sets.len() >= REMOTE_LEASE_SETS {
             let oldest = self.sets.iter().min_by_key(|(_, set)| set.used).map(|(hash, _)| *hash);
             oldest.and_then(|hash| self.sets.remove(&hash));
         }
-        let fresh = RemoteLeaseSet { key, set, sticky: None, path: 0, failed: vec![], used: now.mono, refreshed: None };
+        let fresh = RemoteLeaseSet {
+            key,
+            set,
+            sticky: None,
+            path: 0,
+            failed: vec![],
+            used: now.mono,
+            refreshed: None,
+            refreshes: 0,
+        };
         self.sets.insert(hash, fresh);
-        Ok(())
+        Ok(false)
     }
 
     /// The published time of the LeaseSet that is known.
@@ -97,7 +114,7 @@ impl RemoteLeaseSets {
         let leases = known.set.leases();
         if let Some(lease) = known.sticky
             && usable(now, &lease, LEASE_MARGIN)
-            && leases.iter().any(|other| (other.gateway, other.tunnel_id) == (lease.gateway, lease.tunnel_id))
+            && leases.iter().any(|other| is_same(other, &lease))
         {
             return Some((lease, known.path));
         }
@@ -123,13 +140,20 @@ impl RemoteLeaseSets {
             usable(now, lease, LEASE_MARGIN) && !known.failed.contains(&(lease.gateway, lease.tunnel_id))
         };
         let all_failed = !known.set.leases().iter().any(good);
-        let due = known.refreshed.is_none_or(|at| now.mono.since(at) >= REFRESH_PAUSE);
-        if all_failed && due {
+        let pause = REFRESH_PAUSE * (1 << known.refreshes.min(3));
+        let due = known.refreshed.is_none_or(|at| now.mono.since(at) >= pause);
+        if (all_failed || known.failed.len() >= DOUBTFUL) && due {
             known.refreshed = Some(now.mono);
-            return PathFailed::All;
+            known.refreshes += 1;
+            return PathFailed::Many;
         }
         PathFailed::One
     }
+}
+
+/// Whether two leases are of one tunnel.
+fn is_same(a: &Lease2, b: &Lease2) -> bool {
+    (a.gateway, a.tunnel_id) == (b.gateway, b.tunnel_id)
 }
 
 fn usable(now: Now, lease: &Lease2, margin: u32) -> bool {

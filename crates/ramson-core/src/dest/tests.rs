@@ -16,6 +16,7 @@ struct Side {
     failed: Vec<SendError>,
     lookups: usize,
     control: usize,
+    moved: usize,
     paths: Vec<(Lease2, u64)>,
 }
 
@@ -55,6 +56,7 @@ impl Pair {
                 failed: vec![],
                 lookups: 0,
                 control: 0,
+                moved: 0,
                 paths: vec![],
             }
         });
@@ -129,6 +131,7 @@ impl Pair {
                 DestinationEvent::Datagram(datagram) => this.datagrams.push(datagram),
                 DestinationEvent::Failed { reason, .. } => this.failed.push(reason),
                 DestinationEvent::Control { .. } => this.control += 1,
+                DestinationEvent::PathMoved(_) => this.moved += 1,
             }
         }
     }
@@ -277,6 +280,40 @@ fn a_failed_path_leads_to_another_lease() {
     assert_eq!(used.len(), 3, "each of the three leases once");
     let now = pair.now;
     assert!(!pair.sides[0].destination.handle_path_failed(now, &Hash([9; 32])), "no LeaseSet, no path");
+}
+
+#[test]
+fn a_doubtful_lease_set_is_looked_up_with_growing_pauses_until_a_newer_one_comes() {
+    let mut pair = Pair::new();
+    let to = pair.sides[1].destination.hash();
+    pair.send(0, "x");
+    pair.drive();
+    let fail = |pair: &mut Pair| {
+        pair.send(0, "x");
+        pair.drive();
+        let (before, now) = (pair.sides[0].lookups, pair.now);
+        pair.sides[0].destination.handle_path_failed(now, &to);
+        pair.drain(0);
+        pair.now = pair.now.later(Duration::from_secs(1));
+        pair.sides[0].lookups - before
+    };
+    // One failure may be the tunnel's; two speak against the LeaseSet. Every answer is the old one.
+    let asked: Vec<usize> = (0..30).map(|_| fail(&mut pair)).collect();
+    let at: Vec<usize> = asked.iter().enumerate().filter(|(_, asked)| **asked > 0).map(|(at, _)| at).collect();
+    assert_eq!(at[0], 1);
+    let pauses: Vec<usize> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.len() >= 2 && pauses.windows(2).all(|two| two[1] > two[0]), "{at:?}");
+    assert_eq!(pair.sides[0].moved, 0);
+    pair.renew_leases();
+    pair.drive();
+    let now = pair.now;
+    let set = pair.sides[1].published.clone().unwrap();
+    pair.sides[0].destination.handle_lease_set(now, set.clone());
+    pair.drain(0);
+    assert_eq!(pair.sides[0].moved, 1, "the stream need not wait to hear of it");
+    pair.sides[0].destination.handle_lease_set(now, set);
+    pair.drain(0);
+    assert_eq!(pair.sides[0].moved, 1, "it is known");
 }
 
 #[test]

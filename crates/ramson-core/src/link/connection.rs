@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) sent_at: Instant,
     /// Inbound: the length of message 3, as message 1 announces it.
     pub(super) confirmed_len: usize,
+    /// The other side has ended TCP, and had not said why.
+    pub(super) hung_up: bool,
 }
 
 /// Where a connection stands. While a job is out, the state is `Working`.
@@ -79,6 +81,7 @@ impl Connection {
             offset_ms: None,
             sent_at: now,
             confirmed_len: 0,
+            hung_up: false,
         }
     }
 

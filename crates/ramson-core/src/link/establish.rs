@@ -293,6 +293,7 @@ impl Links {
             self.timers.set(retired, now.mono + super::transfer::RETIRE_AFTER);
         }
         self.failed.remove(&hash);
+        self.hung_up.remove(&hash);
         self.dirty.insert(id);
         if let Some(offset_ms) = clock {
             self.events.push_back(Event::Clock { peer: addr, offset_ms });

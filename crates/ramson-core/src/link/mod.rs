@@ -41,6 +41,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+/// A peer that hung up and cannot be dialled within this time is gone.
+const GONE: Duration = Duration::from_secs(30);
+
 /// A TCP connection, as the core and the shell name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
@@ -108,11 +111,15 @@ pub enum Event {
     /// The last session with the peer is gone.
     Down {
         peer: Hash,
+        /// The peer has ended TCP and has not said why, as a router that dies.
+        hung_up: bool,
     },
     /// The peer could not be reached; `lost` messages were waiting.
     Unreachable {
         peer: Hash,
         lost: usize,
+        /// It has hung up just before this: it is not there any more.
+        gone: bool,
     },
     /// A RouterInfo block of the data phase, not verified.
     RouterInfo {
@@ -165,6 +172,8 @@ pub struct Links {
     /// The connection that is being flushed, or whose time has come.
     working: Option<ConnId>,
     failed: Aged<Failed>,
+    /// Peers that have hung up, and when.
+    hung_up: Aged<Instant>,
     families: Families,
     /// Peers that we have dialled, to tell an unprompted inbound session (reachability, specification part A6).
     dialled: Aged<()>,
@@ -208,6 +217,7 @@ impl Links {
             dirty: BTreeSet::new(),
             working: None,
             failed: Aged::new(limits::FAILED_PEERS),
+            hung_up: Aged::new(limits::FAILED_PEERS),
             families: Families::default(),
             dialled: Aged::new(limits::FAILED_PEERS),
             events: VecDeque::new(),
@@ -309,6 +319,9 @@ impl Links {
     /// The TCP connection is gone, or could not be made.
     pub fn handle_closed(&mut self, now: Now, conn: ConnId) {
         if !self.dial_again(now, conn) {
+            if let Some(conn) = self.conns.get_mut(&conn) {
+                conn.hung_up = true;
+            }
             self.remove(now, conn);
         }
     }
@@ -388,10 +401,14 @@ impl Links {
             self.stats.messages_dropped += lost as u64;
             self.peers.remove(&hash);
             if was_up {
-                self.events.push_back(Event::Down { peer: hash });
+                if conn.hung_up {
+                    self.hung_up.insert(hash, now.mono);
+                }
+                self.events.push_back(Event::Down { peer: hash, hung_up: conn.hung_up });
             } else {
                 self.note_failure(now, hash, conn.addr.is_ipv4());
-                self.events.push_back(Event::Unreachable { peer: hash, lost });
+                let gone = self.hung_up.get(&hash).is_some_and(|at| now.mono.since(*at) < GONE);
+                self.events.push_back(Event::Unreachable { peer: hash, lost, gone });
             }
         }
     }

@@ -171,8 +171,11 @@ impl Pair {
             }
             Event::Received { from, message } => self.machines[m].received.push((from, message)),
             Event::Up { inbound, .. } => self.machines[m].log.push(format!("up inbound={inbound}")),
+            Event::Down { hung_up: true, .. } => self.machines[m].log.push("down, hung up".into()),
             Event::Down { .. } => self.machines[m].log.push("down".into()),
-            Event::Unreachable { lost, .. } => self.machines[m].log.push(format!("unreachable lost={lost}")),
+            Event::Unreachable { lost, gone, .. } => {
+                self.machines[m].log.push(format!("unreachable lost={lost}{}", if gone { " gone" } else { "" }));
+            }
             Event::RouterInfo { .. } => self.machines[m].log.push("router info".into()),
             Event::Clock { offset_ms, .. } => self.machines[m].offsets.push(offset_ms),
             Event::Terminated { reason, .. } => self.machines[m].log.push(format!("terminated {reason:?}")),
@@ -230,6 +233,49 @@ fn messages_arrive_in_both_directions_whatever_the_chunks() {
         assert_eq!(pair.machines[0].log, ["up inbound=false"]);
         assert_eq!(pair.machines[1].log, ["up inbound=true"]);
     }
+}
+
+/// A router that dies ends TCP and cannot be dialled; one that says farewell, or comes back, is not gone.
+#[test]
+fn a_peer_that_hangs_up_and_cannot_be_dialled_is_gone() {
+    let established = || {
+        let mut pair = Pair::new(0);
+        assert!(pair.send(0, 10));
+        pair.run();
+        let conn = pair.wires[0][0].1;
+        pair.machines[0].log.clear();
+        (pair, conn)
+    };
+    let dial = |pair: &mut Pair, works: bool| {
+        let (now, info) = (pair.now(0), Arc::clone(&pair.machines[1].info));
+        assert!(pair.machines[0].links.dial(now, &info));
+        if works {
+            return pair.run();
+        }
+        while let Some(event) = pair.machines[0].links.poll_event(now) {
+            match event {
+                Event::Open { conn, .. } => pair.machines[0].links.handle_closed(now, conn),
+                event => pair.carry_out(0, event),
+            }
+        }
+    };
+    let (mut pair, conn) = established();
+    let now = pair.now(0);
+    pair.machines[0].links.handle_closed(now, conn);
+    dial(&mut pair, false);
+    assert_eq!(pair.machines[0].log, ["down, hung up", "unreachable lost=0 gone"]);
+    let (mut pair, conn) = established();
+    let now = pair.now(0);
+    pair.machines[0].links.handle_closed(now, conn);
+    dial(&mut pair, true);
+    assert_eq!(pair.machines[0].log, ["down, hung up", "up inbound=false"]);
+    let (mut pair, _) = established();
+    let now = pair.now(1);
+    pair.machines[1].links.shutdown(now);
+    pair.run();
+    dial(&mut pair, false);
+    assert!(pair.machines[0].log[0].starts_with("terminated "), "{:?}", pair.machines[0].log);
+    assert_eq!(pair.machines[0].log.last().unwrap(), "unreachable lost=0");
 }
 
 #[test]

@@ -223,7 +223,10 @@ impl Net {
                 self.outcome.confirmed += usize::from(taken);
             }
             23 => given.into_iter().for_each(|token| self.publisher.handle_store_failed(now, token, store)),
-            24 | 25 => self.lease_sets.handle_changed(now, now.mono + Duration::from_secs(program.u16().into())),
+            24 | 25 => {
+                let end = now.mono + Duration::from_secs(program.u16().into());
+                self.lease_sets.handle_changed(now, end, what == 25);
+            }
             26 | 27 => {
                 let token = given.unwrap_or_else(|| program.u32());
                 let taken = self.lease_sets.handle_confirmation(now, token);

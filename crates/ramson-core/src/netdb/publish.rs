@@ -253,14 +253,15 @@ impl LeaseSetPublisher {
         Self { destination, rng, due, last, end, rounds: 0, before: Vec::new(), confirmed: false, state, events }
     }
 
-    /// There is a new LeaseSet, which ends at `end`. It is published as soon as the interval allows; what is under way
-    /// is not repeated for the old one, but still counts.
-    pub fn handle_changed(&mut self, now: Now, end: Instant) {
+    /// There is a new LeaseSet, which ends at `end`. It is published as soon as the interval allows, which is shorter
+    /// where it is `urgent`: by the last one nobody gets to us any more. What is under way is not repeated for the old
+    /// one, but still counts.
+    pub fn handle_changed(&mut self, now: Now, end: Instant, urgent: bool) {
         self.end = end;
         if let State::Storing(round) = std::mem::replace(&mut self.state, State::Idle) {
             self.before = round.tokens();
         }
-        let interval = if self.rounds < LS_FIRST { LS_FIRST_INTERVAL } else { LS_MIN_INTERVAL };
+        let interval = if urgent || self.rounds < LS_FIRST { LS_FIRST_INTERVAL } else { LS_MIN_INTERVAL };
         let earliest = self.last.map_or(now.mono, |last| last + interval);
         self.due = Some(earliest.max(now.mono));
     }

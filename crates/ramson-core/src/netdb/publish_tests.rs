@@ -124,7 +124,7 @@ fn stores_that_cannot_go_out_go_elsewhere_at_once() {
 fn lease_set(now: Now) -> LeaseSetPublisher {
     let mut publisher = LeaseSetPublisher::new(OWN, Rng::from_seed([7; 32]));
     assert_eq!(publisher.next_timeout(), None);
-    publisher.handle_changed(now, now.mono + Duration::from_mins(10));
+    publisher.handle_changed(now, now.mono + Duration::from_mins(10), false);
     publisher
 }
 
@@ -194,10 +194,14 @@ fn the_first_changes_come_soon_and_later_ones_every_twenty_seconds() {
     stores(step!(publisher, now, &routers));
     for interval in [LS_FIRST_INTERVAL, LS_FIRST_INTERVAL, LS_MIN_INTERVAL, LS_MIN_INTERVAL] {
         let before = now;
-        publisher.handle_changed(now, now.mono + Duration::from_mins(10));
+        publisher.handle_changed(now, now.mono + Duration::from_mins(10), false);
         assert_eq!(stores(step!(publisher, now, &routers)).len(), 2);
         assert_eq!(now.mono.since(before.mono), interval);
     }
+    let before = now;
+    publisher.handle_changed(now, now.mono + Duration::from_mins(10), true);
+    assert_eq!(stores(step!(publisher, now, &routers)).len(), 2);
+    assert_eq!(now.mono.since(before.mono), LS_FIRST_INTERVAL, "by the last one nobody gets to us");
 }
 
 #[test]
@@ -205,7 +209,7 @@ fn what_is_under_way_counts_when_the_lease_set_changes() {
     let (routers, mut now) = (floodfills(50), NOW);
     let mut publisher = lease_set(now);
     let old = stores(step!(publisher, now, &routers));
-    publisher.handle_changed(now, now.mono + Duration::from_mins(10));
+    publisher.handle_changed(now, now.mono + Duration::from_mins(10), false);
     assert!(publisher.handle_confirmation(now, old[0].1), "of the LeaseSet before");
     assert!(publisher.is_published());
     assert_eq!(stores(step!(publisher, now, &routers)).len(), 2, "the new one is stored all the same");

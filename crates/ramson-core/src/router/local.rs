@@ -54,6 +54,9 @@ pub(super) struct Local {
     publisher: Option<LeaseSetPublisher>,
     /// The end of a LeaseSet that waits for the first outbound tunnel.
     unpublished: Option<Instant>,
+    /// The leases that were signed last, and those that floodfills were given last.
+    signed: Vec<Lease2>,
+    stored: Vec<Lease2>,
     /// The look-up that verifies the publication, and when the LeaseSet that it must find was published.
     verifying: Option<(LookupId, u32)>,
     /// Look-ups that a program or a stream waits for.
@@ -226,6 +229,8 @@ impl Router {
             lookups: Lookups::new(rng.child("lookups")),
             publisher: publish.then(|| LeaseSetPublisher::new(hash, rng.child("publisher"))),
             unpublished: None,
+            signed: Vec::new(),
+            stored: Vec::new(),
             verifying: None,
             asked: BTreeMap::new(),
             needed: BTreeSet::new(),
@@ -370,6 +375,18 @@ impl Router {
         }
     }
 
+    /// An outbound tunnel is no more: what streams sent by it may not have arrived.
+    pub(super) fn tunnel_lost(&mut self, pool: PoolId, tunnel: TunnelId) {
+        let Some(id) = self.pools.get(&pool).copied() else { return };
+        let now = self.now;
+        self.with_local(id, |local| {
+            let by = local.paths.iter().filter(|(_, (_, by))| *by == tunnel).map(|(to, _)| *to);
+            for to in by.collect::<Vec<_>>() {
+                local.streams.path_changed(now, to);
+            }
+        });
+    }
+
     /// Hands a new LeaseSet to the publisher once there is a tunnel to send it by.
     fn publish_waiting(&mut self, id: DestinationId) {
         let Some(local) = self.locals.get_mut(&id) else { return };
@@ -377,7 +394,8 @@ impl Router {
             return;
         }
         if let (Some(end), Some(publisher)) = (local.unpublished.take(), &mut local.publisher) {
-            publisher.handle_changed(self.now, end);
+            let urgent = !local.stored.is_empty() && !local.signed.iter().any(|lease| local.stored.contains(lease));
+            publisher.handle_changed(self.now, end, urgent);
         }
     }
 
@@ -407,6 +425,12 @@ impl Router {
                 let ends = u64::from(set.times().end()).saturating_mul(1000).saturating_sub(now.unix_ms);
                 let end = now.mono + Duration::from_millis(ends);
                 let Some(local) = self.locals.get_mut(&id) else { return };
+                let before = std::mem::replace(&mut local.signed, set.leases().to_vec());
+                // Who writes to us by a lease that is lost must not wait for a floodfill to hear of it.
+                let soon = now.unix_secs().saturating_add(60);
+                if before.iter().any(|lease| lease.end > soon && !local.signed.contains(lease)) {
+                    local.streams.tell_peers(now);
+                }
                 // Without an outbound tunnel the store would be lost.
                 local.unpublished = Some(end);
                 self.publish_waiting(id);
@@ -416,6 +440,7 @@ impl Router {
                 local.needed.insert(hash);
                 local.lookups.start(now, hash, LookupKind::LeaseSet, &self.store);
             }
+            DestinationEvent::PathMoved(to) => self.local_job(id, |local, now| local.streams.path_changed(now, to)),
             DestinationEvent::Garlic { to, lease, path, body } => self.send_garlic(id, to, (lease, path), body),
             DestinationEvent::Received { from, payload } => self.received(id, from, payload),
             // No program can bind a port yet.
@@ -558,6 +583,7 @@ impl Router {
                 debug!(pool = local.pool.0, ?floodfill, "LeaseSet stored");
                 let (pool, set) = (local.pool, local.destination.lease_set().cloned());
                 let Some(set) = set else { return };
+                local.stored = set.leases().to_vec();
                 self.store_lease_set(pool, floodfill, token, set);
             }
             publish::Event::Verify { exclude } => {

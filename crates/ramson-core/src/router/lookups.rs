@@ -79,6 +79,7 @@ impl Router {
                     DatabaseLookup { key, from: self.hash, kind, reply_tunnel: None, excluded, encryption: None };
                 let message = self.message(Kind::DATABASE_LOOKUP, DIRECT_MS, lookup.to_bytes());
                 if self.send_direct(&floodfill, message) {
+                    self.asked += 1;
                     return;
                 }
             }
@@ -102,6 +103,7 @@ impl Router {
             encryption: Some(ReplyEncryption { key: answer_key, tag }),
         };
         let message = self.message(Kind::DATABASE_LOOKUP, QUESTION_MS, lookup.to_bytes());
+        self.asked += 1;
         self.seal_to_router(pool, floodfill, message);
     }
 

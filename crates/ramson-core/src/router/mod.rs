@@ -101,6 +101,8 @@ pub struct Router {
     /// When panics came lately, and how many there were in all, those of jobs included.
     faults: VecDeque<Instant>,
     fault_count: u64,
+    /// Questions that went to floodfills.
+    asked: u64,
     /// A test's: this machine panics.
     #[cfg(test)]
     trip: Option<Machine>,
@@ -196,6 +198,7 @@ impl Router {
             running: Machine::Shared,
             faults: VecDeque::new(),
             fault_count: 0,
+            asked: 0,
             #[cfg(test)]
             trip: None,
             clock: NetworkClock::new(config.small_network),

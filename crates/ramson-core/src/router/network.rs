@@ -68,10 +68,23 @@ impl Router {
                     self.proven_reachable(addr);
                 }
             }
-            link::Event::Down { .. } | link::Event::Terminated { .. } => {}
-            link::Event::Unreachable { peer, .. } => {
+            link::Event::Down { peer, hung_up } => {
+                // A router that died takes all tunnels through it along. Whether it did shows when it is dialled.
+                if hung_up
+                    && self.tunnels.suspect_through(now, &peer)
+                    && let Some(info) = self.store.get(&peer).cloned()
+                {
+                    self.links.dial(now, &info);
+                }
+            }
+            link::Event::Terminated { .. } => {}
+            link::Event::Unreachable { peer, gone, .. } => {
                 self.profiles.note_unanswered(now, &peer);
                 self.tunnels.handle_unreachable(now, peer);
+                // Where nobody else is there either, it is we who are cut off.
+                if gone && self.links.stats().sessions > 0 {
+                    self.tunnels.handle_gone(now, peer);
+                }
             }
             link::Event::RouterInfo { from, bytes, .. } => {
                 if let Ok(info) = RouterInfo::from_bytes(&bytes)

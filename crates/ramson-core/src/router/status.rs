@@ -12,6 +12,8 @@ pub struct Snapshot {
     pub hash: Hash,
     pub routers: usize,
     pub floodfills: usize,
+    /// Questions that went to floodfills, since the start.
+    pub asked: u64,
     pub links: LinkStats,
     pub clock_offset_ms: i64,
     pub clock_samples: usize,
@@ -64,6 +66,7 @@ impl Router {
             hash: self.hash,
             routers: self.store.len(),
             floodfills: self.store.floodfills(),
+            asked: self.asked,
             links: self.links.stats(),
             clock_offset_ms: self.clock.offset_ms(),
             clock_samples: self.clock.samples(),

@@ -81,7 +81,7 @@ impl Router {
             }
             tunnel::Event::PoolChanged { pool } => self.pool_changed(pool),
             tunnel::Event::TunnelReady { pool, .. } => self.tunnel_ready(pool),
-            tunnel::Event::TunnelLost { .. } => {}
+            tunnel::Event::TunnelLost { pool, tunnel, .. } => self.tunnel_lost(pool, tunnel),
             tunnel::Event::Outcome { hops } => {
                 for (hash, answer) in hops {
                     match answer {

@@ -223,6 +223,11 @@ impl Connection {
         }
     }
 
+    /// A packet with nothing new: what it travels in tells the peer where we are.
+    pub(super) fn say_where(&mut self, ctx: &mut Context<'_>) {
+        self.send_ack(None, ctx);
+    }
+
     /// Tells the path how many packets are under way. A SYN does not count, nor does what a peer that has fallen silent
     /// does not answer: many such streams would leave no room to those that get on.
     fn count(&mut self, path: &mut Path) {

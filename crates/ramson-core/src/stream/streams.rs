@@ -302,6 +302,16 @@ impl Streams {
         }
     }
 
+    /// Our LeaseSet is another one: each peer with an open stream gets a packet now, which brings it along.
+    pub fn tell_peers(&mut self, now: Now) {
+        let mut told = BTreeSet::new();
+        let open = self.connections.values().filter(|c| !c.is_opening() && !c.is_lingering());
+        let streams: Vec<StreamId> = open.filter(|c| told.insert(c.peer)).map(Connection::id).collect();
+        for stream in streams {
+            self.drive(now, stream, Connection::say_where);
+        }
+    }
+
     /// What is to be done; to be called after every other call until it is `None`.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

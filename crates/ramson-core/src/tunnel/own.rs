@@ -23,11 +23,14 @@ const TEST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 /// A new tunnel is tested soon: a hop may have agreed and yet carry nothing.
 const FIRST_TEST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
 /// After a failure it is tested again sooner.
-const RETEST: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(8));
+const RETEST: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(1_500));
 /// A suspicion causes no test within this time of the last one.
-const SUSPECT_PAUSE: Duration = Duration::from_secs(10);
+const SUSPECT_PAUSE: Duration = Duration::from_secs(3);
 /// The least time for a test.
-const MIN_PATIENCE: Duration = Duration::from_secs(4);
+const MIN_PATIENCE: Duration = Duration::from_millis(1_500);
+/// What a failed test says against a tunnel, where its partner is known to work and where not.
+const PROVEN: u8 = 3;
+const SHARED: u8 = 1;
 
 /// An own tunnel.
 pub(super) struct Own {
@@ -58,8 +61,10 @@ pub(super) struct Health {
     pub(super) replace_at: Instant,
     pub(super) test_at: Instant,
     tested_at: Instant,
-    /// Tests that failed in a row.
+    /// What failures in a row say against it.
     pub(super) failures: u8,
+    /// When the last test that came back was sent.
+    works_at: Option<Instant>,
     /// Smoothed time of a test's way out and in.
     pub(super) rtt: Option<Duration>,
     /// Given up or over: an inbound one still receives until its grace ends.
@@ -78,6 +83,7 @@ impl Health {
             test_at: started.mono + rng.between(FIRST_TEST.0, FIRST_TEST.1),
             tested_at: started.mono,
             failures: 0,
+            works_at: None,
             rtt: None,
             lost: false,
         }
@@ -104,14 +110,27 @@ impl Health {
         self.rtt.map_or(limits::TEST_TIMEOUT, |rtt| (rtt * 4).clamp(MIN_PATIENCE, limits::TEST_TIMEOUT))
     }
 
-    pub(super) fn passed(&mut self, rtt: Duration) {
+    /// Notes a test that came back; it was sent at `sent`.
+    pub(super) fn passed(&mut self, sent: Instant, rtt: Duration) {
         self.failures = 0;
+        self.works_at = self.works_at.max(Some(sent));
         self.rtt = Some(self.rtt.map_or(rtt, |old| (old * 3 + rtt) / 4));
     }
 
-    /// Notes a failed test; true when the tunnel is to be given up.
-    pub(super) fn failed(&mut self, now: Instant, rng: &mut Rng) -> bool {
-        self.failures = self.failures.saturating_add(1);
+    /// Whether a test came back that was sent at this time or later.
+    pub(super) fn works_since(&self, at: Instant) -> bool {
+        self.works_at.is_some_and(|works| works >= at)
+    }
+
+    /// Whether nothing speaks against it.
+    pub(super) const fn is_sound(&self) -> bool {
+        self.failures == 0
+    }
+
+    /// Notes a failed test, with a partner that is known to work or with another; true when the tunnel is to be given
+    /// up.
+    pub(super) fn failed(&mut self, now: Instant, partner_works: bool, rng: &mut Rng) -> bool {
+        self.failures = self.failures.saturating_add(if partner_works { PROVEN } else { SHARED });
         self.test_at = now + rng.between(RETEST.0, RETEST.1);
         self.failures >= limits::TEST_FAILURES
     }

@@ -91,6 +91,8 @@ struct Build {
     started: Now,
     plan: Option<Plan>,
     pending: Option<Pending>,
+    /// Its hops have not answered for so long that they come last.
+    blamed: bool,
 }
 
 /// The plane of tunnels.
@@ -321,6 +323,41 @@ impl Tunnels {
         lost.into_iter().for_each(|id| self.lose(now, id));
     }
 
+    /// A router is not there any more: nothing comes through any tunnel that leads through it, nor an answer to a build.
+    pub fn handle_gone(&mut self, now: Now, peer: Hash) {
+        self.now = now;
+        let through = |build: &Build| {
+            build.plan.as_ref().is_some_and(|plan| plan.hops.iter().any(|hop| hop.hash == peer))
+                || matches!(build.way, Way::Tunnel(id) if self.tunnels.get(&id).is_some_and(|own| own.hops.contains(&peer)))
+        };
+        let failed: Vec<_> = self.builds.iter().filter(|(_, build)| through(build)).map(|(id, _)| *id).collect();
+        for id in failed {
+            if let Some(build) = self.builds.remove(&id) {
+                self.stats.timed_out += 1;
+                self.build_failed(now, &build, vec![(peer, Answer::Unanswered)]);
+            }
+        }
+        let lost: Vec<_> = self.tunnels.iter().filter(|(_, own)| own.hops.contains(&peer)).map(|(id, _)| *id).collect();
+        lost.into_iter().for_each(|id| self.lose(now, id));
+    }
+
+    /// A router may be gone: the tunnels through it are tested. True when there are any, or builds.
+    pub fn suspect_through(&mut self, now: Now, peer: &Hash) -> bool {
+        self.now = now;
+        let mut any = self
+            .builds
+            .values()
+            .any(|build| build.plan.as_ref().is_some_and(|plan| plan.hops.iter().any(|hop| hop.hash == *peer)));
+        for own in self.tunnels.values_mut().filter(|own| own.hops.contains(peer)) {
+            own.health.suspect(now.mono);
+            any = true;
+        }
+        if any {
+            self.tick = self.tick.min(now.mono);
+        }
+        any
+    }
+
     /// What went by tunnels of this pool does not seem to arrive: those that were not tested just now are.
     pub fn suspect(&mut self, now: Now, pool: PoolId) {
         self.now = now;
@@ -359,7 +396,7 @@ impl Tunnels {
         self.start_tests(now);
         self.start_builds(now);
         let idle = self.pools.is_empty() && self.tunnels.is_empty() && self.builds.is_empty();
-        self.tick = if idle { Instant::FAR } else { now.mono + TICK };
+        self.tick = if idle { Instant::FAR } else { self.next_test(now).min(now.mono + TICK) };
     }
 
     /// The inbound tunnels of a pool, for leases and reply paths.

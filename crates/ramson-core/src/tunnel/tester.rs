@@ -21,7 +21,7 @@ pub(super) struct Test {
     pub(super) inbound: TunnelId,
     token: u32,
     key: Secret,
-    sent: Instant,
+    pub(super) sent: Instant,
     until: Instant,
 }
 
@@ -62,6 +62,11 @@ impl Tester {
         let test = self.tests.remove(&tag)?;
         let rtt = now.mono.since(test.sent);
         Some((test, rtt))
+    }
+
+    /// When the next one will be too late.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.tests.values().map(|test| test.until).min()
     }
 
     /// Tests that are too late.

@@ -421,6 +421,70 @@ fn an_unreachable_first_hop_ends_builds_and_tunnels_at_once() {
     assert!(net.counts(0, CLIENT).1 >= 2);
 }
 
+/// Tests that fail speak against both of their tunnels, until one of them works with another.
+#[test]
+fn a_silent_hop_costs_the_tunnels_through_it_and_no_others() {
+    for seed in 20..30 {
+        let mut net = ready(12, seed, 3);
+        let before = net.nodes[0].tunnels.paths(CLIENT);
+        let dead = before[usize::from(seed) % before.len()].1[1];
+        net.busy = vec![dead];
+        net.wire = Box::new(move |from, to, _| from != dead && to != dead);
+        net.advance(Duration::from_secs(4));
+        net.nodes[0].tunnels.suspect(net.now, CLIENT);
+        net.advance(Duration::from_secs(24));
+        let after = net.nodes[0].tunnels.paths(CLIENT);
+        let (through, past): (Vec<_>, Vec<_>) = before.into_iter().partition(|(_, hops)| hops.contains(&dead));
+        assert!(
+            !through.is_empty() && through.iter().all(|path| !after.contains(path)),
+            "seed {seed}: {through:?} {past:?} {after:?}"
+        );
+        assert!(past.iter().all(|path| after.contains(path)), "seed {seed}: {past:?} {after:?}");
+        let (inbound, outbound) = net.counts(0, CLIENT);
+        assert!(inbound >= 2 && outbound >= 2, "seed {seed}: {inbound} {outbound}");
+    }
+}
+
+/// The hops of a build that is not answered come last soon, and only once; an answer that comes after all clears them.
+#[test]
+fn hops_are_blamed_before_a_build_is_given_up() {
+    let mut net = ready(9, 6, 2);
+    let first = net.nodes[0].tunnels.paths(CLIENT)[0].1[0];
+    net.nodes[0].events.clear();
+    net.wire = Box::new(|_, _, message| message.kind != Kind::SHORT_TUNNEL_BUILD);
+    net.nodes[0].tunnels.handle_gone(net.now, first);
+    let blamed = |net: &Net| {
+        let outcomes = net.nodes[0].events.iter().filter_map(|event| match event {
+            Event::Outcome { hops } => Some(hops.iter().filter(|(_, answer)| *answer == Answer::Unanswered).count()),
+            _ => None,
+        });
+        outcomes.sum::<usize>()
+    };
+    net.advance(Duration::from_secs(4));
+    assert_eq!(blamed(&net), 0);
+    net.advance(Duration::from_secs(26));
+    let started = net.nodes[0].tunnels.stats().started - 8;
+    assert!(blamed(&net) > 0 && blamed(&net) as u64 <= 2 * started, "{} of {started}", blamed(&net));
+}
+
+#[test]
+fn a_router_that_is_gone_takes_its_tunnels_and_builds_along_at_once() {
+    let mut net = ready(9, 9, 3);
+    let paths = net.nodes[0].tunnels.paths(CLIENT);
+    let middle = paths.iter().find(|(direction, _)| *direction == Direction::Inbound).unwrap().1[1];
+    let through =
+        |net: &Net| net.nodes[0].tunnels.paths(CLIENT).iter().filter(|(_, hops)| hops.contains(&middle)).count();
+    assert!(through(&net) > 0);
+    let now = net.now;
+    assert!(net.nodes[0].tunnels.suspect_through(now, &middle));
+    assert!(!net.nodes[0].tunnels.suspect_through(now, &Hash([0xee; 32])), "it is in no tunnel");
+    net.busy = vec![middle];
+    net.nodes[0].tunnels.handle_gone(now, middle);
+    assert_eq!(through(&net), 0);
+    net.advance(Duration::from_secs(5));
+    assert_eq!((net.counts(0, CLIENT), through(&net)), ((2, 2), 0));
+}
+
 #[test]
 fn pools_without_hops_deliver_too() {
     let mut net = Net::new(4, 10);

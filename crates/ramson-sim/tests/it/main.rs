@@ -4,6 +4,7 @@
 
 mod clock;
 mod hostile;
+mod losses;
 mod netdb;
 mod questions;
 mod replay;

@@ -12,6 +12,8 @@ pub(crate) struct World {
     pub(crate) routers: Vec<NodeId>,
     pub(crate) floodfills: Vec<NodeId>,
     destinations: u64,
+    /// Tunnels of each destination, each way.
+    quantity: usize,
 }
 
 impl World {
@@ -21,11 +23,16 @@ impl World {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
+        Self::of(settings, 8, 2)
+    }
+
+    /// As many routers, and tunnels of each destination, each way.
+    pub(crate) fn of(settings: Settings, routers: usize, quantity: usize) -> Self {
         let mut net = Net::new(settings);
-        let routers = (0..8).map(|_| net.add_router()).collect();
+        let routers = (0..routers).map(|_| net.add_router()).collect();
         let floodfills = (0..3).map(|_| net.add_floodfill()).collect();
         net.reseed();
-        Self { net, routers, floodfills, destinations: 0 }
+        Self { net, routers, floodfills, destinations: 0, quantity }
     }
 
     /// A published destination at a router, with two tunnels of three hops each way. Returns where it is, and its
@@ -41,7 +48,7 @@ impl World {
         let id = end.destination;
         let keys = PrivateKeys::random(&mut Rng::from_seed([u8::try_from(id.0).unwrap(); 32]));
         let hash = keys.destination().hash();
-        let wanted = Wanted { length: 3, quantity: 2 };
+        let wanted = Wanted { length: 3, quantity: self.quantity };
         let tunnels = PoolConfig { inbound: wanted, outbound: wanted };
         let options = Box::new(LocalOptions { keys, publish: true, tunnels });
         self.net.command(end.node, Command::CreateDestination { id, options });

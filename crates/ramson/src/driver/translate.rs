@@ -113,7 +113,7 @@ pub(crate) fn status(snapshot: &Snapshot, reporter: &Reporter, clients: &Clients
         progress: reporter.last().clone(),
         reachability: reachability(snapshot),
         clock: ClockStatus { offset_ms: snapshot.clock_offset_ms, samples: snapshot.clock_samples },
-        netdb: NetDbStatus { routers: snapshot.routers, floodfills: snapshot.floodfills },
+        netdb: NetDbStatus { routers: snapshot.routers, floodfills: snapshot.floodfills, lookups: snapshot.asked },
         links: LinkStatus {
             inbound: links.inbound,
             outbound: links.sessions - links.inbound,
@@ -123,7 +123,12 @@ pub(crate) fn status(snapshot: &Snapshot, reporter: &Reporter, clients: &Clients
             bytes_per_second_out,
         },
         exploratory: pool(snapshot.exploratory),
-        builds: BuildStatus { ok: tunnels.built, declined: tunnels.declined, timed_out: tunnels.timed_out },
+        builds: BuildStatus {
+            started: tunnels.started,
+            ok: tunnels.built,
+            declined: tunnels.declined,
+            timed_out: tunnels.timed_out,
+        },
         transit: TransitStatus {
             accepting: snapshot.accepts_transit,
             tunnels: tunnels.transit_tunnels,

@@ -215,6 +215,14 @@ impl Sessions {
         self.lease_set = Some((version, store));
     }
 
+    /// What was sent to this remote may not have arrived: the next message brings our LeaseSet again.
+    pub fn path_changed(&mut self, remote: &PublicKey) {
+        let current = self.remotes.get(remote).and_then(|remote| remote.current);
+        if let Some(session) = current.and_then(|id| self.sessions.get_mut(&id)) {
+            session.lease_set.in_flight = None;
+        }
+    }
+
     /// Expects one message under this tag and key for `lifetime`; its cloves come with [`Sender::OneTime`].
     pub fn expect_one_time(&mut self, now: Now, tag: [u8; 8], key: Secret, lifetime: Duration) {
         if self.one_time.len() >= limits::ONE_TIME_KEYS {

@@ -329,3 +329,20 @@ fn a_receiver_whose_acknowledgements_get_lost_takes_another_path() {
     pair.drop = Box::new(|from, _| from == 1);
     assert!(pair.run(3, |pair| !pair.ends[1].suspects.is_empty()), "{}", pair.describe());
 }
+
+/// Who says where he is after a change of his LeaseSet tells each peer once, however many streams there are.
+#[test]
+fn each_peer_is_told_once_where_we_are() {
+    let mut pair = Pair::new(35, Link::plain(5), defaults());
+    pair.ends[1].close_answer = false;
+    for _ in 0..4 {
+        pair.open(pattern(35, 100), false);
+    }
+    pair.run(2, |_| false);
+    assert_eq!(pair.ends[1].accepted.len(), 4);
+    let before = [0, 1].map(|end| pair.ends[end].sent);
+    pair.ends[1].streams.tell_peers(pair.now);
+    pair.drain();
+    pair.run(2, |_| false);
+    assert_eq!([0, 1].map(|end| pair.ends[end].sent - before[end]), [0, 1], "and it needs no answer");
+}

@@ -6,7 +6,7 @@ use super::super::tester::Test;
 use super::super::{Answer, BuildId, Direction, Event, Hop, PoolId, Target, TunnelId};
 use super::{Build, Tunnels, Way};
 use crate::limits::tunnel as limits;
-use crate::time::{Duration, Now};
+use crate::time::{Duration, Instant, Now};
 use ramson_wire::data::Hash;
 use ramson_wire::i2np::Message;
 use ramson_wire::tunnel::build_record::ACCEPT;
@@ -14,6 +14,8 @@ use tracing::debug;
 
 /// Failures in a row after which builds of an exploratory direction that has no tunnel begin as the first ones do.
 const FAILURES_BEFORE_DIRECT: u32 = 6;
+/// A tunnel that worked within this time tells which one of a pair does not.
+const WITNESS: Duration = Duration::from_secs(5);
 const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
 
 /// What one direction of a pool lacks.
@@ -22,8 +24,18 @@ struct Lack {
     have: usize,
     /// Builds that may start.
     builds: usize,
-    /// It has no usable tunnel, and wants one.
+    /// It has no tunnel against which nothing speaks, and wants one.
     is_bare: bool,
+}
+
+fn before(at: Instant, by: Duration) -> Instant {
+    if at.since(Instant::ZERO) > by { at - by } else { Instant::ZERO }
+}
+
+/// Nobody of these has answered.
+fn unanswered(build: &Build) -> Vec<(Hash, Answer)> {
+    let hops = build.plan.iter().flat_map(|plan| &plan.hops);
+    hops.map(|hop| (hop.hash, Answer::Unanswered)).collect()
 }
 
 impl Tunnels {
@@ -62,15 +74,15 @@ impl Tunnels {
 
     /// How many tunnels of a side last or are on their way, and how many builds it may start.
     fn lack(&mut self, now: Now, id: PoolId, direction: Direction) -> Lack {
-        let lasts = |own: &Own| now.mono < own.health.replace_at && own.health.failures + 1 < limits::TEST_FAILURES;
-        let is_bare = self.usable(id, direction).next().is_none();
+        let lasts = |own: &Own| now.mono < own.health.replace_at && own.health.failures < limits::TEST_DOUBTS;
+        let is_bare = !self.usable(id, direction).any(|(_, own)| own.health.is_sound());
         let lasting = self.usable(id, direction).filter(|(_, own)| lasts(own)).count();
         let younger = |patience| {
             let young = move |build: &&Build| now.mono.since(build.started.mono) < patience;
             self.builds.values().filter(|b| b.pool == id && b.direction == direction).filter(young).count()
         };
         let flying = younger(limits::BUILD_PATIENCE);
-        // A side without any tunnel does not wait so long for an answer that may never come.
+        // A side without any sound tunnel does not wait so long for an answer that may never come.
         let awaited = if is_bare { younger(limits::BARE_PATIENCE) } else { flying };
         let builds = self
             .pools
@@ -95,7 +107,8 @@ impl Tunnels {
         let other_end = self.other_end(direction, way);
         let build = BuildId(self.next_build);
         self.next_build += 1;
-        self.builds.insert(build, Build { pool: id, direction, way, started: now, plan: None, pending: None });
+        self.builds
+            .insert(build, Build { pool: id, direction, way, started: now, plan: None, pending: None, blamed: false });
         debug!(build = build.0, pool = id.0, ?direction, "build starts");
         let length = wanted.length;
         self.events.push_back(Event::NeedHops { pool: id, direction, build, length, other_end, order });
@@ -123,10 +136,16 @@ impl Tunnels {
         let known = match pool {
             PoolId::EXPLORATORY if is_bare && failures >= FAILURES_BEFORE_DIRECT => None,
             PoolId::EXPLORATORY => self.choose(pool, other),
-            _ if failures > 0 && self.rng.below(2) == 0 => {
-                self.choose(PoolId::EXPLORATORY, other).or_else(|| self.choose(pool, other))
+            _ => {
+                let mut pools = [pool, PoolId::EXPLORATORY];
+                if failures > 0 && self.rng.below(2) == 0 {
+                    pools.reverse();
+                }
+                let sound =
+                    pools.into_iter().find(|pool| self.usable(*pool, other).any(|(_, own)| own.health.is_sound()));
+                let first = sound.unwrap_or(pools[0]);
+                self.choose(first, other).or_else(|| self.choose(pools[1], other))
             }
-            _ => self.choose(pool, other).or_else(|| self.choose(PoolId::EXPLORATORY, other)),
         };
         match (known, pool, direction) {
             (Some(tunnel), ..) => Some(Way::Tunnel(tunnel)),
@@ -287,9 +306,13 @@ impl Tunnels {
             self.stats.timed_out += 1;
             let Build { pool, direction, way, .. } = &build;
             debug!(build = id.0, pool = pool.0, ?direction, ?way, "build without an answer");
-            let hops = build.plan.iter().flat_map(|plan| &plan.hops);
-            let hops = hops.map(|hop| (hop.hash, Answer::Unanswered)).collect();
+            let hops = if build.blamed { Vec::new() } else { unanswered(&build) };
             self.build_failed(now, &build, hops);
+        }
+        let slow = |build: &Build| !build.blamed && now.mono.since(build.started.mono) >= limits::BLAME_PATIENCE;
+        for build in self.builds.values_mut().filter(|build| slow(build)) {
+            build.blamed = true;
+            self.events.push_back(Event::Outcome { hops: unanswered(build) });
         }
     }
 
@@ -318,14 +341,22 @@ impl Tunnels {
         }
     }
 
-    /// Tests that did not come back: both tunnels share the blame, and the next test of each has another partner.
+    /// Tests that did not come back. A tunnel by which a later one came, or by which alone one came just before, is not
+    /// to blame; then it is the other one. Else both share the blame, and the next test of each has another partner.
     pub(super) fn end_tests(&mut self, now: Now) {
         for test in self.tester.take_failed(now.mono) {
             self.stats.tests_failed += 1;
             debug!(outbound = test.outbound, inbound = test.inbound, "tunnel test failed");
-            for id in [test.outbound, test.inbound] {
-                let give_up = self.tunnels.get_mut(&id).is_some_and(|own| own.health.failed(now.mono, &mut self.rng));
-                if give_up {
+            let lately = before(test.sent, WITNESS);
+            let works = |id, at| self.tunnels.get(&id).is_some_and(|own: &Own| own.health.works_since(at));
+            let known = [test.outbound, test.inbound].map(|id| (id, works(id, test.sent), works(id, lately)));
+            for ((id, now_works, did_work), partner_did) in known.into_iter().zip([known[1].2, known[0].2]) {
+                if now_works || (did_work && !partner_did) {
+                    continue;
+                }
+                let proven = partner_did && !did_work;
+                let own = self.tunnels.get_mut(&id);
+                if own.is_some_and(|own| own.health.failed(now.mono, proven, &mut self.rng)) {
                     self.lose(now, id);
                 }
             }
@@ -336,7 +367,7 @@ impl Tunnels {
         self.stats.tests_passed += 1;
         for id in [test.outbound, test.inbound] {
             if let Some(own) = self.tunnels.get_mut(&id) {
-                own.health.passed(rtt);
+                own.health.passed(test.sent, rtt);
             }
         }
     }
@@ -349,23 +380,38 @@ impl Tunnels {
         for id in ids {
             // An earlier test of this round may have had it as partner.
             let Some(own) = self.tunnels.get(&id).filter(|own| due(own)) else { continue };
-            let (pool, direction) = (own.pool, own.direction);
+            let (pool, direction, sound) = (own.pool, own.direction, own.health.is_sound());
             if self.tester.is_testing(id) {
                 continue;
             }
             let (outbound, inbound) = match direction {
-                Direction::Outbound => (Some(id), self.partner(pool, Direction::Inbound)),
-                Direction::Inbound => (self.partner(pool, Direction::Outbound), Some(id)),
+                Direction::Outbound => (Some(id), self.partner(pool, Direction::Inbound, sound)),
+                Direction::Inbound => (self.partner(pool, Direction::Outbound, sound), Some(id)),
             };
             let (Some(outbound), Some(inbound)) = (outbound, inbound) else { continue };
             self.start_test(now, outbound, inbound);
         }
     }
 
-    /// A usable tunnel of the pool, each as likely.
-    fn partner(&mut self, pool: PoolId, direction: Direction) -> Option<TunnelId> {
-        let all: Vec<_> = self.usable(pool, direction).map(|(id, _)| *id).collect();
-        self.rng.pick(&all).copied()
+    /// A usable tunnel of the pool, each as likely; for one that is in doubt, one that worked just now, else one that is
+    /// not in doubt, if there is any.
+    fn partner(&mut self, pool: PoolId, direction: Direction, sound: bool) -> Option<TunnelId> {
+        let lately = before(self.now.mono, WITNESS);
+        let rank = |own: &Own| {
+            let works = sound || own.health.works_since(lately);
+            if works { 0 } else { 1 + u8::from(!own.health.is_sound()) }
+        };
+        let all: Vec<(u8, TunnelId)> = self.usable(pool, direction).map(|(id, own)| (rank(own), *id)).collect();
+        let best = all.iter().map(|(rank, _)| *rank).min()?;
+        let fit: Vec<_> = all.into_iter().filter(|(rank, _)| *rank == best).map(|(_, id)| id).collect();
+        self.rng.pick(&fit).copied()
+    }
+
+    /// When a test is too late, or one of a tunnel in doubt is due.
+    pub(super) fn next_test(&self, now: Now) -> Instant {
+        let doubted = self.tunnels.values().filter(|own| !own.health.is_sound() && own.health.is_usable(now.mono));
+        let due = doubted.map(|own| own.health.test_at).filter(|at| *at > now.mono);
+        due.chain(self.tester.next_timeout()).min().unwrap_or(Instant::FAR)
     }
 
     fn start_test(&mut self, now: Now, outbound: TunnelId, inbound: TunnelId) {
