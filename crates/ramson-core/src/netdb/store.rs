@@ -69,8 +69,10 @@ pub enum Source {
     Wanted,
     /// A peer sent its own. It comes in while there is room.
     Unasked,
-    /// Our disk or a reseed. It may be old.
+    /// A reseed or a file. It may be old.
     Local,
+    /// Our own netDb on disk, where it need not be written again. It may be old.
+    Disk,
 }
 
 /// What became of an offer.
@@ -306,7 +308,9 @@ impl RouterStore {
         } else {
             self.floodfills.remove(&hash);
         }
-        self.mark_dirty(hash);
+        if source != Source::Disk {
+            self.mark_dirty(hash);
+        }
         self.events.push_back(Event::Stored(hash));
         Ok(Offer::Stored)
     }
@@ -369,8 +373,8 @@ impl RouterStore {
         // With few routers nothing is too old, or a clock that is far ahead would keep us from those that correct it.
         let few = self.slots.len() < FEW_ROUTERS;
         let age = match source {
-            Source::Local if few => Duration::MAX,
-            Source::Local => MAX_LOCAL_AGE,
+            Source::Local | Source::Disk if few => Duration::MAX,
+            Source::Local | Source::Disk => MAX_LOCAL_AGE,
             Source::Wanted | Source::Unasked => MAX_AGE,
         };
         match () {

@@ -148,6 +148,17 @@ fn the_closest_floodfills_are_the_closest() {
     assert!(store.closest_floodfills(&Hash([1; 32]), 0, &[]).is_empty());
 }
 
+/// A start with a full netDb would else write all of it, in one go.
+#[test]
+fn what_comes_from_the_disk_is_not_written_again() {
+    let mut store = store(limits::ROUTERS);
+    (0..5).for_each(|seed| assert_eq!(add(&mut store, &wish(seed), Source::Disk), None));
+    assert_eq!((store.len(), store.take_dirty().len()), (5, 0));
+    assert_eq!(add(&mut store, &wish(5), Source::Local), None);
+    store.remove(&info(&wish(0)).hash());
+    assert_eq!(store.take_dirty().len(), 2);
+}
+
 #[test]
 fn old_ones_expire_but_never_the_last_few() {
     let routers = |n: u64| {

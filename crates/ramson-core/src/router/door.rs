@@ -80,8 +80,10 @@ pub enum Input<'a> {
         conn: ConnId,
     },
     JobDone(JobDone),
-    /// A RouterInfo from disk, a reseed or a file: verified here.
+    /// A RouterInfo from a reseed or a file: verified here.
     RouterInfo(Box<RouterInfo>),
+    /// The same from our own netDb on disk: it is not saved again.
+    StoredRouterInfo(Box<RouterInfo>),
     /// Something signed at this time exists (milliseconds since 1970).
     TimeFloor(u64),
     /// Fresh randomness for the root of the tree.

@@ -271,6 +271,9 @@ impl Router {
                 // What a file or a reseed holds and breaks the rules is dropped one by one.
                 let _ = self.store.offer(now, Arc::from(info), Source::Local);
             }
+            Input::StoredRouterInfo(info) => {
+                let _ = self.store.offer(now, Arc::from(info), Source::Disk);
+            }
             Input::TimeFloor(unix_ms) => self.raise_floor(unix_ms),
             Input::Entropy(entropy) => self.rng.feed(&entropy),
             Input::Command(command) => self.handle_command(command),
@@ -422,7 +425,7 @@ fn machine_of(input: &Input<'_>) -> Machine {
         Input::JobDone(JobDone::SignInfo(_) | JobDone::VerifyRouter(_) | JobDone::VerifyLeaseSet { .. }) => {
             Machine::Shared
         }
-        Input::JobDone(_) | Input::RouterInfo(_) => Machine::Item,
+        Input::JobDone(_) | Input::RouterInfo(_) | Input::StoredRouterInfo(_) => Machine::Item,
         Input::Command(
             Command::StreamSend { stream, .. }
             | Command::StreamShutdown(stream)

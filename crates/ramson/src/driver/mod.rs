@@ -365,8 +365,8 @@ impl Driver {
 
     /// Gives the core as many RouterInfos as it has room to verify.
     fn feed_routers(&mut self) {
-        while let Some(info) = self.reseeding.next_router() {
-            self.input(Input::RouterInfo(Box::new(info)));
+        while let Some(router) = self.reseeding.next_router() {
+            self.input(router);
         }
     }
 

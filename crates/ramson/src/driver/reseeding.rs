@@ -9,6 +9,7 @@ use crate::seam::{DriverEnd, Reply};
 use crate::status::Event;
 use crate::store::{self, Store};
 use ramson_core::job::{Class, Job, JobDone};
+use ramson_core::router::Input;
 use ramson_core::time::{Duration, Instant};
 use ramson_wire::data::RouterInfo;
 use std::collections::VecDeque;
@@ -62,6 +63,8 @@ pub(crate) struct Reseeding {
     trouble: Option<String>,
     /// RouterInfos that the core has not been given yet.
     queue: VecDeque<RouterInfo>,
+    /// How many of these, at the front, are out of the netDb on disk.
+    stored: usize,
     /// Those that it is verifying.
     verifying: usize,
     /// Routers that were known when the queue was filled by a reseed.
@@ -93,6 +96,7 @@ impl Reseeding {
             not_before: Instant::ZERO,
             failures: 0,
             trouble: None,
+            stored: stored.len(),
             queue: stored.into(),
             verifying: 0,
             before: None,
@@ -203,11 +207,14 @@ impl Reseeding {
     }
 
     /// A RouterInfo for the core, while that has room to verify it.
-    pub(crate) fn next_router(&mut self) -> Option<RouterInfo> {
+    pub(crate) fn next_router(&mut self) -> Option<Input<'static>> {
         if self.verifying >= VERIFYING {
             return None;
         }
-        self.queue.pop_front()
+        let info = Box::new(self.queue.pop_front()?);
+        let stored = self.stored > 0;
+        self.stored = self.stored.saturating_sub(1);
+        Some(if stored { Input::StoredRouterInfo(info) } else { Input::RouterInfo(info) })
     }
 
     pub(crate) fn note_job(&mut self, job: &Job) {
@@ -343,7 +350,7 @@ mod tests {
     async fn a_reseed_answers_with_the_new_routers_when_all_are_taken_in() {
         let (_ramson, end) = seam::open();
         let (_dir, mut reseeding) = without_sources(vec![router()]);
-        assert!(reseeding.next_router().is_some());
+        assert!(matches!(reseeding.next_router(), Some(Input::StoredRouterInfo(_))));
         assert!(reseeding.next_router().is_none());
         let (reply, mut answer) = tokio::sync::oneshot::channel();
         reseeding.replies.push(reply);
@@ -426,7 +433,8 @@ mod tests {
             let finished = reseeding.next().await;
             reseeding.handle_finished(Instant::ZERO, finished, 0, &end);
             if accept {
-                assert_eq!(reseeding.next_router().unwrap().hash(), router().hash());
+                let next = reseeding.next_router();
+                assert!(matches!(next, Some(Input::RouterInfo(info)) if info.hash() == router().hash()));
                 reseeding.tick(Instant::ZERO, 1, &end);
                 assert_eq!(answer.await.unwrap().unwrap(), 1);
             } else {
