@@ -24,6 +24,8 @@ fn main() {
     let layer = TunnelLayer::new(&[1; 32], &[2; 32]);
     let mut body = vec![7; 1028];
     figure("tunnel-layer-encrypt", || layer.encrypt(black_box(&mut body)));
+    let mut eight = [[5; 1024]; 8];
+    figure("tunnel-layer-encrypt-eight", || layer.encrypt_each(&mut black_box(&mut eight).each_mut()));
     figure("tunnel-layer-decrypt", || layer.decrypt(black_box(&mut body)));
     figure("sha256-1k", || sha256(&message));
 

@@ -27,6 +27,8 @@ use std::sync::Arc;
 
 /// Messages of builds and of endpoints are of no use after this.
 const EXPIRY_MS: u64 = 10_000;
+/// Messages of one tunnel that get our layer together, at most.
+const PASSING: usize = 64;
 /// Above this share of the limit more and more requests are declined by chance.
 const CROWDED: f64 = 0.7;
 
@@ -182,6 +184,8 @@ pub(super) struct Transit {
     ivs: usize,
     partial_bytes: usize,
     dirty: Vec<TunnelId>,
+    /// Messages that go on, without their layer yet: those of one tunnel get it together.
+    passing: Vec<(TunnelId, Message)>,
     delivered: Vec<Delivered>,
     /// The tunnel that is being flushed.
     pub(super) working: Option<TunnelId>,
@@ -221,6 +225,7 @@ impl Transit {
             ivs: 0,
             partial_bytes: 0,
             dirty: Vec::new(),
+            passing: Vec::new(),
             delivered: Vec::new(),
             working: None,
             stats: TransitStats::default(),
@@ -414,7 +419,25 @@ impl Transit {
         Action::Send { to, message: self.for_gateway(request.next_tunnel, message) }
     }
 
-    /// A TunnelData message of the previous hop. It is worked on in place and goes on, or its content is delivered.
+    /// Adds our layer to the messages that go on, all of one tunnel, and sends them.
+    fn pass(&mut self, out: &mut Vec<Action>) {
+        let mut passing = std::mem::take(&mut self.passing);
+        let entry = passing.first().and_then(|(tunnel, _)| self.table.get(tunnel));
+        if let Some(entry) = entry {
+            let bodies = passing.iter_mut().filter_map(|(_, message)| tunnel_data::split_mut(&mut message.body).ok());
+            entry.layer.encrypt_each(&mut bodies.map(|(_, data)| data).collect::<Vec<_>>());
+            for (_, mut message) in passing.drain(..) {
+                tunnel_data::set_tunnel(&mut message.body, entry.next_tunnel);
+                message.id = self.rng.nonzero_u32();
+                out.push(Action::Send { to: entry.next, message });
+            }
+        }
+        // A tunnel that has ended meanwhile takes its messages along. The room stays.
+        passing.clear();
+        self.passing = passing;
+    }
+
+    /// A TunnelData message of the previous hop. It goes on with [`Self::flush`] at the latest, or its content is delivered.
     pub(super) fn handle_data(
         &mut self,
         now: Now,
@@ -437,12 +460,12 @@ impl Transit {
         if !self.bytes.take_many(now.mono, data.len()) {
             return Err(TransitError::OverBandwidth);
         }
-        entry.layer.encrypt(data);
         self.stats.messages += 1;
         match &mut entry.work {
             #[cfg(ramson_lab)]
             Work::Endpoint { .. } if self.rng.unit() < self.loss => Ok(()),
             Work::Endpoint { endpoint, .. } => {
+                entry.layer.encrypt(data);
                 let before = endpoint.bytes();
                 let result = endpoint.handle(now.mono, &message.body, &mut self.delivered);
                 self.partial_bytes = (self.partial_bytes + endpoint.bytes()).saturating_sub(before);
@@ -454,9 +477,10 @@ impl Transit {
                 Ok(result?)
             }
             _ => {
-                tunnel_data::set_tunnel(&mut message.body, entry.next_tunnel);
-                message.id = self.rng.nonzero_u32();
-                out.push(Action::Send { to: entry.next, message });
+                if self.passing.len() >= PASSING || self.passing.last().is_some_and(|(last, _)| *last != tunnel) {
+                    self.pass(out);
+                }
+                self.passing.push((tunnel, message));
                 Ok(())
             }
         }
@@ -537,8 +561,9 @@ impl Transit {
         put.map_err(|_| TransitError::Unfit)
     }
 
-    /// Sends what waits in gateways, at the end of a turn.
+    /// Sends what goes on, and what waits in gateways, at the end of a turn.
     pub(super) fn flush(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.pass(out);
         for tunnel in std::mem::take(&mut self.dirty) {
             self.working = Some(tunnel);
             let Some(entry) = self.table.get_mut(&tunnel) else { continue };

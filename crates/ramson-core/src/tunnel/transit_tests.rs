@@ -81,6 +81,7 @@ impl Served {
         let message = Message { kind: Kind::TUNNEL_DATA, id: 1, expiration: 0, body };
         let mut out = Vec::new();
         let result = self.transit.handle_data(self.now, peer(0), message, &mut out);
+        self.transit.pass(&mut out);
         assert_eq!(out.len(), usize::from(result.is_ok()));
         result
     }

@@ -11,6 +11,11 @@ const BLOCK: usize = 16;
 /// Blocks that are decrypted together: those of a tunnel message, and one.
 const GROUP: usize = 64;
 
+/// A tunnel message: IV and data.
+const BODY: usize = 1024;
+/// Messages that are encrypted side by side.
+const TOGETHER: usize = 8;
+
 /// CBC encryption in place without padding. The length must be a multiple of 16; a tail shorter than a block stays
 /// as it is.
 pub fn cbc_encrypt(key: &[u8; 32], iv: &[u8; 16], data: &mut [u8]) {
@@ -85,6 +90,59 @@ fn cbc_decrypt_with(cipher: &Aes256, iv: &[u8; 16], data: &mut [u8]) {
     }
 }
 
+/// The layer of several messages of one tunnel.
+struct Layers<'a, 'b> {
+    layer: &'a Aes256,
+    bodies: &'a mut [&'b mut [u8; BODY]],
+}
+
+impl BlockSizeUser for Layers<'_, '_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherEncClosure for Layers<'_, '_> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
+        let ivs = |bodies: &mut [&mut [u8; BODY]]| {
+            for block in bodies.iter_mut().filter_map(|body| body.first_chunk_mut::<BLOCK>()) {
+                backend.encrypt_block_inplace(block.into());
+            }
+        };
+        ivs(self.bodies);
+        self.layer.encrypt_with_backend(CbcEach(self.bodies));
+        ivs(self.bodies);
+    }
+}
+
+/// CBC of several messages under one key, block by block of all of them: each block of a message waits for the one before
+/// it, but not for those of other messages.
+struct CbcEach<'a, 'b>(&'a mut [&'b mut [u8; BODY]]);
+
+impl BlockSizeUser for CbcEach<'_, '_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherEncClosure for CbcEach<'_, '_> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
+        for bodies in self.0.chunks_mut(TOGETHER) {
+            let mut chains = [0; TOGETHER];
+            for (body, chain) in bodies.iter().zip(&mut chains) {
+                *chain = body.first_chunk().map_or(0, |iv| u128::from_ne_bytes(*iv));
+            }
+            for at in 1..BODY / BLOCK {
+                for (body, chain) in bodies.iter_mut().zip(&mut chains) {
+                    if let Some(block) = body.as_chunks_mut::<BLOCK>().0.get_mut(at) {
+                        *block = (u128::from_ne_bytes(*block) ^ *chain).to_ne_bytes();
+                        backend.encrypt_block_inplace(block.into());
+                        *chain = u128::from_ne_bytes(*block);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The two keys of one tunnel at one hop, expanded once and kept with the tunnel. In a box, so that tables of tunnels
 /// are small, and leave no copies of keys behind where they grow.
 #[derive(Clone)]
@@ -114,6 +172,11 @@ impl TunnelLayer {
         }
     }
 
+    /// The same to several messages, in less time than one by one.
+    pub fn encrypt_each(&self, bodies: &mut [&mut [u8; BODY]]) {
+        self.0.iv.encrypt_with_backend(Layers { layer: &self.0.layer, bodies });
+    }
+
     /// The inverse, which the tunnel's creator applies once per hop.
     pub fn decrypt(&self, body: &mut [u8]) {
         if let Some((iv, data)) = body.split_first_chunk_mut::<BLOCK>() {
@@ -141,6 +204,19 @@ mod tests {
         assert_eq!(ours, theirs);
         cbc_decrypt(&key, &iv, &mut ours);
         assert_eq!(ours, plain);
+    }
+
+    #[test]
+    fn several_messages_get_the_layer_that_each_would_get() {
+        let layer = TunnelLayer::new(&[1; 32], &[2; 32]);
+        for count in [0, 1, 7, 8, 9, 20] {
+            let mut bodies: Vec<[u8; BODY]> =
+                (0..count).map(|n| std::array::from_fn(|i| (i * (n + 3) % 251) as u8)).collect();
+            let mut each = bodies.clone();
+            each.iter_mut().for_each(|body| layer.encrypt(body));
+            layer.encrypt_each(&mut bodies.iter_mut().collect::<Vec<_>>());
+            assert_eq!(bodies, each);
+        }
     }
 
     #[test]
