@@ -16,6 +16,7 @@ const NET: &[(&str, &[&str])] = &[
     ("drops", &["net-drop"]),
     ("delays", &["net-delay"]),
     ("losses", &["net-loss"]),
+    ("drops", &["net-drop"]),
     ("new-streams", &["net-new-stream"]),
     ("first-page", &["net-first-page"]),
     ("cold", &["net-cold"]),
