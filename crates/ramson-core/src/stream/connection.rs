@@ -36,6 +36,11 @@ const MAX_PROBE_PAUSE: Duration = Duration::from_secs(6);
 const PROBES: u32 = 2;
 /// How long a closed stream still answers repeated packets.
 const LINGER: Duration = Duration::from_secs(60);
+/// The first pause until a peer is told again where we are; each is twice as long as the one before.
+const TELL_AGAIN: Duration = Duration::from_millis(700);
+const TELLINGS: u32 = 6;
+/// A peer that was silent for longer had nothing to send: its silence says nothing.
+const BUSY: Duration = Duration::from_secs(3);
 /// How long a stream tries without any progress before it may fail.
 const GIVE_UP: Duration = Duration::from_secs(60);
 /// Silence, in keep-alive periods, after which a stream fails.
@@ -107,6 +112,8 @@ pub(super) struct Connection {
     started: bool,
     progress_at: Instant,
     heard_at: Instant,
+    /// When the peer is told again where we are unless it is heard of, and how often it was.
+    telling: Option<(Instant, u32)>,
     kept_alive_at: Instant,
     flush_at: Instant,
     lost_at: Option<Instant>,
@@ -167,6 +174,7 @@ impl Connection {
             started: false,
             progress_at: now,
             heard_at: now,
+            telling: None,
             kept_alive_at: now,
             flush_at: now + start.wait_for_data,
             lost_at: None,
@@ -223,9 +231,24 @@ impl Connection {
         }
     }
 
-    /// A packet with nothing new: what it travels in tells the peer where we are.
+    /// A packet with nothing new: what it travels in tells the peer where we are. It is sent again, each time by another
+    /// path, until something of the peer arrives: who only reads has no other sign that his packets get lost.
     pub(super) fn say_where(&mut self, ctx: &mut Context<'_>) {
+        let now = ctx.now.mono;
+        self.telling = (now.since(self.heard_at) < BUSY).then(|| (now + TELL_AGAIN, 0));
         self.send_ack(None, ctx);
+    }
+
+    fn say_where_again(&mut self, times: u32, ctx: &mut Context<'_>) {
+        let now = ctx.now.mono;
+        // What was under way when the peer was told still arrives.
+        let heard = now.since(self.heard_at) < TELL_AGAIN * (1 << times) / 2;
+        self.telling = (times < TELLINGS && !heard).then(|| (now + TELL_AGAIN * (2 << times), times + 1));
+        if !heard {
+            ctx.path.suspect(now);
+            ctx.events.push_back(Event::PathSuspect { to: self.peer, stream: self.id, timeouts: times });
+            self.send_ack(None, ctx);
+        }
     }
 
     /// Tells the path how many packets are under way. A SYN does not count, nor does what a peer that has fallen silent
@@ -410,7 +433,7 @@ impl Connection {
             Phase::Opening { deadline } => deadline,
             Phase::Open => self.kept_alive_at + config.inactivity,
         };
-        next = next.min(self.ack_due());
+        next = next.min(self.ack_due()).min(self.telling.map_or(Instant::FAR, |(at, _)| at));
         if self.choke.is_none() {
             for at in [self.lost_at, self.timeout_at(path)] {
                 next = next.min(at.unwrap_or(Instant::FAR));
@@ -447,6 +470,9 @@ impl Connection {
                 self.send_ack(Some(0), ctx);
             }
             _ => {}
+        }
+        if let Some((_, times)) = self.telling.filter(|(at, _)| *at <= now && self.phase == Phase::Open) {
+            self.say_where_again(times, ctx);
         }
         if let Some(choke) = self.choke {
             if choke.probe_at <= now {

@@ -334,6 +334,7 @@ impl Tunnels {
         for id in failed {
             if let Some(build) = self.builds.remove(&id) {
                 self.stats.timed_out += 1;
+                self.budget.give_back(build.started.mono);
                 self.build_failed(now, &build, vec![(peer, Answer::Unanswered)]);
             }
         }
@@ -353,7 +354,8 @@ impl Tunnels {
             any = true;
         }
         if any {
-            self.tick = self.tick.min(now.mono);
+            // Routers die in groups: builds that start before all of them are known would go through the others.
+            self.tick = self.tick.min(now.mono + Duration::from_millis(100));
         }
         any
     }

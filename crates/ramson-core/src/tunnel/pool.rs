@@ -162,6 +162,13 @@ impl BuildBudget {
         limits::BUILDS.saturating_sub(self.started.len())
     }
 
+    /// A build that was started then had no chance: another may start in its place.
+    pub(super) fn give_back(&mut self, started: Instant) {
+        if let Some(at) = self.started.iter().position(|at| *at == started) {
+            self.started.remove(at);
+        }
+    }
+
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let allowed = self.left(now) > 0;
         if allowed {
@@ -187,6 +194,15 @@ mod tests {
         }
         assert!(taken.windows(limits::BUILDS + 1).all(|w| w[limits::BUILDS].since(w[0]) >= limits::BUILDS_WINDOW));
         assert!(taken.len() >= 5 * limits::BUILDS);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_once_more() {
+        let (mut budget, now) = (BuildBudget::default(), Instant::ZERO);
+        while budget.take(now) {}
+        budget.give_back(now);
+        budget.give_back(now + Duration::from_secs(1)); // of no build
+        assert_eq!([budget.take(now), budget.take(now)], [true, false]);
     }
 
     #[test]

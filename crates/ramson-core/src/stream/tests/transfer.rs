@@ -330,6 +330,30 @@ fn a_receiver_whose_acknowledgements_get_lost_takes_another_path() {
     assert!(pair.run(3, |pair| !pair.ends[1].suspects.is_empty()), "{}", pair.describe());
 }
 
+/// Who only reads has no timeout that tells him that the peer did not hear where he is.
+#[test]
+fn a_busy_peer_is_told_by_other_paths_until_it_is_heard_of() {
+    let link = Link { rate: 500, ..Link::plain(20) };
+    let mut pair = Pair::new(36, link, defaults());
+    pair.open(pattern(36, 4 << 20), true);
+    pair.run(1, |_| false);
+    pair.drop = Box::new(|_, _| true);
+    pair.ends[1].streams.tell_peers(pair.now);
+    pair.drain();
+    pair.run(5, |_| false);
+    let told = pair.ends[1].suspects.len();
+    assert!((2..=4).contains(&told), "{told}");
+    pair.run(120, |pair| pair.now.mono >= at(100_000).mono);
+    assert!(pair.ends[1].suspects.len() <= 8, "it ends: {:?}", pair.ends[1].suspects);
+    let mut pair = Pair::new(37, Link { rate: 500, ..Link::plain(20) }, defaults());
+    pair.open(pattern(37, 4 << 20), true);
+    pair.run(1, |_| false);
+    pair.ends[1].streams.tell_peers(pair.now);
+    pair.drain();
+    pair.run(5, |_| false);
+    assert!(pair.ends[1].suspects.is_empty(), "it is heard of at once");
+}
+
 /// Who says where he is after a change of his LeaseSet tells each peer once, however many streams there are.
 #[test]
 fn each_peer_is_told_once_where_we_are() {
@@ -338,7 +362,7 @@ fn each_peer_is_told_once_where_we_are() {
     for _ in 0..4 {
         pair.open(pattern(35, 100), false);
     }
-    pair.run(2, |_| false);
+    pair.run(5, |_| false);
     assert_eq!(pair.ends[1].accepted.len(), 4);
     let before = [0, 1].map(|end| pair.ends[end].sent);
     pair.ends[1].streams.tell_peers(pair.now);
