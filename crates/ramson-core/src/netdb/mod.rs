@@ -4,6 +4,7 @@
 //! Every context (the router, each local destination) has its own look-ups, and each destination its own
 //! LeaseSets (see `dest`): nothing that reaches one context can be asked of another.
 
+pub mod closest;
 pub mod explore;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

@@ -3,6 +3,7 @@
 #[cfg(any(test, fuzzing))]
 mod check;
 
+use super::closest::closest;
 use super::routing_key::Day;
 use crate::limits::netdb as limits;
 use crate::rng::{Rng, SeededMap, SeededState};
@@ -226,18 +227,7 @@ impl RouterStore {
 
     /// The `n` floodfills for which `usable` holds that are closest to `routing_key`, the closest first.
     pub fn closest_floodfills_where(&self, routing_key: &Hash, n: usize, usable: impl Fn(&Hash) -> bool) -> Vec<Hash> {
-        let mut best: Vec<([u8; 32], Hash)> = Vec::with_capacity(n.min(limits::ROUTERS) + 1);
-        for hash in &self.floodfills {
-            let distance = hash.distance(routing_key);
-            let full = best.len() >= n;
-            if full && best.last().is_none_or(|(worst, _)| distance >= *worst) || !usable(hash) {
-                continue;
-            }
-            let at = best.partition_point(|(other, _)| *other < distance);
-            best.insert(at, (distance, *hash));
-            best.truncate(n);
-        }
-        best.into_iter().map(|(_, hash)| hash).collect()
+        closest(&self.floodfills, routing_key, n, usable)
     }
 
     /// The `n` floodfills that are closest to where `key` is kept today.
