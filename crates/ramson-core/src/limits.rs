@@ -47,6 +47,9 @@ pub mod clock {
 pub mod netdb {
     /// Known routers. At the limit, only routers that we asked for make others leave.
     pub const ROUTERS: usize = 12_000;
+    /// Of these, routers that we know only because they were stored at us as a floodfill; one more takes the place of
+    /// the one that is farthest from us, if that is farther.
+    pub const GUESTS: usize = ROUTERS / 2;
     /// RouterInfos whose signature is being verified; one more is refused.
     pub const VERIFYING: usize = 512;
     /// Changes that wait for the disk; one more is not recorded.

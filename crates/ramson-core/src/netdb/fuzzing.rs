@@ -155,7 +155,9 @@ impl Net {
 
     fn offer(&mut self, info: Option<RouterInfo>, source: u8) {
         let Some(info) = info else { return };
-        let source = [Source::Wanted, Source::Unasked, Source::Local, Source::Disk][usize::from(source % 4)];
+        let source =
+            [Source::Wanted, Source::Unasked, Source::Local, Source::Published, Source::Private, Source::Disk]
+                [usize::from(source % 6)];
         let before = self.store.digest();
         if self.store.offer(self.now, Arc::new(info), source).is_err() {
             self.outcome.refused += 1;
@@ -181,7 +183,7 @@ impl Net {
                 self.barred.insert(id, barred);
                 id
             }
-            10 => return self.lookups.start_hint(self.now, key, &self.store),
+            10 => return self.lookups.start_hint(self.now, key, key.0[0] & 1 == 0, &self.store),
             _ => {
                 let ids: Vec<LookupId> = self.open.iter().copied().collect();
                 let Some(id) = program.pick(&ids).copied() else { return };
@@ -302,7 +304,7 @@ impl Net {
             }
             lookup::Event::Need { hash, .. } => {
                 self.outcome.needs += 1;
-                self.lookups.start_hint(self.now, hash, &self.store);
+                self.lookups.start_hint(self.now, hash, true, &self.store);
             }
             lookup::Event::Done { id, result, .. } => {
                 assert!(self.over.insert(id), "a look-up ends once");

@@ -9,6 +9,7 @@ pub mod explore;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub mod lookup;
+mod nearest;
 pub mod publish;
 pub mod routing_key;
 pub mod store;

@@ -7,6 +7,7 @@ mod verify;
 pub use verify::{Verified, VerifyDone, VerifyJob};
 
 use super::closest::closest;
+use super::nearest::Nearest;
 use super::routing_key::Day;
 use crate::limits::netdb as limits;
 use crate::rng::{Rng, SeededMap, SeededState};
@@ -66,17 +67,30 @@ pub enum Refusal {
     Full,
 }
 
-/// Where a RouterInfo comes from.
+/// Where a RouterInfo comes from, which says whether it makes room for itself and whether others are told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A look-up of ours, or a peer that we talk to. It makes room for itself when the store is full.
+    /// An exploration, or a reply to the router's own questions, has named it. It makes room for itself when the store
+    /// is full.
     Wanted,
+    /// The same, but that we know it says something of us: a reply to one of our destinations has named it, a message
+    /// had to go to it, or it has a session with us. Nobody is told (threats P-10).
+    Private,
     /// A peer sent its own. It comes in while there is room.
     Unasked,
+    /// It was stored at us, a floodfill, for others to find. It makes room among its like.
+    Published,
     /// A reseed or a file. It may be old.
     Local,
     /// Our own netDb on disk, where it need not be written again. It may be old.
     Disk,
+}
+
+impl Source {
+    /// Whether others may learn that we know it.
+    const fn is_told(self) -> bool {
+        !matches!(self, Self::Private)
+    }
 }
 
 /// What became of an offer.
@@ -116,13 +130,23 @@ pub struct RouterStore {
     cap: usize,
     started: Instant,
     rng: Rng,
-    slots: Vec<Arc<RouterInfo>>,
+    slots: Vec<Slot>,
     positions: SeededMap<Hash, usize>,
     floodfills: BTreeSet<Hash>,
+    /// Those that are here only because they were stored at us.
+    guests: Nearest,
     dirty: BTreeSet<Hash>,
     /// Routers with a verification out, and the date that is verified.
     verifying: SeededMap<Hash, u64>,
     events: VecDeque<Event>,
+}
+
+struct Slot {
+    info: Arc<RouterInfo>,
+    /// Others may learn that we know it.
+    told: bool,
+    /// It is here only because it was stored at us.
+    guest: bool,
 }
 
 impl std::fmt::Debug for RouterStore {
@@ -145,6 +169,7 @@ impl RouterStore {
             verifying: SeededMap::with_hasher(state),
             rng,
             floodfills: BTreeSet::new(),
+            guests: Nearest::new(own, now),
             dirty: BTreeSet::new(),
             events: VecDeque::new(),
         }
@@ -159,17 +184,36 @@ impl RouterStore {
     }
 
     pub fn get(&self, hash: &Hash) -> Option<&Arc<RouterInfo>> {
-        self.slots.get(*self.positions.get(hash)?)
+        self.slot(hash).map(|slot| &slot.info)
     }
 
     /// All routers, in an order that only depends on what came in.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<RouterInfo>> {
-        self.slots.iter()
+        self.slots.iter().map(|slot| &slot.info)
+    }
+
+    /// Whether the router is known and others may learn so.
+    pub fn is_told(&self, hash: &Hash) -> bool {
+        self.slot(hash).is_some_and(|slot| slot.told)
+    }
+
+    /// Up to `n` routers that others may learn of, each equally likely, in no order.
+    pub fn some_told(&self, n: usize, rng: &mut Rng) -> Vec<&Arc<RouterInfo>> {
+        let told = |slot: &&Slot| slot.told;
+        if self.slots.len() <= n {
+            return self.slots.iter().filter(told).map(|slot| &slot.info).collect();
+        }
+        let mut seen = BTreeSet::new();
+        let drawn = (0..n).filter_map(|_| {
+            let at = rng.below(self.slots.len());
+            self.slots.get(at).filter(|_| seen.insert(at))
+        });
+        drawn.filter(told).map(|slot| &slot.info).collect()
     }
 
     /// One router, each equally likely.
     pub fn random(&self, rng: &mut Rng) -> Option<&Arc<RouterInfo>> {
-        rng.pick(&self.slots)
+        rng.pick(&self.slots).map(|slot| &slot.info)
     }
 
     /// The number of usable floodfills.
@@ -200,14 +244,19 @@ impl RouterStore {
     pub fn offer(&mut self, now: Now, info: Arc<RouterInfo>, source: Source) -> Result<Offer, Refusal> {
         self.check(now, &info, source)?;
         let (hash, published) = (info.hash(), info.published());
-        if self.get(&hash).is_some_and(|known| known.published() >= published) {
+        if self.slot(&hash).is_some_and(|slot| slot.info.published() >= published && !slot.is_news(source)) {
             return Ok(Offer::Known);
         }
         if self.verifying.get(&hash).is_some_and(|out| *out >= published) {
             return Ok(Offer::Verifying);
         }
-        let room = self.slots.len() < self.cap || self.positions.contains_key(&hash);
-        if self.verifying.len() >= limits::VERIFYING || source == Source::Unasked && !room {
+        let is_full = match source {
+            _ if self.positions.contains_key(&hash) => false,
+            Source::Unasked => self.slots.len() >= self.cap,
+            Source::Published => self.are_guests_full() && self.guests.farther_than(&hash).is_none(),
+            _ => false,
+        };
+        if self.verifying.len() >= limits::VERIFYING || is_full {
             return Err(Refusal::Full);
         }
         self.verifying.insert(hash, published);
@@ -237,21 +286,27 @@ impl RouterStore {
         let info = verified.0;
         self.check(now, &info, source)?;
         let hash = info.hash();
-        match self.positions.get(&hash).copied() {
-            Some(at) => {
-                let Some(slot) = self.slots.get_mut(at) else { return Err(Refusal::Full) };
-                if slot.published() >= info.published() {
+        let guest = match self.positions.get(&hash).and_then(|at| self.slots.get_mut(*at)) {
+            Some(slot) => {
+                if slot.info.published() >= info.published() && !slot.is_news(source) {
                     return Ok(Offer::Known);
                 }
-                *slot = info.clone();
+                slot.info = info.clone();
+                slot.told |= source.is_told();
+                slot.guest &= source == Source::Published;
+                slot.guest
             }
             None => {
-                if self.slots.len() >= self.cap {
-                    self.make_room(source)?;
-                }
+                self.make_room(&hash, source)?;
+                let guest = source == Source::Published;
                 self.positions.insert(hash, self.slots.len());
-                self.slots.push(info.clone());
+                self.slots.push(Slot { info: info.clone(), told: source.is_told(), guest });
+                guest
             }
+        };
+        match guest {
+            true => self.guests.insert(hash),
+            false => self.guests.remove(&hash),
         }
         let old = info.version().is_none_or(|version| version < MIN_FLOODFILL_VERSION);
         if info.is_floodfill() && !old {
@@ -271,8 +326,9 @@ impl RouterStore {
         let Some(at) = self.positions.remove(hash) else { return };
         self.slots.swap_remove(at);
         if let Some(moved) = self.slots.get(at) {
-            self.positions.insert(moved.hash(), at);
+            self.positions.insert(moved.info.hash(), at);
         }
+        self.guests.remove(hash);
         self.floodfills.remove(hash);
         self.mark_dirty(*hash);
     }
@@ -281,6 +337,7 @@ impl RouterStore {
     /// old; in between, the lifetime falls from 27 hours to 90 minutes as the number grows. Floodfills, and routers
     /// that cannot be dialled, live about an hour.
     pub fn expire(&mut self, now: Now) {
+        self.guests.turn_to(now);
         if self.slots.len() <= FEW_ROUTERS || now.mono.since(self.started) < YOUNG {
             return;
         }
@@ -295,7 +352,7 @@ impl RouterStore {
             info.published().saturating_add(millis(lifetime)) < now.unix_ms
         };
         let mut expired: Vec<(u64, Hash)> =
-            self.slots.iter().filter(|info| is_old(info)).map(|info| (info.published(), info.hash())).collect();
+            self.iter().filter(|info| is_old(info)).map(|info| (info.published(), info.hash())).collect();
         // The oldest go first, and the last few stay.
         expired.sort_unstable();
         let mut floodfills = self.floodfills.len().saturating_sub(KEPT_FLOODFILLS);
@@ -310,10 +367,15 @@ impl RouterStore {
         }
     }
 
-    /// What changed since the last call, for the disk.
+    /// What changed since the last call, for the disk. What nobody is told of is not kept: after the next start it
+    /// could not be told from the rest.
     pub fn take_dirty(&mut self) -> Vec<Change> {
         let dirty = std::mem::take(&mut self.dirty);
-        dirty.into_iter().map(|hash| self.get(&hash).cloned().map_or(Change::Remove(hash), Change::Save)).collect()
+        let change = |hash: Hash| match self.slot(&hash) {
+            Some(slot) => slot.told.then(|| Change::Save(Arc::clone(&slot.info))),
+            None => Some(Change::Remove(hash)),
+        };
+        dirty.into_iter().filter_map(change).collect()
     }
 
     pub fn poll_event(&mut self) -> Option<Event> {
@@ -326,7 +388,7 @@ impl RouterStore {
         let age = match source {
             Source::Local | Source::Disk if few => Duration::MAX,
             Source::Local | Source::Disk => MAX_LOCAL_AGE,
-            Source::Wanted | Source::Unasked => MAX_AGE,
+            _ => MAX_AGE,
         };
         match () {
             () if info.hash() == self.own => Err(Refusal::Own),
@@ -339,14 +401,22 @@ impl RouterStore {
         }
     }
 
-    /// Drops the oldest of a few random routers. Only what we asked for may push others out, so nobody can flush the
-    /// store by sending.
-    fn make_room(&mut self, source: Source) -> Result<(), Refusal> {
-        if source == Source::Unasked {
+    /// Makes room for one more. What we look for ourselves takes the place of the oldest of a few random routers. What
+    /// is stored at us takes the place of what was stored at us and is farther; so nobody can flush the store by
+    /// sending.
+    fn make_room(&mut self, hash: &Hash, source: Source) -> Result<(), Refusal> {
+        if source == Source::Published && self.are_guests_full() {
+            let farthest = self.guests.farther_than(hash).ok_or(Refusal::Full)?;
+            self.remove(&farthest);
+        }
+        if self.slots.len() < self.cap {
+            return Ok(());
+        }
+        if matches!(source, Source::Unasked | Source::Published) {
             return Err(Refusal::Full);
         }
         let oldest = (0..8).filter_map(|_| {
-            let info = self.slots.get(self.rng.below(self.slots.len()))?;
+            let info = &self.slots.get(self.rng.below(self.slots.len()))?.info;
             Some((info.published(), info.hash()))
         });
         let (_, hash) = oldest.min().ok_or(Refusal::Full)?;
@@ -354,11 +424,28 @@ impl RouterStore {
         Ok(())
     }
 
+    /// Whether one more that is stored at us takes the place of another.
+    fn are_guests_full(&self) -> bool {
+        self.guests.len() >= limits::GUESTS || self.slots.len() >= self.cap
+    }
+
+    fn slot(&self, hash: &Hash) -> Option<&Slot> {
+        self.slots.get(*self.positions.get(hash)?)
+    }
+
     /// A change beyond the bound is not recorded; its file is found stale when it is loaded.
     fn mark_dirty(&mut self, hash: Hash) {
         if self.dirty.len() < limits::DIRTY {
             self.dirty.insert(hash);
         }
+    }
+}
+
+impl Slot {
+    /// Whether the same RouterInfo from this source changes something: nobody was told of it, and now it may be. What
+    /// others hear of it then is what was given for them, also where we have it newer.
+    const fn is_news(&self, source: Source) -> bool {
+        !self.told && source.is_told()
     }
 }
 

@@ -58,7 +58,7 @@ impl Router {
             link::Event::Up { inbound, addr, router_info, dialled_before, .. } => {
                 if let Some(verified) = router_info {
                     // It passed the handshake; what the store does not want of it is the store's affair.
-                    let _ = self.store.insert(now, verified, Source::Wanted);
+                    let _ = self.store.insert(now, verified, Source::Private);
                 }
                 let waiting = self.timers.get(&Timer::Tunnels).is_some();
                 if waiting && self.links.stats().sessions >= TUNNELS_WITH {
@@ -90,7 +90,7 @@ impl Router {
                 if let Ok(info) = RouterInfo::from_bytes(&bytes)
                     && info.hash() == from
                 {
-                    let _ = self.store.offer(now, Arc::new(info), Source::Wanted);
+                    let _ = self.store.offer(now, Arc::new(info), Source::Private);
                 }
             }
             link::Event::Clock { peer, offset_ms } => {
@@ -144,10 +144,10 @@ impl Router {
     pub(super) fn handle_database_store(&mut self, from: Option<Hash>, body: &[u8]) {
         let Ok(DatabaseStore { entry: Entry::RouterInfo(info), .. }) = DatabaseStore::from_bytes(body) else { return };
         let key = info.hash();
-        let source = match self.lookups.wants(&key) {
-            true => Source::Wanted,
-            false if from == Some(key) => Source::Unasked,
-            false => return,
+        let source = match self.lookups.source_of(&key) {
+            Some(source) => source,
+            None if from == Some(key) => Source::Unasked,
+            None => return,
         };
         if let Ok(store::Offer::Known) = self.store.offer(self.now, info, source) {
             self.lookups.handle_store(&key);
