@@ -115,6 +115,10 @@ pub struct NetDbStatus {
     pub floodfills: usize,
     /// Look-ups that went to a floodfill, since the start.
     pub lookups: u64,
+    /// The router is a floodfill itself.
+    pub serves: bool,
+    /// LeaseSets that it keeps for others then.
+    pub lease_sets: usize,
 }
 
 /// Sessions with peers, and bytes since the start.

@@ -136,8 +136,8 @@ pub struct RouterStore {
     /// Those that are here only because they were stored at us.
     guests: Nearest,
     dirty: BTreeSet<Hash>,
-    /// Routers with a verification out, and the date that is verified.
-    verifying: SeededMap<Hash, u64>,
+    /// Routers with a verification out, the date that is verified, and whether others may learn of it then.
+    verifying: SeededMap<Hash, (u64, bool)>,
     events: VecDeque<Event>,
 }
 
@@ -147,6 +147,8 @@ struct Slot {
     told: bool,
     /// It is here only because it was stored at us.
     guest: bool,
+    /// The date of the last one that was stored at us.
+    given: Option<u64>,
 }
 
 impl std::fmt::Debug for RouterStore {
@@ -240,14 +242,20 @@ impl RouterStore {
         self.closest_floodfills(&Day::of(now.unix_ms).routing_key(key), n, excluded)
     }
 
+    /// The `n` closest floodfills that others may learn of and for which `usable` holds.
+    pub fn closest_told(&self, routing_key: &Hash, n: usize, usable: impl Fn(&Hash) -> bool) -> Vec<Hash> {
+        self.closest_floodfills_where(routing_key, n, |hash| self.is_told(hash) && usable(hash))
+    }
+
     /// Offers a RouterInfo that is not verified. What keeps the rules goes to a job.
     pub fn offer(&mut self, now: Now, info: Arc<RouterInfo>, source: Source) -> Result<Offer, Refusal> {
         self.check(now, &info, source)?;
         let (hash, published) = (info.hash(), info.published());
-        if self.slot(&hash).is_some_and(|slot| slot.info.published() >= published && !slot.is_news(source)) {
+        if self.slot(&hash).is_some_and(|slot| slot.info.published() >= published && !slot.is_news(&info, source)) {
             return Ok(Offer::Known);
         }
-        if self.verifying.get(&hash).is_some_and(|out| *out >= published) {
+        let told = source.is_told();
+        if self.verifying.get(&hash).is_some_and(|(out, tells)| *out >= published && (*tells || !told)) {
             return Ok(Offer::Verifying);
         }
         let is_full = match source {
@@ -259,7 +267,7 @@ impl RouterStore {
         if self.verifying.len() >= limits::VERIFYING || is_full {
             return Err(Refusal::Full);
         }
-        self.verifying.insert(hash, published);
+        self.verifying.insert(hash, (published, told));
         self.events.push_back(Event::Job(VerifyJob { info, source }));
         Ok(Offer::Verifying)
     }
@@ -288,10 +296,17 @@ impl RouterStore {
         let hash = info.hash();
         let guest = match self.positions.get(&hash).and_then(|at| self.slots.get_mut(*at)) {
             Some(slot) => {
-                if slot.info.published() >= info.published() && !slot.is_news(source) {
+                let newer = slot.info.published() < info.published();
+                if !newer && !slot.is_news(&info, source) {
                     return Ok(Offer::Known);
                 }
-                slot.info = info.clone();
+                // Of two with one date, the first stays.
+                if newer || !slot.told && source.is_told() {
+                    slot.info = info.clone();
+                }
+                if source == Source::Published {
+                    slot.given = Some(info.published());
+                }
                 slot.told |= source.is_told();
                 slot.guest &= source == Source::Published;
                 slot.guest
@@ -300,7 +315,8 @@ impl RouterStore {
                 self.make_room(&hash, source)?;
                 let guest = source == Source::Published;
                 self.positions.insert(hash, self.slots.len());
-                self.slots.push(Slot { info: info.clone(), told: source.is_told(), guest });
+                let given = guest.then(|| info.published());
+                self.slots.push(Slot { info: info.clone(), told: source.is_told(), guest, given });
                 guest
             }
         };
@@ -442,10 +458,13 @@ impl RouterStore {
 }
 
 impl Slot {
-    /// Whether the same RouterInfo from this source changes something: nobody was told of it, and now it may be. What
-    /// others hear of it then is what was given for them, also where we have it newer.
-    const fn is_news(&self, source: Source) -> bool {
-        !self.told && source.is_told()
+    /// Whether a RouterInfo that is no newer changes something. Where nobody was told of the router, and now others may
+    /// be, they hear what was given for them, also where we have it newer. And one that we have by another way is new
+    /// as one that is stored at us: it is passed on.
+    fn is_news(&self, info: &RouterInfo, source: Source) -> bool {
+        let same = self.info.published() == info.published();
+        let first = source == Source::Published && same && self.given != Some(info.published());
+        first || !self.told && source.is_told()
     }
 }
 
