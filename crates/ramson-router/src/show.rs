@@ -101,7 +101,10 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
 fn netdb(netdb: &ramson::NetDbStatus) -> String {
     let known = format!("{} routers, {} floodfills, {} look-ups sent", netdb.routers, netdb.floodfills, netdb.lookups);
     match netdb.serves {
-        true => format!("{known}; a floodfill with {} LeaseSets", netdb.lease_sets),
+        true => format!(
+            "{known}; a floodfill with {} LeaseSets, {} stores, {} answers",
+            netdb.lease_sets, netdb.stored, netdb.answered
+        ),
         false => known,
     }
 }

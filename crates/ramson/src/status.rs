@@ -117,8 +117,10 @@ pub struct NetDbStatus {
     pub lookups: u64,
     /// The router is a floodfill itself.
     pub serves: bool,
-    /// LeaseSets that it keeps for others then.
+    /// LeaseSets that it keeps for others then, what was stored at it since it serves, and what it has answered.
     pub lease_sets: usize,
+    pub stored: u64,
+    pub answered: u64,
 }
 
 /// Sessions with peers, and bytes since the start.

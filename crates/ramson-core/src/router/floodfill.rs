@@ -27,6 +27,8 @@ pub(super) struct AnswerGate {
     explorers: PeerBuckets,
     receivers: PeerBuckets,
     dials: Bucket,
+    /// Questions that were admitted.
+    pub(super) answered: u64,
 }
 
 impl AnswerGate {
@@ -37,6 +39,7 @@ impl AnswerGate {
             explorers: PeerBuckets::new(netdb::EXPLORATIONS_PER_PEER, netdb::ANSWER_PEERS),
             receivers: PeerBuckets::new(netdb::ANSWER_BYTES_PER_PEER, netdb::ANSWER_PEERS),
             dials: Bucket::new(netdb::ANSWER_DIALS, now),
+            answered: 0,
         }
     }
 
@@ -44,8 +47,10 @@ impl AnswerGate {
     pub(super) fn admit(&mut self, now: Instant, asker: Hash, kind: LookupKind) -> bool {
         let explores = kind == LookupKind::Exploration;
         let own = self.askers.take(now, asker);
-        own && self.all.take(now)
-            && (!explores || self.explorers.take_many(now, asker, netdb::EXPLORATION_COST as usize))
+        let room = own && self.all.take(now);
+        let admitted = room && (!explores || self.explorers.take_many(now, asker, netdb::EXPLORATION_COST as usize));
+        self.answered += u64::from(admitted);
+        admitted
     }
 
     /// Whether so many bytes go to a router that may not have asked for them.

@@ -21,6 +21,8 @@ pub struct Snapshot {
     /// LeaseSets that we keep for others, and what was stored at us since we serve.
     pub lease_sets: usize,
     pub flood: flood::Stats,
+    /// Questions that we have answered as a floodfill.
+    pub answered: u64,
     pub links: LinkStats,
     pub clock_offset_ms: i64,
     pub clock_samples: usize,
@@ -77,6 +79,7 @@ impl Router {
             serves: self.floodfill.is_some(),
             lease_sets: self.floodfill.as_ref().map_or(0, |floodfill| floodfill.lease_sets().len()),
             flood: self.floodfill.as_ref().map(Floodfill::stats).unwrap_or_default(),
+            answered: self.answers.answered,
             links: self.links.stats(),
             clock_offset_ms: self.clock.offset_ms(),
             clock_samples: self.clock.samples(),

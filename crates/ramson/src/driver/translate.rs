@@ -125,6 +125,8 @@ pub(crate) fn status(snapshot: &Snapshot, reporter: &Reporter, clients: &Clients
             lookups: snapshot.asked,
             serves: snapshot.serves,
             lease_sets: snapshot.lease_sets,
+            stored: snapshot.flood.stored,
+            answered: snapshot.answered,
         },
         links: LinkStatus {
             inbound: links.inbound,
