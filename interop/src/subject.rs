@@ -160,7 +160,7 @@ impl Subject {
     pub(crate) fn kept(&self) -> Result<[u64; 3], String> {
         let Kind::Ramson { program } = &self.kind else { return Err("this scenario is for Ramson only".to_owned()) };
         let mut status = within(&self.namespace, &program.to_string_lossy());
-        let said = status.arg("--data").arg(self.dir.join("data")).args(["status", "--json"]).output();
+        let said = status.args(["status", "--json", "--data"]).arg(self.dir.join("data")).output();
         let said = said.map_err(|why| format!("{}: {why}", program.display()))?;
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
         let status: serde_json::Value = serde_json::from_str(&text).map_err(|why| format!("status: {why}: {text}"))?;

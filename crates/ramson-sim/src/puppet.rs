@@ -430,7 +430,7 @@ impl Puppet {
         let mut message = self.message(kind, body);
         if let Some(encryption) = &lookup.encryption {
             let clove = Block::Clove(Clove { delivery: Delivery::Local, message });
-            let payload = Block::encode_all(&[Block::DateTime(self.now.unix_secs()), clove]);
+            let payload = Block::encode_all(&[clove]);
             message = self.message(Kind::GARLIC, one_time::seal(&encryption.key, &encryption.tag, &payload));
         }
         self.send_back(lookup.from, lookup.reply_tunnel, message);

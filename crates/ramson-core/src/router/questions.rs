@@ -102,12 +102,12 @@ impl Router {
         Some(self.message(Kind::DATABASE_SEARCH_REPLY, DIRECT_MS, reply.to_bytes()))
     }
 
-    /// The answer under the key that the question brings, if it brings one.
+    /// The answer under the key that the question brings, if it brings one. It is the clove and nothing else: i2pd drops an
+    /// answer that begins with another block.
     fn sealed_answer(&mut self, question: &DatabaseLookup, answer: Message) -> Message {
         let Some(encryption) = &question.encryption else { return answer };
         let clove = Block::Clove(Clove { delivery: Delivery::Local, message: answer });
-        let payload = Block::encode_all(&[Block::DateTime(self.now.unix_secs()), clove]);
-        let sealed = one_time::seal(&encryption.key, &encryption.tag, &payload);
+        let sealed = one_time::seal(&encryption.key, &encryption.tag, &Block::encode_all(&[clove]));
         self.message(Kind::GARLIC, DIRECT_MS, sealed)
     }
 

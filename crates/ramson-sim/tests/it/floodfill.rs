@@ -128,10 +128,11 @@ fn told(answer: &Message, key: &Hash) -> Option<Told> {
 
 fn opened(answer: &Message) -> Option<Message> {
     let payload = one_time::open(&SEAL, &answer.body).ok()?;
-    Block::decode_all(&payload).ok()?.into_iter().find_map(|block| match block {
-        Block::Clove(clove) => Some(clove.message),
+    // i2pd takes an answer whose first block is the clove, and no other.
+    match Block::decode_all(&payload).ok()?.into_iter().next() {
+        Some(Block::Clove(clove)) => Some(clove.message),
         _ => None,
-    })
+    }
 }
 
 fn confirms(message: &Message, token: u32) -> bool {
