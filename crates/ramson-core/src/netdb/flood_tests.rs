@@ -110,6 +110,15 @@ fn what_we_have_by_another_way_is_passed_on_once() {
         assert_eq!((solo.confirmed.as_slice(), solo.flooded.len()), (&[1, 2, 3, 4][..], 1), "{source:?}");
         let known = solo.routers.get(&info(&published(60)).hash()).unwrap();
         assert_eq!(known.as_bytes(), info(&published(60)).as_bytes());
+        // And one that comes first as a store is not what is asked as a floodfill, if it is not what is kept.
+        let mut solo = Solo::new();
+        let verified = store::Verified::new(info(&published(60))).unwrap();
+        solo.routers.insert(NOW, verified, source).unwrap();
+        let twin = info(&Wish { caps: "XfR", ..published(60) });
+        solo.store(Entry::RouterInfo(Arc::clone(&twin)), reply(5));
+        let kept = solo.routers.get(&twin.hash()).unwrap();
+        assert_eq!(solo.routers.is_floodfill(&twin.hash()), kept.is_floodfill(), "{source:?}");
+        solo.routers.check_books();
     }
 }
 

@@ -324,6 +324,8 @@ impl RouterStore {
             true => self.guests.insert(hash),
             false => self.guests.remove(&hash),
         }
+        // Of two with one date this may be the other.
+        let Some(info) = self.get(&hash) else { return Err(Refusal::Full) };
         let old = info.version().is_none_or(|version| version < MIN_FLOODFILL_VERSION);
         if info.is_floodfill() && !old {
             self.floodfills.insert(hash);
