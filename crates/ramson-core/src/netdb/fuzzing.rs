@@ -176,9 +176,8 @@ impl Net {
 
     fn offer(&mut self, info: Option<RouterInfo>, source: u8) {
         let Some(info) = info else { return };
-        let source =
-            [Source::Wanted, Source::Unasked, Source::Local, Source::Published, Source::Private, Source::Disk]
-                [usize::from(source % 6)];
+        let source = [Source::Wanted, Source::Unasked, Source::Local, Source::Published, Source::Private, Source::Disk]
+            [usize::from(source % 6)];
         let before = self.store.digest();
         if self.store.offer(self.now, Arc::new(info), source).is_err() {
             self.outcome.refused += 1;
