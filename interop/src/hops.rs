@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::figures::figure;
-use crate::net::{Way, home, within};
+use crate::net::{home, within};
 use crate::scenarios::{median, number};
 use crate::subject::{Kind, Subject};
 use crate::world::World;
@@ -43,7 +43,7 @@ impl Pair {
         ip_command(&crowd, &["route", "replace", "local", &net, "dev", "lo"])?;
         let theirs = Kind::I2pd { program: crate::cache().join("i2pd-sid/run-i2pd") };
         let prepare = |kind: &Kind, name: &str| {
-            let hop = Subject::prepare(&world.net, kind, name, Way::Ipv4)?;
+            let hop = Subject::prepare(&world.net, kind, name, world.spec)?;
             ip_command(&hop.namespace, &["route", "replace", &net, "via", &ip, "dev", "eth0", "onlink"])?;
             Ok::<_, String>(hop)
         };

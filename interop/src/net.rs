@@ -17,6 +17,19 @@ pub(crate) struct NetSpec {
     pub(crate) way: Way,
     /// Who carries the tunnels.
     pub(crate) carriers: Carriers,
+    /// Who keeps the network database.
+    pub(crate) floodfills: Floodfills,
+}
+
+/// Who keeps the network database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Floodfills {
+    /// Five of the i2pds.
+    Peers,
+    /// Two of the i2pds, and the routers under test.
+    Both,
+    /// The routers under test alone.
+    Subjects,
 }
 
 /// Who carries the tunnels.
@@ -81,7 +94,11 @@ impl Net {
             "--routers",
             routers,
             "--floodfills",
-            "5",
+            match spec.floodfills {
+                Floodfills::Peers => "5",
+                Floodfills::Both => "2",
+                Floodfills::Subjects => "0",
+            },
             "--transports",
             "ntcp2",
             "--peer",

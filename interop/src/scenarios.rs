@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::net::{Carriers, NetSpec, Way};
+use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::subject::SITE_NAME;
 use crate::world::{Pending, Route, World, begin, curl, until_page};
 use crate::{drops, figures, hops, kill, pages, soak};
@@ -15,7 +15,13 @@ pub(crate) struct Scenario {
     pub(crate) run: fn(&mut World) -> Result<String, String>,
 }
 
-const SID: NetSpec = NetSpec { peer: "sid", floodfill_peer: "sid", way: Way::Ipv4, carriers: Carriers::Peers };
+const SID: NetSpec = NetSpec {
+    peer: "sid",
+    floodfill_peer: "sid",
+    way: Way::Ipv4,
+    carriers: Carriers::Peers,
+    floodfills: Floodfills::Peers,
+};
 /// The newer i2pd as floodfills and some hops, the older one as hops, eepsite and client.
 const MIXED: NetSpec = NetSpec { peer: "trixie", ..SID };
 const IPV6: NetSpec = NetSpec { way: Way::Ipv6, ..SID };
@@ -23,6 +29,8 @@ const OWN_HOPS: NetSpec = NetSpec { carriers: Carriers::Subjects, ..SID };
 /// The same, and those subjects lose messages when told to.
 const LOSSY_HOPS: NetSpec = NetSpec { carriers: Carriers::Lossy, ..SID };
 const PROXY: NetSpec = NetSpec { way: Way::Proxy, ..SID };
+const BOTH_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Both, ..SID };
+const OWN_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Subjects, ..SID };
 
 /// All scenarios, in an order that lets neighbours share a network.
 pub(crate) const ALL: &[Scenario] = &[
@@ -156,6 +164,18 @@ pub(crate) const ALL: &[Scenario] = &[
         spec: PROXY,
         run: proxy,
     },
+    Scenario {
+        name: "floodfill",
+        about: "three subjects and two i2pds are the floodfills: both kinds of clients read both kinds of servers",
+        spec: BOTH_FLOODFILLS,
+        run: floodfill,
+    },
+    Scenario {
+        name: "own-floodfills",
+        about: "the same where three subjects are the only floodfills",
+        spec: OWN_FLOODFILLS,
+        run: floodfill,
+    },
 ];
 
 /// Names that stand for several scenarios.
@@ -264,6 +284,61 @@ fn restart(world: &mut World) -> Result<String, String> {
         said.push(format!("SIG{signal}: reads after {}, then serves after {}", seconds(reads), seconds(serves)));
     }
     Ok(said.join("; "))
+}
+
+/// The subjects are floodfills, and everybody knows them from the start.
+fn floodfill(world: &mut World) -> Result<String, String> {
+    const SUBJECTS: usize = 3;
+    for number in 0..SUBJECTS {
+        world.subject(number)?;
+    }
+    // The peers are restarted, so that they have the subjects in their netDb as they have each other.
+    let names: Vec<String> = world.net.peers()?.into_iter().map(|peer| peer.name).collect();
+    for number in 0..SUBJECTS {
+        let info = world.subject(number)?.dir.join("data/router.info").to_string_lossy().into_owned();
+        let to = if number + 1 == SUBJECTS { names.as_slice() } else { &[] };
+        let to = to.iter().map(String::as_str);
+        let mut args = vec!["add-ri", &info];
+        if number + 1 == SUBJECTS {
+            args.push("--to");
+            args.extend(to);
+        }
+        world.net.testnet(&args)?;
+    }
+    for number in 0..SUBJECTS {
+        world.subject(number)?.stop("TERM")?;
+        world.restart(number)?;
+    }
+    let (ours, theirs) = (world.ours(0)?, world.theirs()?);
+    let (our_site, their_site) = (world.our_site(1)?, world.their_site()?);
+    let mut said = Vec::new();
+    for (what, route, site) in [
+        ("i2pd reads i2pd", &theirs, &their_site),
+        ("i2pd reads ours", &theirs, &our_site),
+        ("ours reads i2pd", &ours, &their_site),
+        ("ours reads ours", &ours, &our_site),
+    ] {
+        let first = until_page(route, site, LEASES).map_err(|why| format!("{what}: {why}"))?;
+        expect_pong(&curl(route, &format!("http://{site}/ping"))?)?;
+        said.push(format!("{what} after {}", seconds(first)));
+    }
+    // Once more from nothing, so that the LeaseSet is asked for again.
+    world.forget_leases()?;
+    let again = until_page(&theirs, &their_site, COLD)?;
+    said.push(format!("again after {}", seconds(again)));
+    let mut sums = [0; 3];
+    for number in 0..SUBJECTS {
+        let kept = world.subject(number)?.kept()?;
+        println!("     mine{} keeps {} LeaseSets, took {} stores, answered {}", number + 1, kept[0], kept[1], kept[2]);
+        sums.iter_mut().zip(kept).for_each(|(sum, of_one)| *sum += of_one);
+    }
+    match sums {
+        [lease_sets, stored, answered] if lease_sets >= 2 && stored >= 10 && answered >= 3 => {
+            said.push(format!("{lease_sets} LeaseSets kept, {stored} stores, {answered} answers"));
+            Ok(said.join("; "))
+        }
+        _ => Err(format!("{}; but the subjects have kept, taken and answered only {sums:?}", said.join("; "))),
+    }
 }
 
 fn two_subjects(world: &mut World) -> Result<String, String> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::net::{Net, Way, this_program, within};
+use crate::net::{Floodfills, Net, NetSpec, Way, this_program, within};
 
 /// Which program is under test.
 #[derive(Clone, Debug)]
@@ -34,14 +34,15 @@ const PROXY: &str = "127.0.0.1:1080";
 
 impl Subject {
     /// Prepares a router, and starts it.
-    pub(crate) fn start(net: &Net, kind: &Kind, name: &str, way: Way) -> Result<Self, String> {
-        let mut subject = Self::prepare(net, kind, name, way)?;
+    pub(crate) fn start(net: &Net, kind: &Kind, name: &str, spec: NetSpec) -> Result<Self, String> {
+        let mut subject = Self::prepare(net, kind, name, spec)?;
         subject.run()?;
         Ok(subject)
     }
 
     /// Attaches a namespace, starts the web server there, and writes the config.
-    pub(crate) fn prepare(net: &Net, kind: &Kind, name: &str, way: Way) -> Result<Self, String> {
+    pub(crate) fn prepare(net: &Net, kind: &Kind, name: &str, spec: NetSpec) -> Result<Self, String> {
+        let way = spec.way;
         if way != Way::Ipv4 && matches!(kind, Kind::I2pd { .. }) {
             return Err("this scenario is for Ramson only".to_owned());
         }
@@ -57,7 +58,7 @@ impl Subject {
         let mut subject = Self { name, namespace, ip, dir, run, kind, router: None, web, proxy: None };
         subject.remember(subject.web.id());
         subject.connect(way)?;
-        subject.configure(net, way)?;
+        subject.configure(net, spec)?;
         Ok(subject)
     }
 
@@ -153,6 +154,20 @@ impl Subject {
             Some(_) => Ok(()),
             None => Err(format!("{} is not running", self.name)),
         }
+    }
+
+    /// What Ramson says of itself as a floodfill: how many LeaseSets it keeps, stores it took, and questions it answered.
+    pub(crate) fn kept(&self) -> Result<[u64; 3], String> {
+        let Kind::Ramson { program } = &self.kind else { return Err("this scenario is for Ramson only".to_owned()) };
+        let mut status = within(&self.namespace, &program.to_string_lossy());
+        let said = status.args(["status", "--json", "--data"]).arg(self.dir.join("data")).output();
+        let said = said.map_err(|why| format!("{}: {why}", program.display()))?;
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        let status: serde_json::Value = serde_json::from_str(&text).map_err(|why| format!("status: {why}: {text}"))?;
+        let netdb = status.get("netdb").filter(|netdb| netdb.get("serves") == Some(&true.into()));
+        let netdb = netdb.ok_or_else(|| format!("{} is no floodfill: {text}", self.name))?;
+        let number = |key: &str| netdb.get(key).and_then(serde_json::Value::as_u64).unwrap_or(0);
+        Ok([number("lease_sets"), number("stored"), number("answered")])
     }
 
     /// Waits for the files that a first start makes.
@@ -275,7 +290,8 @@ impl Subject {
         }
     }
 
-    fn configure(&self, net: &Net, way: Way) -> Result<(), String> {
+    fn configure(&self, net: &Net, spec: NetSpec) -> Result<(), String> {
+        let floodfill = spec.floodfills != Floodfills::Peers;
         let hosts = hosts(net)?;
         let write = |name: &str, text: &str| {
             let file = self.dir.join(name);
@@ -283,9 +299,9 @@ impl Subject {
         };
         write("data/hosts.txt", &hosts)?;
         match self.kind {
-            Kind::Ramson { .. } => write("ramson.toml", &ramson_toml(&self.ntcp2(way), &net.run)),
+            Kind::Ramson { .. } => write("ramson.toml", &ramson_toml(&self.ntcp2(spec.way), &net.run, floodfill)),
             Kind::I2pd { .. } => {
-                write("i2pd.conf", &i2pd_conf(&self.dir, &self.ip, &net.run))?;
+                write("i2pd.conf", &i2pd_conf(&self.dir, &self.ip, &net.run, floodfill))?;
                 write("tunnels.conf", I2PD_SITE)
             }
         }
@@ -336,7 +352,8 @@ fn hosts(net: &Net) -> Result<String, String> {
 }
 
 /// Ramson's configuration: a private network, three hops, one web site, names from hosts.txt in the data folder.
-fn ramson_toml(ntcp2: &str, run: &Path) -> String {
+fn ramson_toml(ntcp2: &str, run: &Path, floodfill: bool) -> String {
+    let floodfill = if floodfill { "yes" } else { "no" };
     let run = run.display();
     let level = std::env::var("INTEROP_LOG").unwrap_or_else(|_| "info".to_owned());
     format!(
@@ -360,6 +377,9 @@ level = "{level}"
 kilobytes_per_second = 1000000
 max_tunnels = 5000
 
+[netdb]
+floodfill = "{floodfill}"
+
 [http_proxy]
 listen = "127.0.0.1:4444"
 
@@ -372,11 +392,11 @@ keys = "site.dat"
     )
 }
 
-fn i2pd_conf(dir: &Path, ip: &str, run: &Path) -> String {
+fn i2pd_conf(dir: &Path, ip: &str, run: &Path, floodfill: bool) -> String {
     let (dir, run) = (dir.display(), run.display());
     format!(
         "log = file\nlogfile = {dir}/log\nloglevel = info\nipv4 = true\nipv6 = false\nnetid = 99\n\
-         address4 = {ip}\nhost = {ip}\nport = 23456\nnat = false\nreservedrange = false\nfloodfill = false\n\
+         address4 = {ip}\nhost = {ip}\nport = 23456\nnat = false\nreservedrange = false\nfloodfill = {floodfill}\n\
          bandwidth = X\nshare = 100\n[limits]\ntransittunnels = 5000\n[upnp]\nenabled = false\n\
          [reseed]\nverify = false\nthreshold = 0\nurls =\nyggurls =\nfile = {run}/seeds.su3\n\
          [addressbook]\nenabled = true\nsubscriptions =\n\

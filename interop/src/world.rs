@@ -62,7 +62,7 @@ impl World {
             let name = format!("mine{}", self.subjects.len() + 1);
             let lossy = self.spec.carriers == Carriers::Lossy && self.subjects.len() >= 2;
             let kind = if lossy { Kind::Ramson { program: drops::program()? } } else { self.kind.clone() };
-            let mut subject = Subject::start(&self.net, &kind, &name, self.spec.way)?;
+            let mut subject = Subject::start(&self.net, &kind, &name, self.spec)?;
             println!("     {name} started at {}", subject.ip);
             subject.until_it_has_keys()?;
             self.subjects.push(subject);

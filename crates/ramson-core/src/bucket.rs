@@ -78,13 +78,18 @@ impl PeerBuckets {
 
     /// Takes one event of the peer's allowance; false when there is none.
     pub(crate) fn take(&mut self, now: Instant, peer: Hash) -> bool {
+        self.take_many(now, peer, 1)
+    }
+
+    /// Takes so many events of the peer's allowance, or none of them; false when there are not so many.
+    pub(crate) fn take_many(&mut self, now: Instant, peer: Hash, events: usize) -> bool {
         if !self.buckets.contains_key(&peer) && self.buckets.len() >= self.most {
             self.buckets.retain(|_, bucket| !bucket.is_full(now));
             if self.buckets.len() >= self.most {
                 return false;
             }
         }
-        self.buckets.entry(peer).or_insert_with(|| Bucket::new(self.rate, now)).take(now)
+        self.buckets.entry(peer).or_insert_with(|| Bucket::new(self.rate, now)).take_many(now, events)
     }
 
     /// Peers that are counted.

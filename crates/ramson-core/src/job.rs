@@ -4,6 +4,7 @@ use crate::dest::ratchet::handshake::SessionDone;
 use crate::dest::{DestinationDone, DestinationJob, SignDone, VerifyDone as VerifyBundledDone, datagram::DatagramDone};
 use crate::keys::RouterKeys;
 use crate::link::{ConnId, LinkDone, LinkJob};
+use crate::netdb::flood;
 use crate::netdb::store::{VerifyDone, VerifyJob};
 use crate::own_info::OwnInfo;
 use crate::rng::Rng;
@@ -28,7 +29,7 @@ pub enum Class {
     Inbound,
     /// Tunnel builds of others, and garlic to the router.
     Transit,
-    /// RouterInfos.
+    /// RouterInfos, and LeaseSets that are stored at us.
     Verify,
 }
 
@@ -43,6 +44,8 @@ pub enum Job {
     Destination(DestinationId, DestinationJob),
     Stream(DestinationId, stream::Job),
     VerifyRouter(VerifyJob),
+    /// Verify a LeaseSet that was stored at us, a floodfill.
+    VerifyStored(flood::VerifyJob),
     /// Sign our RouterInfo.
     SignInfo {
         own: OwnInfo,
@@ -85,6 +88,7 @@ pub(crate) enum JobOf {
     Datagram(DestinationId, DatagramDone),
     Stream(DestinationId, u64),
     VerifyRouter(Hash),
+    VerifyStored,
     SignInfo,
     SealToRouter(u64),
     OpenAtRouter,
@@ -104,6 +108,7 @@ pub enum JobDone {
     Destination(DestinationId, DestinationDone),
     Stream(DestinationId, stream::Done),
     VerifyRouter(VerifyDone),
+    VerifyStored(flood::VerifyDone),
     SignInfo(Result<RouterInfo, DecodeError>),
     SealToRouter {
         token: u64,
@@ -134,6 +139,7 @@ impl Job {
             Self::Destination(id, DestinationJob::Datagram(job)) => JobOf::Datagram(*id, job.failed()),
             Self::Stream(id, job) => JobOf::Stream(*id, job.id()),
             Self::VerifyRouter(job) => JobOf::VerifyRouter(job.hash()),
+            Self::VerifyStored(_) => JobOf::VerifyStored,
             Self::SignInfo { .. } => JobOf::SignInfo,
             Self::SealToRouter { token, .. } => JobOf::SealToRouter(*token),
             Self::OpenAtRouter { .. } => JobOf::OpenAtRouter,
@@ -151,7 +157,7 @@ impl Job {
             }
             Self::Destination(..) | Self::Stream(..) | Self::VerifyLeaseSet { .. } => Class::Client,
             Self::Tunnel(TunnelJob::Request(_)) | Self::OpenAtRouter { .. } => Class::Transit,
-            Self::VerifyRouter(_) => Class::Verify,
+            Self::VerifyRouter(_) | Self::VerifyStored(_) => Class::Verify,
         }
     }
 
@@ -163,6 +169,7 @@ impl Job {
             Self::Destination(id, job) => JobDone::Destination(id, job.run(rng)),
             Self::Stream(id, job) => JobDone::Stream(id, job.run(rng)),
             Self::VerifyRouter(job) => JobDone::VerifyRouter(job.run()),
+            Self::VerifyStored(job) => JobDone::VerifyStored(job.run()),
             Self::SignInfo { own, keys, unix_ms } => JobDone::SignInfo(own.sign(&keys, unix_ms)),
             Self::SealToRouter { token, key, payload } => {
                 JobDone::SealToRouter { token, body: garlic::router::seal(rng, &key, &payload) }

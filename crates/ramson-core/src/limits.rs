@@ -47,6 +47,9 @@ pub mod clock {
 pub mod netdb {
     /// Known routers. At the limit, only routers that we asked for make others leave.
     pub const ROUTERS: usize = 12_000;
+    /// Of these, routers that we know only because they were stored at us as a floodfill; one more takes the place of
+    /// the one that is farthest from us, if that is farther.
+    pub const GUESTS: usize = ROUTERS / 2;
     /// RouterInfos whose signature is being verified; one more is refused.
     pub const VERIFYING: usize = 512;
     /// Changes that wait for the disk; one more is not recorded.
@@ -61,6 +64,34 @@ pub mod netdb {
     pub const LOOKUP_HINTS: usize = 16;
     /// Floodfills that one publication tries.
     pub const PUBLISH_TRIES: usize = 15;
+    /// LeaseSets of others that a floodfill keeps, and what they cost in bytes; one more takes the place of those that
+    /// are farthest from us, if they are farther.
+    pub const LEASE_SETS: usize = 10_000;
+    pub const LEASE_SET_BYTES: usize = 32 << 20;
+    /// LeaseSets whose signature is being verified for a floodfill; one more is dropped.
+    pub const VERIFYING_LEASE_SETS: usize = 256;
+    /// Stores of one RouterInfo that wait for its verification; further ones are not confirmed.
+    pub const SAME_STORES: usize = 4;
+    /// Stores of one previous hop that a floodfill takes per second, and how many at once; further ones are dropped.
+    pub const STORES_PER_PEER: (u32, u32) = (20, 200);
+    /// The same for all previous hops together.
+    pub const STORES: (u32, u32) = (200, 1_000);
+    /// Questions of one previous hop that a floodfill answers per second, and how many at once; further ones are not.
+    pub const QUESTIONS_PER_PEER: (u32, u32) = (10, 100);
+    /// The same for all previous hops together.
+    pub const QUESTIONS: (u32, u32) = (200, 1_000);
+    /// Explorations of one previous hop: one costs so much of this allowance, so 14 are answered in two minutes
+    /// (threats P-26).
+    pub const EXPLORATIONS_PER_PEER: (u32, u32) = (1, 119);
+    pub const EXPLORATION_COST: u32 = 17;
+    /// Bytes of answers and confirmations to one router per second, and how many at once; further ones are not sent.
+    pub const ANSWER_BYTES_PER_PEER: (u32, u32) = (64 << 10, 512 << 10);
+    /// Answers per second to routers without a session, and how many at once; further ones are not sent.
+    pub const ANSWER_DIALS: (u32, u32) = (10, 200);
+    /// Routers whose questions and answers are counted; those that no longer matter make room.
+    pub const ANSWER_PEERS: usize = 4_096;
+    /// Previous hops whose stores are counted; those that no longer matter make room.
+    pub const STORE_PEERS: usize = 4_096;
 }
 
 /// Profiles and choice of peers.

@@ -23,6 +23,8 @@ pub struct OwnInfo {
     /// Families that we dial by when nothing is published.
     pub ipv4: bool,
     pub ipv6: bool,
+    /// We serve as a floodfill: cap f.
+    pub floodfill: bool,
     /// Transit is off or full: cap G.
     pub rejects_tunnels: bool,
 }
@@ -36,6 +38,9 @@ impl OwnInfo {
     /// Signs a RouterInfo that is published at `unix_ms`. One signature.
     pub fn sign(&self, keys: &RouterKeys, unix_ms: u64) -> Result<RouterInfo, DecodeError> {
         let mut caps = String::from(self.bandwidth);
+        if self.floodfill {
+            caps.push('f');
+        }
         caps.push(if self.is_reachable() { 'R' } else { 'U' });
         if self.rejects_tunnels {
             caps.push('G');
@@ -80,6 +85,11 @@ pub(crate) fn says_full(info: &RouterInfo) -> bool {
     info.options().get("caps").is_some_and(|caps| caps.contains('G'))
 }
 
+/// Whether a RouterInfo of ours says that we serve as a floodfill.
+pub(crate) fn says_floodfill(info: &RouterInfo) -> bool {
+    info.is_floodfill()
+}
+
 fn host_of(ip: IpAddr) -> String {
     ip.to_canonical().to_string()
 }
@@ -96,6 +106,7 @@ mod tests {
             published: published.iter().map(|a| a.parse().unwrap()).collect(),
             ipv4: true,
             ipv6: false,
+            floodfill: false,
             rejects_tunnels: false,
         }
     }
@@ -118,6 +129,9 @@ mod tests {
         assert_eq!(options.iter().map(|(k, _)| k).collect::<Vec<_>>(), ["caps", "s", "v"], "no host, port or i");
         let full = OwnInfo { rejects_tunnels: true, ..own(&[]) }.sign(&keys, 5).unwrap();
         assert_eq!(full.options().get("caps"), Some("PUG"));
+        let floodfill = OwnInfo { floodfill: true, ..own(&["1.2.3.4:9000"]) }.sign(&keys, 5).unwrap();
+        assert_eq!(floodfill.options().get("caps"), Some("PfR"));
+        assert!(says_floodfill(&floodfill) && !says_floodfill(&full) && says_other(&info, &floodfill));
         assert!(says_full(&full) && !says_full(&hidden) && says_other(&hidden, &full) && says_other(&hidden, &info));
         assert!(!says_other(&hidden, &own(&[]).sign(&keys, 9).unwrap()), "the time alone is nothing else");
     }

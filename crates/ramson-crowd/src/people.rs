@@ -56,6 +56,7 @@ impl Crowd {
             published: vec![self.address(number)],
             ipv4: true,
             ipv6: false,
+            floodfill: false,
             rejects_tunnels: false,
         };
         own.sign(keys, unix_ms).map_err(|why| format!("router {number}: {why}"))

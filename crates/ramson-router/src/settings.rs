@@ -2,7 +2,7 @@
 
 use ramson::TunnelOptions;
 use ramson::config::{
-    Config, NetworkConfig, Ntcp2Config, PUBLIC_NETWORK_ID, Proxy, ProxyKind, ReseedConfig, ReseedServers,
+    Config, Floodfill, NetworkConfig, Ntcp2Config, PUBLIC_NETWORK_ID, Proxy, ProxyKind, ReseedConfig, ReseedServers,
     TransitConfig, TunnelConfig,
 };
 use ramson_services::names::Host;
@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     tunnels: Tunnels,
     #[serde(default)]
     transit: Transit,
+    #[serde(default)]
+    netdb: NetDb,
     #[serde(default)]
     pub(crate) http_proxy: HttpProxy,
     #[serde(default)]
@@ -88,6 +90,22 @@ struct Transit {
     enabled: bool,
     max_tunnels: usize,
     kilobytes_per_second: u32,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct NetDb {
+    floodfill: Floodfilling,
+}
+
+/// Whether to serve as a floodfill.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Floodfilling {
+    No,
+    Yes,
+    #[default]
+    Auto,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -356,6 +374,11 @@ impl Settings {
                 enabled: self.transit.enabled,
                 max_tunnels: self.transit.max_tunnels,
                 bytes_per_second: u64::from(self.transit.kilobytes_per_second) * 1000,
+            },
+            floodfill: match self.netdb.floodfill {
+                Floodfilling::No => Floodfill::No,
+                Floodfilling::Yes => Floodfill::Yes,
+                Floodfilling::Auto => Floodfill::Auto,
             },
             proxy: self.ntcp2.proxy.clone().map(|p| p.0),
         }

@@ -59,13 +59,7 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
             if s.reachability.published.is_empty() { "nothing".into() } else { s.reachability.published.join(", ") },
         ),
         ("clock", clock(&s.clock)),
-        (
-            "netDb",
-            format!(
-                "{} routers, {} floodfills, {} look-ups sent",
-                s.netdb.routers, s.netdb.floodfills, s.netdb.lookups
-            ),
-        ),
+        ("netDb", netdb(&s.netdb)),
         ("sessions", format!("{} in, {} out", s.links.inbound, s.links.outbound)),
         (
             "traffic",
@@ -102,6 +96,17 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
         text.push(("  streams", format!("{}, {} kB in, {} kB out", d.streams, d.bytes_in / 1000, d.bytes_out / 1000)));
     }
     print(&text.iter().map(|(k, v)| format!("{k:13} {v}").trim_end().to_owned()).collect::<Vec<_>>().join("\n"))
+}
+
+fn netdb(netdb: &ramson::NetDbStatus) -> String {
+    let known = format!("{} routers, {} floodfills, {} look-ups sent", netdb.routers, netdb.floodfills, netdb.lookups);
+    match netdb.serves {
+        true => format!(
+            "{known}; a floodfill with {} LeaseSets, {} stores, {} answers",
+            netdb.lease_sets, netdb.stored, netdb.answered
+        ),
+        false => known,
+    }
 }
 
 fn clock(clock: &ramson::ClockStatus) -> String {

@@ -8,8 +8,8 @@
 //! It stands beside the shell `ramson`: both carry out the outputs of a [`ramson_core::router::Router`] and feed it
 //! inputs, and [`Net`] asserts on every turn that the law of that door is kept.
 //!
-//! Not in this crate: sockets, files, clocks, a runtime; and no protocol of its own, but for [`Floodfill`], which
-//! stands in until the core can be one.
+//! Not in this crate: sockets, files, clocks, a runtime; and no protocol of its own, but for [`Puppet`], a peer
+//! that says what a test wants it to say.
 //!
 //! ```
 //! use ramson_core::time::Duration;
@@ -22,18 +22,18 @@
 //! assert_eq!(net.snapshot(a).routers, 2);
 //! ```
 
-mod floodfill;
 mod link;
 mod net;
 mod node;
 mod pair;
+mod puppet;
 mod trace;
 mod transfer;
 
-pub use floodfill::{Floodfill, FloodfillStats};
 pub use link::Link;
 pub use net::{Meter, Net, Settings};
 pub use node::{NETWORK_ID, NodeId, router_config};
 pub use pair::Pair;
+pub use puppet::{Puppet, PuppetStats};
 pub use trace::Trace;
 pub use transfer::{End, Progress, Transfer};

@@ -1,12 +1,13 @@
 //! The net: nodes, connections, virtual time, and the queue of events.
 
-use crate::floodfill::{Floodfill, FloodfillConfig};
 use crate::link::{Link, Parcel, Wire, WireId};
 use crate::node::{Machine, NETWORK_ID, Node, NodeId, router_config};
+use crate::puppet::{Puppet, PuppetConfig};
 use crate::trace::{Trace, What};
 use ramson_core::job::{Job, JobDone};
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ConnId;
+use ramson_core::netdb::FloodfillMode;
 use ramson_core::own_info::OwnInfo;
 use ramson_core::rng::Rng;
 use ramson_core::router::{Command, Config, Event, Input, Output, Router, Snapshot};
@@ -145,8 +146,13 @@ impl Net {
         self.add(Some(config), skew_ms)
     }
 
-    /// Adds a floodfill, which serves as a hop too.
+    /// Adds a router that serves as a floodfill.
     pub fn add_floodfill(&mut self) -> NodeId {
+        self.add_router_with(0, |config| config.floodfill = FloodfillMode::Yes)
+    }
+
+    /// Adds a peer that a test plays, which others take for a floodfill.
+    pub fn add_puppet(&mut self) -> NodeId {
         self.add(None, 0)
     }
 
@@ -181,13 +187,14 @@ impl Net {
     fn sign_info(&self, keys: &RouterKeys, config: Option<&Config>, addr: SocketAddr) -> Arc<RouterInfo> {
         let unix_ms = self.unix_ms() - INFO_AGE_MS;
         let signed = match config {
-            None => crate::floodfill::sign_info(keys, NETWORK_ID, addr, unix_ms),
+            None => crate::puppet::sign_info(keys, NETWORK_ID, addr, unix_ms),
             Some(config) => OwnInfo {
                 network_id: config.network_id,
                 bandwidth: config.bandwidth,
                 published: if config.publishable { config.listen.clone() } else { Vec::new() },
                 ipv4: config.addresses.ipv4,
                 ipv6: config.addresses.ipv6,
+                floodfill: config.publishable && config.floodfill == FloodfillMode::Yes,
                 rejects_tunnels: config.transit_tunnels == 0,
             }
             .sign(keys, unix_ms),
@@ -207,8 +214,8 @@ impl Net {
         node.machine = match &node.config {
             Some(config) => Machine::Router(Box::new(Router::new(config.clone(), keys, seed, now))),
             None => {
-                let config = FloodfillConfig { network_id: NETWORK_ID, addr: node.addr, seed };
-                Machine::Floodfill(Box::new(Floodfill::new(config, keys, now)))
+                let config = PuppetConfig { network_id: NETWORK_ID, addr: node.addr, seed };
+                Machine::Puppet(Box::new(Puppet::new(config, keys, now)))
             }
         };
         let saved: Vec<_> = node.saved.values().cloned().collect();
@@ -362,20 +369,18 @@ impl Net {
         self.router(id).snapshot()
     }
 
-    /// The floodfill at a node.
-    pub fn floodfill(&self, id: NodeId) -> &Floodfill {
-        let Machine::Floodfill(floodfill) = &self.nodes[id.0].machine else {
-            unreachable!("{id:?} is no floodfill that runs")
-        };
-        floodfill
+    /// The puppet at a node.
+    pub fn puppet(&self, id: NodeId) -> &Puppet {
+        let Machine::Puppet(puppet) = &self.nodes[id.0].machine else { unreachable!("{id:?} is no puppet that runs") };
+        puppet
     }
 
     /// The same, to change how it behaves.
-    pub fn floodfill_mut(&mut self, id: NodeId) -> &mut Floodfill {
-        let Machine::Floodfill(floodfill) = &mut self.nodes[id.0].machine else {
-            unreachable!("{id:?} is no floodfill that runs")
+    pub fn puppet_mut(&mut self, id: NodeId) -> &mut Puppet {
+        let Machine::Puppet(puppet) = &mut self.nodes[id.0].machine else {
+            unreachable!("{id:?} is no puppet that runs")
         };
-        floodfill
+        puppet
     }
 
     /// What the router at a node has told since the last call.
@@ -394,20 +399,20 @@ impl Net {
         self.feed(id, Input::Command(command));
     }
 
-    /// Lets a floodfill ask a router something.
-    pub fn ask(&mut self, floodfill: NodeId, router: NodeId, question: &DatabaseLookup) {
-        let (now, to) = (self.system_of(floodfill), self.hash(router));
-        self.note(What::Command, floodfill, [0, 0], &question.to_bytes());
-        self.floodfill_mut(floodfill).ask(now, to, question);
-        self.drain(floodfill);
+    /// Lets a puppet ask a router something.
+    pub fn ask(&mut self, puppet: NodeId, router: NodeId, question: &DatabaseLookup) {
+        let (now, to) = (self.system_of(puppet), self.hash(router));
+        self.note(What::Command, puppet, [0, 0], &question.to_bytes());
+        self.puppet_mut(puppet).ask(now, to, question);
+        self.drain(puppet);
     }
 
-    /// Lets a floodfill send a router whatever it is.
-    pub fn tell(&mut self, floodfill: NodeId, router: NodeId, message: Message) {
-        let (now, to) = (self.system_of(floodfill), self.hash(router));
-        self.note(What::Command, floodfill, [1, message.kind.0.into()], &message.body);
-        self.floodfill_mut(floodfill).tell(now, to, message);
-        self.drain(floodfill);
+    /// Lets a puppet send a router whatever it is.
+    pub fn tell(&mut self, puppet: NodeId, router: NodeId, message: Message) {
+        let (now, to) = (self.system_of(puppet), self.hash(router));
+        self.note(What::Command, puppet, [1, message.kind.0.into()], &message.body);
+        self.puppet_mut(puppet).tell(now, to, message);
+        self.drain(puppet);
     }
 
     // ---- time ----
@@ -734,5 +739,6 @@ fn event_numbers(event: &Event) -> ([u64; 2], &[u8]) {
         Event::DestinationCreated(id) => ([12, id.0], &[]),
         Event::Stopped => ([13, 0], &[]),
         Event::DestinationFailed { id, .. } => ([14, id.0], &[]),
+        Event::Floodfill { serves } => ([15, u64::from(*serves)], &[]),
     }
 }

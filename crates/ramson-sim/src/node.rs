@@ -1,10 +1,11 @@
-//! One node of the net: a router or a floodfill with its address, its clock and its connections.
+//! One node of the net: a router or a puppet with its address, its clock and its connections.
 
-use crate::floodfill::Floodfill;
 use crate::link::WireId;
+use crate::puppet::Puppet;
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
 use ramson_core::link::{AddressRules, ConnId};
+use ramson_core::netdb::FloodfillMode;
 use ramson_core::rng::Rng;
 use ramson_core::router::{Config, Event, Input, Output, Router};
 use ramson_core::time::{Instant, Now};
@@ -46,13 +47,14 @@ pub fn router_config(addr: SocketAddr) -> Config {
         transit_tunnels: 1_000,
         transit_bytes_per_second: u64::MAX,
         bandwidth: 'P',
+        floodfill: FloodfillMode::No,
     }
 }
 
 /// What runs at a node. Both kinds have the door of the router.
 pub(crate) enum Machine {
     Router(Box<Router>),
-    Floodfill(Box<Floodfill>),
+    Puppet(Box<Puppet>),
     /// Killed.
     Down,
 }
@@ -61,7 +63,7 @@ impl Machine {
     pub(crate) fn handle_input(&mut self, system: Now, input: Input<'_>) {
         match self {
             Self::Router(router) => router.handle_input(system, input),
-            Self::Floodfill(floodfill) => floodfill.handle_input(system, input),
+            Self::Puppet(puppet) => puppet.handle_input(system, input),
             Self::Down => {}
         }
     }
@@ -69,7 +71,7 @@ impl Machine {
     pub(crate) fn poll_output(&mut self) -> Output {
         match self {
             Self::Router(router) => router.poll_output(),
-            Self::Floodfill(floodfill) => floodfill.poll_output(),
+            Self::Puppet(puppet) => puppet.poll_output(),
             Self::Down => Output::Timeout(Instant::FAR),
         }
     }
@@ -78,7 +80,7 @@ impl Machine {
 pub(crate) struct Node {
     pub(crate) machine: Machine,
     pub(crate) keys: RouterKeys,
-    /// `None` for a floodfill.
+    /// `None` for a puppet.
     pub(crate) config: Option<Config>,
     pub(crate) info: Arc<RouterInfo>,
     pub(crate) addr: SocketAddr,

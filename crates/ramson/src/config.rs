@@ -16,6 +16,8 @@ pub struct Config {
     pub reseed: ReseedConfig,
     pub tunnels: TunnelConfig,
     pub transit: TransitConfig,
+    /// Whether the router keeps a part of the network database for others.
+    pub floodfill: Floodfill,
     /// Through which proxy outgoing connections to peers go. No NTCP2 address is published then.
     pub proxy: Option<Proxy>,
 }
@@ -30,6 +32,7 @@ impl Config {
             reseed: ReseedConfig::default(),
             tunnels: TunnelConfig::default(),
             transit: TransitConfig::default(),
+            floodfill: Floodfill::default(),
             proxy: None,
         }
     }
@@ -149,6 +152,18 @@ impl Default for TransitConfig {
     fn default() -> Self {
         Self { enabled: true, max_tunnels: 2_500, bytes_per_second: 2_000_000 }
     }
+}
+
+/// Serving as a floodfill: keeping a part of the network database for others. It takes a machine that can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Floodfill {
+    No,
+    /// Whenever the router can be reached.
+    Yes,
+    /// By itself: when the router was reachable for two hours, carries 128 KB/s or more for others without being full,
+    /// and the network has fewer floodfills than it should have. It leaves when that no longer holds.
+    #[default]
+    Auto,
 }
 
 /// A proxy for outgoing connections. Host names are resolved by the proxy, never here.

@@ -115,6 +115,12 @@ pub struct NetDbStatus {
     pub floodfills: usize,
     /// Look-ups that went to a floodfill, since the start.
     pub lookups: u64,
+    /// The router is a floodfill itself.
+    pub serves: bool,
+    /// LeaseSets that it keeps for others then, what was stored at it since it serves, and what it has answered.
+    pub lease_sets: usize,
+    pub stored: u64,
+    pub answered: u64,
 }
 
 /// Sessions with peers, and bytes since the start.

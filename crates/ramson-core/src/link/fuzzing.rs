@@ -76,6 +76,7 @@ fn machine(n: u8, skew_ms: u64) -> Machine {
     let own = OwnInfo {
         network_id: NETWORK,
         bandwidth: 'L',
+        floodfill: false,
         published: vec![address(n, 9000)],
         ipv4: true,
         ipv6: true,

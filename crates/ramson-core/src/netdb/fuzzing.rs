@@ -1,13 +1,18 @@
 //! The known routers, look-ups and publications of one router, whose floodfills are a fuzzer: it offers RouterInfos good
 //! and bad, answers what was asked and what was not, names strangers, confirms, or is silent.
 //!
+//! As a floodfill it takes what the fuzzer stores, and is asked (`floodfill`).
+//!
 //! Whatever comes: the tables agree and keep their bounds, a RouterInfo that is refused changes nothing, nobody is asked
 //! who must not be, nothing is confirmed by a number that was not given away, and each look-up ends in one event.
 
+mod floodfill;
+
+use super::flood;
 use super::lookup::{self, Kind, LookupId};
 use super::publish;
 use super::store::{self, RouterStore, Source, VerifyJob};
-use super::{Explorer, LeaseSetPublisher, Lookups, RouterInfoPublisher};
+use super::{Explorer, Floodfill, LeaseSetPublisher, Lookups, RouterInfoPublisher};
 use crate::fuzzing::{Program, Script, Seeds};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
@@ -38,6 +43,10 @@ pub struct Outcome {
     pub stores: usize,
     pub confirmed: usize,
     pub verifies: usize,
+    /// As a floodfill: stores confirmed, entries passed on, questions answered with what was asked for.
+    pub store_confirmed: usize,
+    pub flooded: usize,
+    pub served: usize,
 }
 
 struct Net {
@@ -57,6 +66,11 @@ struct Net {
     over: BTreeSet<LookupId>,
     /// Numbers under which something is stored: of our RouterInfo, and of the LeaseSet.
     tokens: [Vec<u32>; 2],
+    floodfill: Floodfill,
+    store_jobs: VecDeque<flood::VerifyJob>,
+    /// Confirmations that were asked for, by their token.
+    awaited: BTreeMap<u32, usize>,
+    rng: Rng,
     outcome: Outcome,
 }
 
@@ -76,6 +90,10 @@ pub fn netdb(bytes: &[u8]) -> Outcome {
         open: BTreeSet::new(),
         over: BTreeSet::new(),
         tokens: [Vec::new(), Vec::new()],
+        floodfill: Floodfill::new(OWN, START),
+        store_jobs: VecDeque::new(),
+        awaited: BTreeMap::new(),
+        rng: rng.child("answers"),
         outcome: Outcome::default(),
     };
     let mut program = Program::new(bytes);
@@ -118,6 +136,9 @@ fn hash_of(n: u8) -> Hash {
 
 impl Net {
     fn step(&mut self, step: u8, program: &mut Program<'_>) {
+        if step & 0x20 != 0 {
+            return self.serve_step(step, program);
+        }
         match step & 0x1f {
             0 | 1 => {
                 let info = info(program.byte(), program);
@@ -155,7 +176,8 @@ impl Net {
 
     fn offer(&mut self, info: Option<RouterInfo>, source: u8) {
         let Some(info) = info else { return };
-        let source = [Source::Wanted, Source::Unasked, Source::Local, Source::Disk][usize::from(source % 4)];
+        let source = [Source::Wanted, Source::Unasked, Source::Local, Source::Published, Source::Private, Source::Disk]
+            [usize::from(source % 6)];
         let before = self.store.digest();
         if self.store.offer(self.now, Arc::new(info), source).is_err() {
             self.outcome.refused += 1;
@@ -181,7 +203,7 @@ impl Net {
                 self.barred.insert(id, barred);
                 id
             }
-            10 => return self.lookups.start_hint(self.now, key, &self.store),
+            10 => return self.lookups.start_hint(self.now, key, key.0[0] & 1 == 0, &self.store),
             _ => {
                 let ids: Vec<LookupId> = self.open.iter().copied().collect();
                 let Some(id) = program.pick(&ids).copied() else { return };
@@ -276,9 +298,15 @@ impl Net {
                     store::Event::Stored(hash) => {
                         self.outcome.stored += 1;
                         self.lookups.handle_store(&hash);
+                        self.floodfill.handle_stored(self.now, &hash, &self.store);
                     }
-                    store::Event::Refused(..) => self.outcome.refused += 1,
+                    store::Event::Refused(hash, _) => {
+                        self.outcome.refused += 1;
+                        self.floodfill.handle_refused(&hash);
+                    }
                 }
+            } else if let Some(event) = self.floodfill.poll_event() {
+                self.flooded(event);
             } else if let Some(event) = self.lookups.poll_event() {
                 self.looked_up(event);
             } else if let Some(event) = self.publisher.poll_event() {
@@ -302,7 +330,7 @@ impl Net {
             }
             lookup::Event::Need { hash, .. } => {
                 self.outcome.needs += 1;
-                self.lookups.start_hint(self.now, hash, &self.store);
+                self.lookups.start_hint(self.now, hash, true, &self.store);
             }
             lookup::Event::Done { id, result, .. } => {
                 assert!(self.over.insert(id), "a look-up ends once");
@@ -329,6 +357,7 @@ impl Net {
 
     fn check(&self) {
         self.store.check_books();
+        self.floodfill.check_books();
         self.lookups.check();
         self.publisher.check();
         self.lease_sets.check();
@@ -375,7 +404,7 @@ pub(crate) fn seeds() -> Seeds {
     }
     offers.put(&[2, 5, 1, 0, 0, 1, 0]).blob(&[1; 4]).put(&[0, 3, 2, 9, 1, 0, 0, 0, 3]).blob(&[5; 30]).put(&[1, 3]);
     offers.put(&[4, 5, 3, 17, 0xff, 0xff, 6, 0, 1, 0, 0, 0, 0, 4]);
-    vec![("look_up", look_up.0), ("publish", publish.0), ("offers", offers.0)]
+    vec![("look_up", look_up.0), ("publish", publish.0), ("offers", offers.0), ("floodfill", floodfill::script().0)]
 }
 
 #[cfg(test)]
@@ -395,6 +424,8 @@ mod tests {
         assert!(publish.stores > 5 && publish.confirmed > 1 && publish.verifies > 0, "{publish:?}");
         let offers = seed("offers");
         assert!(offers.stored > 3 && offers.refused > 9, "{offers:?}");
+        let floodfill = seed("floodfill");
+        assert!(floodfill.store_confirmed > 6 && floodfill.flooded > 3 && floodfill.served > 4, "{floodfill:?}");
     }
 
     proptest! {

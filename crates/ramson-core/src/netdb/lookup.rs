@@ -5,7 +5,7 @@
 mod check;
 
 use super::routing_key::Day;
-use super::store::RouterStore;
+use super::store::{RouterStore, Source};
 use crate::limits::netdb as limits;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
@@ -44,7 +44,7 @@ pub enum Event {
     /// Ask `floodfill` for `key`. The owner adds where the reply goes and its encryption, and reports a question that
     /// cannot be sent by [`Lookups::handle_query_failed`].
     Query { id: LookupId, floodfill: Hash, key: Hash, kind: Kind, excluded: Vec<Hash> },
-    /// A reply named this unknown router. `from` is the floodfill that is likely to have it.
+    /// A reply named this router, which is not known, or known by what others must not learn of. `from` is the floodfill that is likely to have it.
     Need { hash: Hash, from: Hash },
     /// The look-up ended. `Ok` says that what was looked for is stored, or that an exploration was answered.
     Done { id: LookupId, key: Hash, kind: Kind, result: Result<(), Failure> },
@@ -74,6 +74,8 @@ struct Lookup {
     /// Nothing but a hint of another look-up wants it. It takes no hints itself, or floodfills that name strangers
     /// without end would keep all look-ups busy.
     is_hint: bool,
+    /// A reply to the router's own questions has named it, so others may learn of it.
+    told: bool,
     hints: usize,
     deadline: Instant,
     /// Rounds that are over.
@@ -154,15 +156,18 @@ impl Lookups {
     }
 
     /// Looks for a router that a reply has named ([`Event::Need`]), unless it is looked for already, or too many such
-    /// look-ups run: others keep their room.
-    pub fn start_hint(&mut self, now: Now, router: Hash, routers: &RouterStore) {
+    /// look-ups run: others keep their room. With `told`, others may learn what comes of it.
+    pub fn start_hint(&mut self, now: Now, router: Hash, told: bool, routers: &RouterStore) {
+        for lookup in self.running.values_mut().filter(|lookup| lookup.key == router) {
+            lookup.told |= told;
+        }
         let hints = self.running.values().filter(|lookup| lookup.is_hint).count();
         if hints >= limits::HINT_LOOKUPS || self.running.len() >= limits::LOOKUPS || self.wants(&router) {
             return;
         }
         let id = self.start_without(now, router, Kind::RouterInfo, Vec::new(), routers);
         if let Some(lookup) = self.running.get_mut(&id) {
-            lookup.is_hint = true;
+            (lookup.is_hint, lookup.told) = (true, told);
         }
     }
 
@@ -190,6 +195,7 @@ impl Lookups {
             asked: Vec::new(),
             barred,
             is_hint: false,
+            told: false,
             hints: 0,
             deadline,
             rounds: 0,
@@ -204,6 +210,12 @@ impl Lookups {
     /// Whether something of this key is being looked for. What arrives unasked is dropped.
     pub fn wants(&self, key: &Hash) -> bool {
         self.running.values().any(|lookup| lookup.key == *key)
+    }
+
+    /// As what a RouterInfo of this key is taken that comes now: as one that is looked for, or `None`.
+    pub fn source_of(&self, key: &Hash) -> Option<Source> {
+        let told = self.running.values().filter(|lookup| lookup.key == *key).map(|lookup| lookup.told).max()?;
+        Some(if told { Source::Wanted } else { Source::Private })
     }
 
     pub fn len(&self) -> usize {
@@ -243,7 +255,7 @@ impl Lookups {
             debug!(?key, ?from, peers = peers.len(), "does not have it");
             let mut unknown: Vec<Hash> = Vec::new();
             for peer in peers.iter().take(MAX_PEERS) {
-                if routers.get(peer).is_none() && !unknown.contains(peer) && peer != key {
+                if !routers.is_told(peer) && !unknown.contains(peer) && peer != key {
                     unknown.push(*peer);
                 }
             }
@@ -549,7 +561,7 @@ mod tests {
     fn hints_start_look_ups_that_take_none_and_leave_others_room() {
         let (routers, mut lookups) = (floodfills(50), lookups());
         let stranger = |i: usize| Hash::of(&[i as u8, 1]);
-        (0..limits::LOOKUPS).for_each(|i| lookups.start_hint(NOW, stranger(i), &routers));
+        (0..limits::LOOKUPS).for_each(|i| lookups.start_hint(NOW, stranger(i), true, &routers));
         assert_eq!(lookups.len(), limits::HINT_LOOKUPS);
         let events = drain(&mut lookups);
         assert!(results(&events).is_empty(), "nobody waits for those that were not started");

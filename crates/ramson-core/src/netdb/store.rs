@@ -2,7 +2,12 @@
 
 #[cfg(any(test, fuzzing))]
 mod check;
+mod verify;
 
+pub use verify::{Verified, VerifyDone, VerifyJob};
+
+use super::closest::closest;
+use super::nearest::Nearest;
 use super::routing_key::Day;
 use crate::limits::netdb as limits;
 use crate::rng::{Rng, SeededMap, SeededState};
@@ -62,17 +67,30 @@ pub enum Refusal {
     Full,
 }
 
-/// Where a RouterInfo comes from.
+/// Where a RouterInfo comes from, which says whether it makes room for itself and whether others are told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A look-up of ours, or a peer that we talk to. It makes room for itself when the store is full.
+    /// An exploration, or a reply to the router's own questions, has named it. It makes room for itself when the store
+    /// is full.
     Wanted,
+    /// The same, but that we know it says something of us: a reply to one of our destinations has named it, a message
+    /// had to go to it, or it has a session with us. Nobody is told (threats P-10).
+    Private,
     /// A peer sent its own. It comes in while there is room.
     Unasked,
+    /// It was stored at us, a floodfill, for others to find. It makes room among its like.
+    Published,
     /// A reseed or a file. It may be old.
     Local,
     /// Our own netDb on disk, where it need not be written again. It may be old.
     Disk,
+}
+
+impl Source {
+    /// Whether others may learn that we know it.
+    const fn is_told(self) -> bool {
+        !matches!(self, Self::Private)
+    }
 }
 
 /// What became of an offer.
@@ -96,48 +114,6 @@ pub enum Event {
     Refused(Hash, Refusal),
 }
 
-/// The verification of one RouterInfo.
-#[derive(Debug)]
-pub struct VerifyJob {
-    info: Arc<RouterInfo>,
-    source: Source,
-}
-
-impl VerifyJob {
-    /// The router whose signature it is.
-    pub fn hash(&self) -> Hash {
-        self.info.hash()
-    }
-
-    pub fn run(self) -> VerifyDone {
-        VerifyDone { hash: self.info.hash(), verified: Verified::new(self.info).ok(), source: self.source }
-    }
-}
-
-/// The result of a [`VerifyJob`].
-#[derive(Debug)]
-pub struct VerifyDone {
-    hash: Hash,
-    verified: Option<Verified>,
-    source: Source,
-}
-
-/// A RouterInfo whose signature was verified.
-#[derive(Clone, Debug)]
-pub struct Verified(Arc<RouterInfo>);
-
-impl Verified {
-    /// Verifies the signature. This is public-key work: it belongs into a job.
-    pub fn new(info: Arc<RouterInfo>) -> Result<Self, Refusal> {
-        info.verify().map_err(|_| Refusal::BadSignature)?;
-        Ok(Self(info))
-    }
-
-    pub fn info(&self) -> &Arc<RouterInfo> {
-        &self.0
-    }
-}
-
 /// A change for the disk.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -154,13 +130,25 @@ pub struct RouterStore {
     cap: usize,
     started: Instant,
     rng: Rng,
-    slots: Vec<Arc<RouterInfo>>,
+    slots: Vec<Slot>,
     positions: SeededMap<Hash, usize>,
     floodfills: BTreeSet<Hash>,
+    /// Those that are here only because they were stored at us.
+    guests: Nearest,
     dirty: BTreeSet<Hash>,
-    /// Routers with a verification out, and the date that is verified.
-    verifying: SeededMap<Hash, u64>,
+    /// Routers with a verification out, the date that is verified, and whether others may learn of it then.
+    verifying: SeededMap<Hash, (u64, bool)>,
     events: VecDeque<Event>,
+}
+
+struct Slot {
+    info: Arc<RouterInfo>,
+    /// Others may learn that we know it.
+    told: bool,
+    /// It is here only because it was stored at us.
+    guest: bool,
+    /// The date of the last one that was stored at us.
+    given: Option<u64>,
 }
 
 impl std::fmt::Debug for RouterStore {
@@ -183,6 +171,7 @@ impl RouterStore {
             verifying: SeededMap::with_hasher(state),
             rng,
             floodfills: BTreeSet::new(),
+            guests: Nearest::new(own, now),
             dirty: BTreeSet::new(),
             events: VecDeque::new(),
         }
@@ -197,17 +186,36 @@ impl RouterStore {
     }
 
     pub fn get(&self, hash: &Hash) -> Option<&Arc<RouterInfo>> {
-        self.slots.get(*self.positions.get(hash)?)
+        self.slot(hash).map(|slot| &slot.info)
     }
 
     /// All routers, in an order that only depends on what came in.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<RouterInfo>> {
-        self.slots.iter()
+        self.slots.iter().map(|slot| &slot.info)
+    }
+
+    /// Whether the router is known and others may learn so.
+    pub fn is_told(&self, hash: &Hash) -> bool {
+        self.slot(hash).is_some_and(|slot| slot.told)
+    }
+
+    /// Up to `n` routers that others may learn of, each equally likely, in no order.
+    pub fn some_told(&self, n: usize, rng: &mut Rng) -> Vec<&Arc<RouterInfo>> {
+        let told = |slot: &&Slot| slot.told;
+        if self.slots.len() <= n {
+            return self.slots.iter().filter(told).map(|slot| &slot.info).collect();
+        }
+        let mut seen = BTreeSet::new();
+        let drawn = (0..n).filter_map(|_| {
+            let at = rng.below(self.slots.len());
+            self.slots.get(at).filter(|_| seen.insert(at))
+        });
+        drawn.filter(told).map(|slot| &slot.info).collect()
     }
 
     /// One router, each equally likely.
     pub fn random(&self, rng: &mut Rng) -> Option<&Arc<RouterInfo>> {
-        rng.pick(&self.slots)
+        rng.pick(&self.slots).map(|slot| &slot.info)
     }
 
     /// The number of usable floodfills.
@@ -226,18 +234,7 @@ impl RouterStore {
 
     /// The `n` floodfills for which `usable` holds that are closest to `routing_key`, the closest first.
     pub fn closest_floodfills_where(&self, routing_key: &Hash, n: usize, usable: impl Fn(&Hash) -> bool) -> Vec<Hash> {
-        let mut best: Vec<([u8; 32], Hash)> = Vec::with_capacity(n.min(limits::ROUTERS) + 1);
-        for hash in &self.floodfills {
-            let distance = hash.distance(routing_key);
-            let full = best.len() >= n;
-            if full && best.last().is_none_or(|(worst, _)| distance >= *worst) || !usable(hash) {
-                continue;
-            }
-            let at = best.partition_point(|(other, _)| *other < distance);
-            best.insert(at, (distance, *hash));
-            best.truncate(n);
-        }
-        best.into_iter().map(|(_, hash)| hash).collect()
+        closest(&self.floodfills, routing_key, n, usable)
     }
 
     /// The `n` floodfills that are closest to where `key` is kept today.
@@ -245,21 +242,32 @@ impl RouterStore {
         self.closest_floodfills(&Day::of(now.unix_ms).routing_key(key), n, excluded)
     }
 
+    /// The `n` closest floodfills that others may learn of and for which `usable` holds.
+    pub fn closest_told(&self, routing_key: &Hash, n: usize, usable: impl Fn(&Hash) -> bool) -> Vec<Hash> {
+        self.closest_floodfills_where(routing_key, n, |hash| self.is_told(hash) && usable(hash))
+    }
+
     /// Offers a RouterInfo that is not verified. What keeps the rules goes to a job.
     pub fn offer(&mut self, now: Now, info: Arc<RouterInfo>, source: Source) -> Result<Offer, Refusal> {
         self.check(now, &info, source)?;
         let (hash, published) = (info.hash(), info.published());
-        if self.get(&hash).is_some_and(|known| known.published() >= published) {
+        if self.slot(&hash).is_some_and(|slot| slot.info.published() >= published && !slot.is_news(&info, source)) {
             return Ok(Offer::Known);
         }
-        if self.verifying.get(&hash).is_some_and(|out| *out >= published) {
+        let told = source.is_told();
+        if self.verifying.get(&hash).is_some_and(|(out, tells)| *out >= published && (*tells || !told)) {
             return Ok(Offer::Verifying);
         }
-        let room = self.slots.len() < self.cap || self.positions.contains_key(&hash);
-        if self.verifying.len() >= limits::VERIFYING || source == Source::Unasked && !room {
+        let is_full = match source {
+            _ if self.positions.contains_key(&hash) => false,
+            Source::Unasked => self.slots.len() >= self.cap,
+            Source::Published => self.are_guests_full() && self.guests.farther_than(&hash).is_none(),
+            _ => false,
+        };
+        if self.verifying.len() >= limits::VERIFYING || is_full {
             return Err(Refusal::Full);
         }
-        self.verifying.insert(hash, published);
+        self.verifying.insert(hash, (published, told));
         self.events.push_back(Event::Job(VerifyJob { info, source }));
         Ok(Offer::Verifying)
     }
@@ -286,22 +294,38 @@ impl RouterStore {
         let info = verified.0;
         self.check(now, &info, source)?;
         let hash = info.hash();
-        match self.positions.get(&hash).copied() {
-            Some(at) => {
-                let Some(slot) = self.slots.get_mut(at) else { return Err(Refusal::Full) };
-                if slot.published() >= info.published() {
+        let guest = match self.positions.get(&hash).and_then(|at| self.slots.get_mut(*at)) {
+            Some(slot) => {
+                let newer = slot.info.published() < info.published();
+                if !newer && !slot.is_news(&info, source) {
                     return Ok(Offer::Known);
                 }
-                *slot = info.clone();
+                // Of two with one date, the first stays.
+                if newer || !slot.told && source.is_told() {
+                    slot.info = info.clone();
+                }
+                if source == Source::Published {
+                    slot.given = Some(info.published());
+                }
+                slot.told |= source.is_told();
+                slot.guest &= source == Source::Published;
+                slot.guest
             }
             None => {
-                if self.slots.len() >= self.cap {
-                    self.make_room(source)?;
-                }
+                self.make_room(&hash, source)?;
+                let guest = source == Source::Published;
                 self.positions.insert(hash, self.slots.len());
-                self.slots.push(info.clone());
+                let given = guest.then(|| info.published());
+                self.slots.push(Slot { info: info.clone(), told: source.is_told(), guest, given });
+                guest
             }
+        };
+        match guest {
+            true => self.guests.insert(hash),
+            false => self.guests.remove(&hash),
         }
+        // Of two with one date this may be the other.
+        let Some(info) = self.get(&hash) else { return Err(Refusal::Full) };
         let old = info.version().is_none_or(|version| version < MIN_FLOODFILL_VERSION);
         if info.is_floodfill() && !old {
             self.floodfills.insert(hash);
@@ -320,8 +344,9 @@ impl RouterStore {
         let Some(at) = self.positions.remove(hash) else { return };
         self.slots.swap_remove(at);
         if let Some(moved) = self.slots.get(at) {
-            self.positions.insert(moved.hash(), at);
+            self.positions.insert(moved.info.hash(), at);
         }
+        self.guests.remove(hash);
         self.floodfills.remove(hash);
         self.mark_dirty(*hash);
     }
@@ -330,6 +355,7 @@ impl RouterStore {
     /// old; in between, the lifetime falls from 27 hours to 90 minutes as the number grows. Floodfills, and routers
     /// that cannot be dialled, live about an hour.
     pub fn expire(&mut self, now: Now) {
+        self.guests.turn_to(now);
         if self.slots.len() <= FEW_ROUTERS || now.mono.since(self.started) < YOUNG {
             return;
         }
@@ -344,7 +370,7 @@ impl RouterStore {
             info.published().saturating_add(millis(lifetime)) < now.unix_ms
         };
         let mut expired: Vec<(u64, Hash)> =
-            self.slots.iter().filter(|info| is_old(info)).map(|info| (info.published(), info.hash())).collect();
+            self.iter().filter(|info| is_old(info)).map(|info| (info.published(), info.hash())).collect();
         // The oldest go first, and the last few stay.
         expired.sort_unstable();
         let mut floodfills = self.floodfills.len().saturating_sub(KEPT_FLOODFILLS);
@@ -359,10 +385,15 @@ impl RouterStore {
         }
     }
 
-    /// What changed since the last call, for the disk.
+    /// What changed since the last call, for the disk. What nobody is told of is not kept: after the next start it
+    /// could not be told from the rest.
     pub fn take_dirty(&mut self) -> Vec<Change> {
         let dirty = std::mem::take(&mut self.dirty);
-        dirty.into_iter().map(|hash| self.get(&hash).cloned().map_or(Change::Remove(hash), Change::Save)).collect()
+        let change = |hash: Hash| match self.slot(&hash) {
+            Some(slot) => slot.told.then(|| Change::Save(Arc::clone(&slot.info))),
+            None => Some(Change::Remove(hash)),
+        };
+        dirty.into_iter().filter_map(change).collect()
     }
 
     pub fn poll_event(&mut self) -> Option<Event> {
@@ -375,7 +406,7 @@ impl RouterStore {
         let age = match source {
             Source::Local | Source::Disk if few => Duration::MAX,
             Source::Local | Source::Disk => MAX_LOCAL_AGE,
-            Source::Wanted | Source::Unasked => MAX_AGE,
+            _ => MAX_AGE,
         };
         match () {
             () if info.hash() == self.own => Err(Refusal::Own),
@@ -388,19 +419,36 @@ impl RouterStore {
         }
     }
 
-    /// Drops the oldest of a few random routers. Only what we asked for may push others out, so nobody can flush the
-    /// store by sending.
-    fn make_room(&mut self, source: Source) -> Result<(), Refusal> {
-        if source == Source::Unasked {
+    /// Makes room for one more. What we look for ourselves takes the place of the oldest of a few random routers. What
+    /// is stored at us takes the place of what was stored at us and is farther; so nobody can flush the store by
+    /// sending.
+    fn make_room(&mut self, hash: &Hash, source: Source) -> Result<(), Refusal> {
+        if source == Source::Published && self.are_guests_full() {
+            let farthest = self.guests.farther_than(hash).ok_or(Refusal::Full)?;
+            self.remove(&farthest);
+        }
+        if self.slots.len() < self.cap {
+            return Ok(());
+        }
+        if matches!(source, Source::Unasked | Source::Published) {
             return Err(Refusal::Full);
         }
         let oldest = (0..8).filter_map(|_| {
-            let info = self.slots.get(self.rng.below(self.slots.len()))?;
+            let info = &self.slots.get(self.rng.below(self.slots.len()))?.info;
             Some((info.published(), info.hash()))
         });
         let (_, hash) = oldest.min().ok_or(Refusal::Full)?;
         self.remove(&hash);
         Ok(())
+    }
+
+    /// Whether one more that is stored at us takes the place of another.
+    fn are_guests_full(&self) -> bool {
+        self.guests.len() >= limits::GUESTS || self.slots.len() >= self.cap
+    }
+
+    fn slot(&self, hash: &Hash) -> Option<&Slot> {
+        self.slots.get(*self.positions.get(hash)?)
     }
 
     /// A change beyond the bound is not recorded; its file is found stale when it is loaded.
@@ -411,93 +459,23 @@ impl RouterStore {
     }
 }
 
+impl Slot {
+    /// Whether a RouterInfo that is no newer changes something. Where nobody was told of the router, and now others may
+    /// be, they hear what was given for them, also where we have it newer. And one that we have by another way is new
+    /// as one that is stored at us: it is passed on.
+    fn is_news(&self, info: &RouterInfo, source: Source) -> bool {
+        let same = self.info.published() == info.published();
+        let first = source == Source::Published && same && self.given != Some(info.published());
+        first || !self.told && source.is_told()
+    }
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
-pub(crate) mod testing {
-    use super::*;
-    use ramson_wire::crypto::sign::SigningKey;
-    use ramson_wire::crypto::x25519::PublicKey;
-    use ramson_wire::data::router_info::Unsigned;
-    use ramson_wire::data::{Mapping, RouterAddress, RouterIdentity};
-
-    pub(crate) const NOW: Now = Now { mono: Instant::from_micros(5_000_000), unix_ms: 1_750_000_000_000 };
-
-    /// What a test wants of a RouterInfo.
-    #[derive(Clone)]
-    pub(crate) struct Wish {
-        pub(crate) seed: u64,
-        pub(crate) published: u64,
-        pub(crate) caps: &'static str,
-        pub(crate) net: &'static str,
-        pub(crate) version: &'static str,
-        pub(crate) addresses: usize,
-        /// The host of each address; none when it is empty.
-        pub(crate) host: &'static str,
-    }
-
-    pub(crate) fn wish(seed: u64) -> Wish {
-        Wish {
-            seed,
-            published: NOW.unix_ms - 60_000,
-            caps: "LR",
-            net: "2",
-            version: "0.9.68",
-            addresses: 1,
-            host: "192.0.2.1",
-        }
-    }
-
-    pub(crate) fn info(wish: &Wish) -> Arc<RouterInfo> {
-        let seed = ramson_wire::crypto::hash::sha256(&wish.seed.to_le_bytes());
-        let key = SigningKey::from_seed(seed);
-        let host = Mapping::from_pairs([("host", wish.host)].into_iter().filter(|(_, host)| !host.is_empty()));
-        let address = RouterAddress::new(3, "NTCP2", host.unwrap()).unwrap();
-        let options = [("caps", wish.caps), ("netId", wish.net), ("router.version", wish.version)];
-        let unsigned = Unsigned {
-            identity: RouterIdentity::new(PublicKey([2; 32]), *key.public(), &mut Rng::from_seed(seed)),
-            published: wish.published,
-            addresses: vec![address; wish.addresses],
-            options: Mapping::from_pairs(options.into_iter().filter(|(_, value)| !value.is_empty())).unwrap(),
-        };
-        Arc::new(unsigned.sign(&key).unwrap())
-    }
-
-    pub(crate) fn store(cap: usize) -> RouterStore {
-        RouterStore::new(Hash([9; 32]), 2, cap, Rng::from_seed([4; 32]), NOW)
-    }
-
-    /// A store with `n` floodfills.
-    pub(crate) fn floodfills(n: u64) -> RouterStore {
-        let mut store = store(limits::ROUTERS);
-        for seed in 0..n {
-            add(&mut store, &Wish { caps: "XfR", ..wish(seed) }, Source::Unasked);
-        }
-        store
-    }
-
-    /// Offers and runs all jobs.
-    pub(crate) fn add(store: &mut RouterStore, wish: &Wish, source: Source) -> Option<Refusal> {
-        give(store, info(wish), source)
-    }
-
-    pub(crate) fn give(store: &mut RouterStore, info: Arc<RouterInfo>, source: Source) -> Option<Refusal> {
-        if let Err(refusal) = store.offer(NOW, info, source) {
-            return Some(refusal);
-        }
-        let mut refused = None;
-        while let Some(event) = store.poll_event() {
-            match event {
-                Event::Job(job) => store.handle_job(NOW, job.run()),
-                Event::Refused(_, refusal) => refused = Some(refusal),
-                Event::Stored(_) => {}
-            }
-        }
-        refused
-    }
-}
+pub(crate) mod testing;
 
 #[cfg(test)]
 #[path = "store_tests.rs"]

@@ -228,3 +228,72 @@ fn what_was_verified_elsewhere_comes_in_at_once() {
     let foreign = Verified::new(info(&Wish { net: "7", ..wish(2) })).unwrap();
     assert_eq!(store.insert(NOW, foreign, Source::Wanted), Err(Refusal::WrongNetwork));
 }
+
+/// Threats P-10: what we know by a session or for a destination is not told, until it is given to us for others; and
+/// then as it was given.
+#[test]
+fn what_says_something_of_us_is_not_told() {
+    let mut store = store(100);
+    let (older, newer) = (wish(1), Wish { published: NOW.unix_ms, ..wish(1) });
+    let hash = info(&older).hash();
+    assert_eq!(add(&mut store, &newer, Source::Private), None);
+    assert!(store.get(&hash).is_some() && !store.is_told(&hash));
+    assert!(store.take_dirty().is_empty(), "the disk would forget why it is not told");
+    assert!(store.some_told(10, &mut Rng::from_seed([1; 32])).is_empty());
+    for bad in [Wish { net: "3", ..wish(1) }, Wish { published: NOW.unix_ms + 200_000, ..wish(1) }] {
+        assert!(add(&mut store, &bad, Source::Published).is_some() && !store.is_told(&hash));
+    }
+    // An older one than we have, but it was given for others.
+    assert_eq!(add(&mut store, &older, Source::Published), None);
+    assert!(store.is_told(&hash) && store.get(&hash).unwrap().published() == older.published);
+    assert_eq!((store.some_told(10, &mut Rng::from_seed([1; 32])).len(), store.take_dirty().len()), (1, 1));
+    // Once told, it stays so.
+    assert_eq!(add(&mut store, &newer, Source::Private), None);
+    assert!(store.is_told(&hash) && store.get(&hash).unwrap().published() == newer.published);
+    assert_eq!(store.offer(NOW, info(&older), Source::Published), Ok(Offer::Known));
+    for (seed, source) in [Source::Wanted, Source::Unasked, Source::Local, Source::Published].into_iter().enumerate() {
+        assert_eq!(add(&mut store, &wish(seed as u64 + 9), source), None);
+        assert!(store.is_told(&info(&wish(seed as u64 + 9)).hash()), "{source:?}");
+    }
+    store.check_books();
+}
+
+/// Nobody flushes what we found ourselves by storing at us; among what is stored, the closest stay.
+#[test]
+fn what_is_stored_at_us_makes_room_among_its_like() {
+    let mut store = store(30);
+    let distance = |seed: u64| {
+        let key = Day::of(NOW.unix_ms).routing_key(&info(&wish(seed)).hash());
+        key.distance(&Hash([9; 32]))
+    };
+    (0..20).for_each(|seed| assert_eq!(add(&mut store, &wish(seed), Source::Wanted), None));
+    let refused = (100..300).filter(|seed| add(&mut store, &wish(*seed), Source::Published).is_some()).count();
+    assert!(refused > 100, "{refused}");
+    assert!((0..20).all(|seed| store.get(&info(&wish(seed)).hash()).is_some()), "what we found ourselves stays");
+    let mut order: Vec<u64> = (100..300).collect();
+    order.sort_by_key(|seed| distance(*seed));
+    let kept = |seed: &u64| store.get(&info(&wish(*seed)).hash()).is_some();
+    assert!(order[..10].iter().all(kept) && !order[10..].iter().any(kept), "the closest ten");
+    store.check_books();
+    // What we look for ourselves then is no guest any more, and takes no room from others of its kind.
+    let newer = Wish { published: NOW.unix_ms, ..wish(order[9]) };
+    assert_eq!(add(&mut store, &newer, Source::Wanted), None);
+    assert_eq!(store.guests.len(), 9);
+    store.check_books();
+    assert_eq!(add(&mut store, &wish(900), Source::Wanted), None, "what is wanted still makes room");
+    assert_eq!(store.len(), 30);
+    store.check_books();
+}
+
+/// The same at the bound of guests, while there is room for others.
+#[test]
+fn guests_have_a_bound_of_their_own() {
+    let mut store = store(limits::ROUTERS);
+    // Verification is not what is tested.
+    let infos = (0..limits::GUESTS as u64 + 40).map(|seed| Verified(info(&wish(seed))));
+    let refused = infos.filter(|info| store.insert(NOW, info.clone(), Source::Published).is_err()).count();
+    assert!(refused < 40, "{refused}");
+    assert_eq!((store.len(), store.guests.len()), (limits::GUESTS, limits::GUESTS));
+    assert_eq!(add(&mut store, &wish(1 << 40), Source::Unasked), None, "others have room");
+    store.check_books();
+}

@@ -5,6 +5,7 @@ use super::local::LocalOptions;
 use crate::job::{Job, JobDone};
 use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, CloseKind, ConnId};
+use crate::netdb::FloodfillMode;
 use crate::stream::StreamId;
 use crate::time::{Duration, Instant};
 use crate::tunnel::{PoolConfig, PoolError};
@@ -35,6 +36,8 @@ pub struct Config {
     pub transit_bytes_per_second: u64,
     /// The published bandwidth letter.
     pub bandwidth: char,
+    /// Whether to serve as a floodfill.
+    pub floodfill: FloodfillMode,
 }
 
 /// One of our destinations, as the shell numbers them.
@@ -214,6 +217,10 @@ pub enum Event {
     Reachable {
         published: bool,
         why: &'static str,
+    },
+    /// We serve as a floodfill from now on, or no longer.
+    Floodfill {
+        serves: bool,
     },
     /// The clock was corrected by so many milliseconds.
     ClockCorrected {

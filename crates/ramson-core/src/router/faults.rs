@@ -136,7 +136,17 @@ impl Router {
                 self.local_job(id, |local, now| local.destination_done(now, DestinationDone::Datagram(done)));
             }
             JobOf::Stream(id, job) => self.local_job(id, |local, now| local.streams.handle_job_failed(now, job)),
-            JobOf::VerifyRouter(hash) => self.store.handle_job_failed(&hash),
+            JobOf::VerifyRouter(hash) => {
+                self.store.handle_job_failed(&hash);
+                if let Some(floodfill) = &mut self.floodfill {
+                    floodfill.handle_refused(&hash);
+                }
+            }
+            JobOf::VerifyStored => {
+                if let Some(floodfill) = &mut self.floodfill {
+                    floodfill.handle_job_failed();
+                }
+            }
             JobOf::SignInfo => self.signing_over(),
             JobOf::SealToRouter(token) => drop(self.sealing.remove(&token)),
             JobOf::OpenAtRouter => self.garlic.job_done(),

@@ -16,6 +16,7 @@ use crate::keys::RouterKeys;
 use crate::limits::router as limits;
 use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, ConnId};
+use crate::netdb::FloodfillMode;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use crate::tunnel::{PoolConfig, PoolId, Wanted};
@@ -132,6 +133,7 @@ impl Solo {
             transit_tunnels: if form & 8 == 0 { 100 } else { 0 },
             transit_bytes_per_second: 100_000,
             bandwidth: 'L',
+            floodfill: if form & 16 == 0 { FloodfillMode::No } else { FloodfillMode::Yes },
         };
         let keys = RouterKeys::generate(&mut rng);
         let key = keys.static_key.public_key();
@@ -540,6 +542,7 @@ impl Solo {
             | Event::StreamFailed { .. }
             | Event::StreamClosed(_)
             | Event::Reachable { .. }
+            | Event::Floodfill { .. }
             | Event::ClockCorrected { .. }
             | Event::Stopped => {}
         }
@@ -593,6 +596,8 @@ impl Solo {
         router.lookups.check();
         router.publisher.check();
         router.tunnels.check();
+        router.floodfill.iter().for_each(crate::netdb::Floodfill::check_books);
+        router.answers.check_books();
         router.locals.values().for_each(super::local::Local::check);
         assert!(
             router.one_time.len() <= crate::limits::router::ONE_TIME_KEYS

@@ -43,7 +43,11 @@ impl Router {
             }
             lookup::Event::Need { hash, .. } => {
                 // An unknown floodfill that another one has named: its RouterInfo is the router's affair.
-                self.lookups.start_hint(self.now, hash, &self.store);
+                // What a destination learns of, nobody else may learn of by us (threats P-10).
+                let told = context.is_none();
+                if told || self.store.get(&hash).is_none() {
+                    self.lookups.start_hint(self.now, hash, told, &self.store);
+                }
             }
             lookup::Event::Done { id: lookup, key, result, .. } => {
                 if let Some(id) = context {

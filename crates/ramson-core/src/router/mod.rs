@@ -3,11 +3,12 @@
 //! [`Router::handle_input`] takes one input; then [`Router::poll_output`] is called until it says
 //! [`Output::Timeout`]. The files of this folder are the wires: `network` joins links, netDb and our own RouterInfo,
 //! `tunnels` joins tunnels to links, choice of hops and garlic, `lookups` sends what look-ups and publications ask
-//! for, `local` is one destination of ours with its streams, `questions` answers those of others, `faults` removes
-//! what has panicked.
+//! for, `local` is one destination of ours with its streams, `questions` answers those of others, `floodfill` takes in
+//! what others store, `faults` removes what has panicked.
 
 mod door;
 mod faults;
+mod floodfill;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod local;
@@ -32,7 +33,7 @@ use crate::limits::netdb::ROUTERS;
 use crate::limits::router::{MESSAGES, MESSAGES_GENERATION};
 use crate::link::{LinkConfig, Links};
 use crate::netdb::store::Source;
-use crate::netdb::{Explorer, Lookups, RouterInfoPublisher, RouterStore};
+use crate::netdb::{Explorer, Fitness, Floodfill, Lookups, RouterInfoPublisher, RouterStore};
 use crate::own_info::OwnInfo;
 use crate::peers::Profiles;
 use crate::rng::Rng;
@@ -82,6 +83,11 @@ pub struct Router {
     next_token: u64,
     /// Questions of others that are answered.
     questions: questions::QuestionGate,
+    /// Whether we are to serve as a floodfill, and what we are as one while we are one.
+    fitness: Fitness,
+    floodfill: Option<Floodfill>,
+    /// What a floodfill answers.
+    answers: floodfill::AnswerGate,
     /// Messages that came by links, but for those of tunnels: one that comes again is dropped (threats T27, P-23).
     seen: Seen,
     /// Garlic of others that is opened.
@@ -165,6 +171,7 @@ impl Router {
             published: if private && config.publishable { config.listen.clone() } else { Vec::new() },
             ipv4: config.addresses.ipv4,
             ipv6: config.addresses.ipv6,
+            floodfill: false,
             rejects_tunnels: config.transit_tunnels == 0 || config.transit_bytes_per_second == 0,
         };
         let mut router = Self {
@@ -186,6 +193,9 @@ impl Router {
             sealing: BTreeMap::new(),
             next_token: 0,
             questions: questions::QuestionGate::new(now.mono),
+            fitness: Fitness::new(config.floodfill, rng.child("fitness")),
+            floodfill: None,
+            answers: floodfill::AnswerGate::new(now.mono),
             seen: Seen::new(MESSAGES, MESSAGES_GENERATION, &mut rng.child("seen")),
             garlic: tunnels::GarlicGate::new(now.mono),
             locals: BTreeMap::new(),
@@ -213,6 +223,7 @@ impl Router {
     }
 
     fn begin(&mut self) {
+        self.update_floodfill();
         self.sign_own_info();
         self.timers.set(Timer::Sweep, self.now.mono + SWEEP);
     }
@@ -305,6 +316,8 @@ impl Router {
             self.runs(Machine::Shared);
             if let Some(event) = self.store.poll_event() {
                 self.handle_store_event(event);
+            } else if let Some(event) = self.floodfill.as_mut().and_then(Floodfill::poll_event) {
+                self.handle_floodfill(event);
             } else if let Some(event) = self.lookups.poll_event() {
                 self.handle_lookup(None, event);
             } else if let Some(event) = self.publisher.poll_event() {
@@ -387,6 +400,7 @@ impl Router {
             JobDone::Link(done) => self.links.handle_job(now, done),
             JobDone::Tunnel(done) => self.tunnels.handle_job(now, done),
             JobDone::VerifyRouter(done) => self.store.handle_job(now, done),
+            JobDone::VerifyStored(done) => self.stored_verified(done),
             JobDone::SignInfo(info) => self.own_info_signed(info),
             JobDone::SealToRouter { token, body } => self.sealed(token, body),
             JobDone::OpenAtRouter { from, payload } => self.opened_at_router(from, payload),
@@ -422,9 +436,9 @@ fn machine_of(input: &Input<'_>) -> Machine {
         Input::JobDone(JobDone::Link(done)) => Machine::Connection(done.conn),
         Input::JobDone(JobDone::Destination(id, _)) => Machine::Sessions(*id),
         Input::JobDone(JobDone::Stream(id, _)) => Machine::Streams(*id),
-        Input::JobDone(JobDone::SignInfo(_) | JobDone::VerifyRouter(_) | JobDone::VerifyLeaseSet { .. }) => {
-            Machine::Shared
-        }
+        Input::JobDone(
+            JobDone::SignInfo(_) | JobDone::VerifyRouter(_) | JobDone::VerifyStored(_) | JobDone::VerifyLeaseSet { .. },
+        ) => Machine::Shared,
         Input::JobDone(_) | Input::RouterInfo(_) | Input::StoredRouterInfo(_) => Machine::Item,
         Input::Command(
             Command::StreamSend { stream, .. }

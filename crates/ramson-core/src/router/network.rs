@@ -58,7 +58,7 @@ impl Router {
             link::Event::Up { inbound, addr, router_info, dialled_before, .. } => {
                 if let Some(verified) = router_info {
                     // It passed the handshake; what the store does not want of it is the store's affair.
-                    let _ = self.store.insert(now, verified, Source::Wanted);
+                    let _ = self.store.insert(now, verified, Source::Private);
                 }
                 let waiting = self.timers.get(&Timer::Tunnels).is_some();
                 if waiting && self.links.stats().sessions >= TUNNELS_WITH {
@@ -86,11 +86,14 @@ impl Router {
                     self.tunnels.handle_gone(now, peer);
                 }
             }
-            link::Event::RouterInfo { from, bytes, .. } => {
+            link::Event::RouterInfo { from, bytes, flood } => {
                 if let Ok(info) = RouterInfo::from_bytes(&bytes)
                     && info.hash() == from
                 {
-                    let _ = self.store.offer(now, Arc::new(info), Source::Wanted);
+                    if let (true, Some(floodfill)) = (flood, &mut self.floodfill) {
+                        return floodfill.handle_flood_request(now, Arc::new(info), &mut self.store);
+                    }
+                    let _ = self.store.offer(now, Arc::new(info), Source::Private);
                 }
             }
             link::Event::Clock { peer, offset_ms } => {
@@ -120,7 +123,7 @@ impl Router {
                 let _ = self.tunnels.handle_message(self.now, from, message);
             }
             Kind::GARLIC => self.open_garlic(Some(from), message.body),
-            Kind::DATABASE_STORE => self.handle_database_store(Some(from), &message.body),
+            Kind::DATABASE_STORE => self.handle_database_store(Some(from), Some(from), &message.body),
             Kind::DATABASE_LOOKUP => self.handle_question(from, &message.body),
             Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&message.body),
             Kind::DELIVERY_STATUS => {
@@ -138,20 +141,26 @@ impl Router {
         self.seen.insert(self.now.mono, &[&from.0[..], &id, &expiration].concat())
     }
 
-    /// A RouterInfo that we look for, or that a peer sends of itself. Others are dropped, or anybody could fill the
-    /// store from which hops are drawn (threats P-1, P-8). LeaseSets are not for us: we are no floodfill, and our
-    /// destinations hear of theirs by their own tunnels (threats T25, T29).
-    pub(super) fn handle_database_store(&mut self, from: Option<Hash>, body: &[u8]) {
-        let Ok(DatabaseStore { entry: Entry::RouterInfo(info), .. }) = DatabaseStore::from_bytes(body) else { return };
-        let key = info.hash();
-        let source = match self.lookups.wants(&key) {
-            true => Source::Wanted,
-            false if from == Some(key) => Source::Unasked,
-            false => return,
-        };
-        if let Ok(store::Offer::Known) = self.store.offer(self.now, info, source) {
-            self.lookups.handle_store(&key);
+    /// What is stored at us. `hop` is the peer that answers for it, or nobody where it came by a tunnel of our own; `from`
+    /// is that peer where it is said by itself.
+    ///
+    /// For ourselves we take a RouterInfo that we look for, or that a peer sends of itself. Others are dropped, or anybody
+    /// could fill the store from which hops are drawn (threats P-1, P-8); and so are LeaseSets, since our destinations
+    /// hear of theirs by their own tunnels (threats T25, T29). A floodfill takes both for others, and what it takes does
+    /// not reach its destinations.
+    pub(super) fn handle_database_store(&mut self, from: Option<Hash>, hop: Option<Hash>, body: &[u8]) {
+        let Ok(store) = DatabaseStore::from_bytes(body) else { return };
+        if let Entry::RouterInfo(info) = &store.entry {
+            let source = match self.lookups.source_of(&store.key) {
+                Some(source) => source,
+                None if from == Some(store.key) && self.floodfill.is_none() => Source::Unasked,
+                None => return self.take_store(hop, store),
+            };
+            if let Ok(store::Offer::Known) = self.store.offer(self.now, Arc::clone(info), source) {
+                self.lookups.handle_store(&store.key);
+            }
         }
+        self.take_store(hop, store);
     }
 
     pub(super) fn handle_search_reply(&mut self, body: &[u8]) {
@@ -167,8 +176,15 @@ impl Router {
                 self.lookups.handle_store(&hash);
                 self.begin_with_routers(BEGIN_WITH);
                 self.release_waiting(&hash);
+                if let Some(floodfill) = &mut self.floodfill {
+                    floodfill.handle_stored(self.now, &hash, &self.store);
+                }
             }
-            store::Event::Refused(..) => {}
+            store::Event::Refused(hash, _) => {
+                if let Some(floodfill) = &mut self.floodfill {
+                    floodfill.handle_refused(&hash);
+                }
+            }
         }
     }
 
@@ -261,6 +277,10 @@ impl Router {
         self.store.expire(self.now);
         self.begin_with_routers(1);
         self.update_caps();
+        self.update_floodfill();
+        if let Some(floodfill) = &mut self.floodfill {
+            floodfill.expire(self.now);
+        }
         let now = self.now.mono;
         self.one_time.retain(|_, key| key.expires > now);
         self.waiting.retain(|_, waiting| now.since(waiting.since) < Duration::from_secs(20));

@@ -1,7 +1,7 @@
-//! Questions that others have for us. We are no floodfill, so there is one thing to tell: our own RouterInfo.
-//! <https://geti2p.net/spec/i2np#msg-DatabaseLookup>
+//! Questions that others have for us. <https://geti2p.net/spec/i2np#msg-DatabaseLookup>
 //!
-//! Whoever asks for another router is told that we have it not, and is referred to nobody. Some RouterInfos are in the
+//! A floodfill answers from what was stored at it (`netdb::serve`). Else there is one thing to tell: our own RouterInfo.
+//! Whoever asks for another router is then told that we have it not, and is referred to nobody. Some RouterInfos are in the
 //! store because a reply to one of our destinations named them: who learns that we know them learns whose router we
 //! are (threats P-10). For the same reason nothing of a LeaseSet is ever told.
 
@@ -9,6 +9,7 @@ use super::Router;
 use super::network::DIRECT_MS;
 use crate::bucket::{Bucket, PeerBuckets};
 use crate::limits::router as limits;
+use crate::netdb::serve::{Answer, answer};
 use crate::time::Instant;
 use ramson_wire::codec::{Decode, Encode};
 use ramson_wire::data::Hash;
@@ -41,13 +42,44 @@ impl QuestionGate {
 }
 
 impl Router {
-    /// A DatabaseLookup that came by a link, in garlic to us, or out of somebody's tunnel. Look-ups of LeaseSets and
-    /// explorations are for floodfills and get no answer, as with i2pd; the deprecated kind gets none as with Java.
-    ///
-    /// `asker` is the peer that answers for the question. Where the answer goes to somebody else, who may not have
-    /// asked for it, it is no longer than three times the question (threats T30).
+    /// A DatabaseLookup that came by a link, in garlic to us, or out of somebody's tunnel. `asker` is the peer that answers
+    /// for the question.
     pub(super) fn handle_question(&mut self, asker: Hash, body: &[u8]) {
         let Ok(question) = DatabaseLookup::from_bytes(body) else { return };
+        match self.floodfill.is_some() {
+            true => self.serve(asker, question),
+            false => self.answer_for_ourselves(asker, question, body.len()),
+        }
+    }
+
+    /// As a floodfill. Answers are longer than questions: what a stranger can make us send to somebody who has not asked
+    /// is bounded by receiver (threats T30).
+    fn serve(&mut self, asker: Hash, question: DatabaseLookup) {
+        if !self.answers.admit(self.now.mono, asker, question.kind) {
+            return;
+        }
+        let Some(floodfill) = &self.floodfill else { return };
+        let ourselves = matches!(question.kind, LookupKind::RouterInfo | LookupKind::Any) && question.key == self.hash;
+        let answer = match self.own_info.clone().filter(|_| ourselves) {
+            Some(info) => Answer::Found(Entry::RouterInfo(info)),
+            None => answer(self.now, &question, &self.store, floodfill.lease_sets(), &mut self.rng),
+        };
+        let (kind, body) = match answer {
+            Answer::Found(entry) => (Kind::DATABASE_STORE, DatabaseStore::new(entry, None).to_bytes()),
+            Answer::Routers(peers) => {
+                let reply = DatabaseSearchReply { key: question.key, peers, from: self.hash };
+                (Kind::DATABASE_SEARCH_REPLY, reply.to_bytes())
+            }
+        };
+        let message = self.message(kind, DIRECT_MS, body);
+        let message = self.sealed_answer(&question, message);
+        self.send_back(question.from, question.reply_tunnel, message);
+    }
+
+    /// As no floodfill. Look-ups of LeaseSets and explorations are for floodfills and get no answer, as with i2pd; the
+    /// deprecated kind gets none as with Java. Where the answer goes to somebody else than the asker, it is no longer
+    /// than three times the question (threats T30).
+    fn answer_for_ourselves(&mut self, asker: Hash, question: DatabaseLookup, len: usize) {
         if question.kind != LookupKind::RouterInfo || question.from == self.hash {
             return;
         }
@@ -55,7 +87,7 @@ impl Router {
         if !self.links.is_connected(&question.from) || !self.questions.admit(self.now.mono, asker) {
             return;
         }
-        let limit = if asker == question.from { usize::MAX } else { MAX_AMPLIFICATION * body.len() };
+        let limit = if asker == question.from { usize::MAX } else { MAX_AMPLIFICATION * len };
         if let Some(answer) = self.answer(&question) {
             self.send_answer(question, answer, limit);
         }
@@ -70,13 +102,17 @@ impl Router {
         Some(self.message(Kind::DATABASE_SEARCH_REPLY, DIRECT_MS, reply.to_bytes()))
     }
 
-    fn send_answer(&mut self, question: DatabaseLookup, mut answer: Message, limit: usize) {
-        if let Some(encryption) = &question.encryption {
-            let clove = Block::Clove(Clove { delivery: Delivery::Local, message: answer });
-            let payload = Block::encode_all(&[Block::DateTime(self.now.unix_secs()), clove]);
-            let sealed = one_time::seal(&encryption.key, &encryption.tag, &payload);
-            answer = self.message(Kind::GARLIC, DIRECT_MS, sealed);
-        }
+    /// The answer under the key that the question brings, if it brings one. It is the clove and nothing else: i2pd drops an
+    /// answer that begins with another block.
+    fn sealed_answer(&mut self, question: &DatabaseLookup, answer: Message) -> Message {
+        let Some(encryption) = &question.encryption else { return answer };
+        let clove = Block::Clove(Clove { delivery: Delivery::Local, message: answer });
+        let sealed = one_time::seal(&encryption.key, &encryption.tag, &Block::encode_all(&[clove]));
+        self.message(Kind::GARLIC, DIRECT_MS, sealed)
+    }
+
+    fn send_answer(&mut self, question: DatabaseLookup, answer: Message, limit: usize) {
+        let mut answer = self.sealed_answer(&question, answer);
         if let Some(tunnel) = question.reply_tunnel {
             let gateway = TunnelGateway { tunnel, message: answer };
             answer = self.message(Kind::TUNNEL_GATEWAY, DIRECT_MS, gateway.to_bytes());

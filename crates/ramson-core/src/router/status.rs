@@ -2,9 +2,11 @@
 
 use super::{DestinationId, PoolState, Router};
 use crate::link::LinkStats;
+use crate::netdb::{Floodfill, flood};
 use crate::tunnel::{PoolConfig, PoolId, Stats};
-use ramson_wire::data::Hash;
+use ramson_wire::data::{AnyLeaseSet, Hash};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What the router is and does at this moment.
 #[derive(Clone, Debug)]
@@ -14,6 +16,13 @@ pub struct Snapshot {
     pub floodfills: usize,
     /// Questions that went to floodfills, since the start.
     pub asked: u64,
+    /// We serve as a floodfill.
+    pub serves: bool,
+    /// LeaseSets that we keep for others, and what was stored at us since we serve.
+    pub lease_sets: usize,
+    pub flood: flood::Stats,
+    /// Questions that we have answered as a floodfill.
+    pub answered: u64,
     pub links: LinkStats,
     pub clock_offset_ms: i64,
     pub clock_samples: usize,
@@ -67,6 +76,10 @@ impl Router {
             routers: self.store.len(),
             floodfills: self.store.floodfills(),
             asked: self.asked,
+            serves: self.floodfill.is_some(),
+            lease_sets: self.floodfill.as_ref().map_or(0, |floodfill| floodfill.lease_sets().len()),
+            flood: self.floodfill.as_ref().map(Floodfill::stats).unwrap_or_default(),
+            answered: self.answers.answered,
             links: self.links.stats(),
             clock_offset_ms: self.clock.offset_ms(),
             clock_samples: self.clock.samples(),
@@ -81,6 +94,16 @@ impl Router {
             locals: locals.collect(),
             faults: self.fault_count,
         }
+    }
+
+    /// Whether others may learn from us that we know this router.
+    pub fn is_told(&self, router: &Hash) -> bool {
+        self.store.is_told(router)
+    }
+
+    /// The LeaseSet that we keep for others as a floodfill, while it is good.
+    pub fn lease_set_of_others(&self, key: &Hash) -> Option<&Arc<AnyLeaseSet>> {
+        self.floodfill.as_ref()?.lease_sets().get(self.now, key)
     }
 
     fn pool_state(&self, pool: PoolId, config: PoolConfig) -> PoolState {

@@ -10,6 +10,7 @@ use crate::limits::tunnel::POOLS;
 use crate::link;
 use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, CloseKind, ConnId};
+use crate::netdb::FloodfillMode;
 use crate::netdb::lookup::Kind as LookupKind;
 use crate::netdb::store::testing::{NOW, info, wish};
 use crate::stream::{ConnectOptions, StreamId};
@@ -53,6 +54,7 @@ impl Solo {
             transit_tunnels: 10,
             transit_bytes_per_second: 100_000,
             bandwidth: 'L',
+            floodfill: FloodfillMode::No,
         };
         let router = Router::new(config, RouterKeys::generate(&mut rng), rng.bytes(), NOW);
         let mut solo = Self { router, now: NOW, rng, events: Vec::new(), closed: Vec::new() };
@@ -144,7 +146,7 @@ fn stored_by(solo: &mut Solo, from: Hash, seed: u64) -> Hash {
     let info = info(&wish(seed));
     let hash = info.hash();
     let body = DatabaseStore::new(Entry::RouterInfo(info), None).to_bytes();
-    solo.router.handle_database_store(Some(from), &body);
+    solo.router.handle_database_store(Some(from), Some(from), &body);
     solo.drain();
     hash
 }

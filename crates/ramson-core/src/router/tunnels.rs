@@ -95,7 +95,7 @@ impl Router {
     }
 
     /// Sends to a router; one that is unknown is looked up once, and few messages wait for that.
-    fn send_or_look_up(&mut self, to: Hash, message: Message) {
+    pub(super) fn send_or_look_up(&mut self, to: Hash, message: Message) {
         if to == self.hash {
             return self.handle_delivered(self.hash, message);
         }
@@ -179,7 +179,7 @@ impl Router {
         match message.kind {
             Kind::GARLIC => self.open_garlic(None, message.body),
             // Floodfills that cannot encrypt answer in the clear; the look-ups take only what they asked for.
-            Kind::DATABASE_STORE => self.handle_database_store(None, &message.body),
+            Kind::DATABASE_STORE => self.handle_database_store(None, None, &message.body),
             Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&message.body),
             _ => {}
         }
@@ -194,7 +194,7 @@ impl Router {
                 let _ = self.tunnels.handle_message(self.now, from, message);
             }
             Kind::DATABASE_LOOKUP => self.handle_question(from, &message.body),
-            Kind::DATABASE_STORE => self.handle_database_store(None, &message.body),
+            Kind::DATABASE_STORE => self.handle_database_store(None, None, &message.body),
             _ => {}
         }
     }
@@ -222,7 +222,7 @@ impl Router {
         for block in blocks {
             let Block::Clove(clove) = block else { continue };
             match clove.message.kind {
-                Kind::DATABASE_STORE => self.handle_database_store(None, &clove.message.body),
+                Kind::DATABASE_STORE => self.handle_database_store(None, None, &clove.message.body),
                 Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&clove.message.body),
                 _ => {}
             }
@@ -248,7 +248,7 @@ impl Router {
                     let Some(from) = from else { continue };
                     self.handle_question(from, &clove.message.body);
                 }
-                Kind::DATABASE_STORE => self.handle_database_store(None, &clove.message.body),
+                Kind::DATABASE_STORE => self.handle_database_store(None, from, &clove.message.body),
                 Kind::DATABASE_SEARCH_REPLY => self.handle_search_reply(&clove.message.body),
                 _ => {}
             }

@@ -28,7 +28,7 @@ struct Siege {
 
 impl Siege {
     fn new(seed: u64) -> Self {
-        let mut world = World::new(seed);
+        let mut world = World::with_puppets(seed);
         let router = world.routers[0];
         world.net.run_for(Duration::from_secs(60));
         let hostile = world.floodfills[0];
@@ -53,12 +53,12 @@ impl Siege {
 
     /// What the router sends to the hostile floodfill within two seconds of these messages.
     fn answers(&mut self, messages: Vec<Message>) -> Vec<Message> {
-        self.world.net.floodfill_mut(self.hostile).take_answers();
+        self.world.net.puppet_mut(self.hostile).take_answers();
         for message in messages {
             self.world.net.tell(self.hostile, self.router, message);
         }
         self.world.net.run_for(Duration::from_secs(2));
-        self.world.net.floodfill_mut(self.hostile).take_answers()
+        self.world.net.puppet_mut(self.hostile).take_answers()
     }
 
     /// The answers that a question gets, or would get: those to the floodfill are of this kind alone.
@@ -99,7 +99,7 @@ impl Siege {
 
     /// How often floodfills were asked for this key.
     fn asked(&self, key: Hash) -> u64 {
-        self.world.floodfills.iter().map(|f| self.world.net.floodfill(*f).questions_of(&key)).sum()
+        self.world.floodfills.iter().map(|f| self.world.net.puppet(*f).questions_of(&key)).sum()
     }
 
     /// What is known to the router, as far as strangers could change it.
@@ -178,7 +178,7 @@ fn t24_meta_lease_sets_lead_nowhere() {
     }
     for floodfill in siege.world.floodfills.clone() {
         for set in &sets {
-            siege.world.net.floodfill_mut(floodfill).hold(AnyLeaseSet::Meta(set.clone()));
+            siege.world.net.puppet_mut(floodfill).hold(AnyLeaseSet::Meta(set.clone()));
         }
     }
     for (token, set) in (100..).zip([&sets[0], &sets[1]]) {
@@ -214,7 +214,7 @@ fn t22_encrypted_lease_sets_are_not_opened() {
         let set = EncryptedLeaseSet::from_bytes(&raw[1..]).unwrap();
         set.verify().unwrap();
         for floodfill in siege.world.floodfills.clone() {
-            siege.world.net.floodfill_mut(floodfill).hold(AnyLeaseSet::Encrypted(set.clone()));
+            siege.world.net.puppet_mut(floodfill).hold(AnyLeaseSet::Encrypted(set.clone()));
         }
         assert_eq!(siege.look_up(client, token, set.key()), Some(false));
         assert!((1..=21).contains(&siege.asked(set.key())), "{} questions", siege.asked(set.key()));
@@ -248,7 +248,7 @@ fn t25_lease_sets_of_strangers_are_not_stored() {
 
 /// The LeaseSets of strangers that floodfills hold.
 fn stored(siege: &Siege) -> usize {
-    let floodfills = siege.world.floodfills.iter().map(|floodfill| siege.world.net.floodfill(*floodfill));
+    let floodfills = siege.world.floodfills.iter().map(|floodfill| siege.world.net.puppet(*floodfill));
     floodfills
         .filter(|floodfill| (0..200).any(|n| floodfill.lease_set(&lease_set(siege, 50 * n).key()).is_some()))
         .count()
@@ -321,8 +321,8 @@ fn t28_no_store_is_confirmed() {
     let mut siege = Siege::new(28);
     let victim = siege.world.floodfills[1];
     let (own, theirs) = (siege.world.net.hash(siege.hostile), siege.world.net.hash(victim));
-    let info = siege.world.net.floodfill(siege.hostile).router_info(&own).unwrap().clone();
-    siege.world.net.floodfill_mut(victim).take_answers();
+    let info = siege.world.net.puppet(siege.hostile).router_info(&own).unwrap().clone();
+    siege.world.net.puppet_mut(victim).take_answers();
     for gateway in [own, theirs, siege.world.net.hash(siege.router)] {
         for tunnel in [0, 1, u32::MAX] {
             let reply = Some(StoreReply { token: 77, tunnel, gateway });
@@ -333,7 +333,7 @@ fn t28_no_store_is_confirmed() {
             assert!(!answers.iter().any(|answer| siege.is_reply(answer)), "to {gateway:?}, tunnel {tunnel}");
         }
     }
-    let others = siege.world.net.floodfill_mut(victim).take_answers();
+    let others = siege.world.net.puppet_mut(victim).take_answers();
     let confirms = |m: &Message| DeliveryStatus::from_bytes(&m.body).is_ok_and(|status| status.message_id == 77);
     assert!(!others.iter().any(confirms), "{others:?}");
 }
@@ -361,7 +361,7 @@ fn t29_a_lease_set_of_our_own_destination_is_ignored() {
     assert!(siege.world.net.run_until(Duration::from_mins(2), |net| transfer.pump(net)), "its own tunnels are used");
     // What it publishes next is its own.
     siege.world.net.run_for(Duration::from_mins(12));
-    let published = siege.world.floodfills.iter().filter_map(|f| siege.world.net.floodfill(*f).lease_set(&hash));
+    let published = siege.world.floodfills.iter().filter_map(|f| siege.world.net.puppet(*f).lease_set(&hash));
     assert!(
         published
             .flat_map(|set| set.leases())
@@ -395,17 +395,17 @@ fn t30_questions_are_bounded_and_amplify_nothing() {
     // On behalf of somebody who has a session too, and of nobody.
     let victim = siege.world.floodfills[1];
     let on_behalf = question(siege.world.net.hash(victim), own, LookupKind::RouterInfo).to_bytes();
-    siege.world.net.floodfill_mut(victim).take_answers();
+    siege.world.net.puppet_mut(victim).take_answers();
     for _ in 0..20 {
         assert!(siege.replies(on_behalf.clone()).is_empty());
     }
-    let came = siege.world.net.floodfill_mut(victim).take_answers();
+    let came = siege.world.net.puppet_mut(victim).take_answers();
     let came: usize = came.iter().filter(|m| siege.is_reply(m)).map(|m| m.body.len()).sum();
     assert!(came <= 3 * 20 * on_behalf.len(), "{came} bytes for {}", 20 * on_behalf.len());
     let other_key = question(siege.world.net.hash(victim), Hash([5; 32]), LookupKind::RouterInfo).to_bytes();
     siege.world.net.run_for(Duration::from_secs(20));
     siege.replies(other_key);
-    let came = siege.world.net.floodfill_mut(victim).take_answers();
+    let came = siege.world.net.puppet_mut(victim).take_answers();
     assert!(came.iter().any(|m| m.kind == Kind::DATABASE_SEARCH_REPLY), "a short answer goes to it, over its session");
     let stranger = question(Hash([9; 32]), own, LookupKind::RouterInfo).to_bytes();
     assert!(siege.replies(stranger).is_empty(), "nobody is dialled for it");

@@ -14,12 +14,16 @@ fn router_infos_are_published_once_and_confirmed() {
         world.net.run_for(Duration::from_mins(20));
         for router in &world.routers {
             let hash = world.net.hash(*router);
-            let stores: u64 = world.floodfills.iter().map(|f| world.net.floodfill(*f).stores_of(&hash)).sum();
-            assert_eq!(stores, 1, "seed {seed}, {router:?}");
             for floodfill in &world.floodfills {
-                assert!(world.net.floodfill(*floodfill).router_info(&hash).is_some());
+                assert!(world.net.router(*floodfill).is_told(&hash), "seed {seed}, {router:?}");
             }
         }
+        // Eight routers and three floodfills, each at one floodfill; and each is passed on to the others.
+        let stats: Vec<_> = world.floodfills.iter().map(|f| world.net.snapshot(*f).flood).collect();
+        let confirmed: u64 = stats.iter().map(|stats| stats.confirmed).sum();
+        let flooded: u64 = stats.iter().map(|stats| stats.flooded).sum();
+        assert_eq!((confirmed, flooded), (11, 11), "seed {seed}: {stats:?}");
+        assert!(stats.iter().all(|stats| stats.refused + stats.dropped == 0), "seed {seed}: {stats:?}");
     }
 }
 
@@ -31,7 +35,7 @@ fn a_lease_set_is_published_and_found_by_another() {
         let (client, own) = world.destination(world.routers[1]);
         world.wait_for(&[server, client]);
         let holders = |world: &World| {
-            world.floodfills.iter().filter(|f| world.net.floodfill(**f).lease_set(&hash).is_some()).count()
+            world.floodfills.iter().filter(|f| world.net.router(**f).lease_set_of_others(&hash).is_some()).count()
         };
         assert!(holders(&world) >= 1, "seed {seed}");
         world.net.run_for(Duration::from_secs(1));
@@ -59,23 +63,23 @@ fn a_lease_set_is_published_and_found_by_another() {
 /// verifies the publication finds that out, and the LeaseSet is stored there too.
 #[test]
 fn an_older_lease_set_does_not_verify_a_publication() {
-    let mut world = World::new(1);
+    let mut world = World::with_puppets(1);
     let (server, hash) = world.destination(world.routers[0]);
     world.wait_for(&[server]);
     world.net.run_for(Duration::from_mins(2));
-    let stores = |world: &World, f| world.net.floodfill(f).stores_of(&hash);
+    let stores = |world: &World, f| world.net.puppet(f).stores_of(&hash);
     let flooded = world.floodfills.iter().copied().find(|f| stores(&world, *f) == 0);
     let stale = flooded.expect("the LeaseSet is stored at two of three");
     let other = world.floodfills.iter().copied().find(|f| *f != stale).expect("there are three");
-    let old = world.net.floodfill(stale).lease_set(&hash).cloned().expect("it is flooded");
-    world.net.floodfill_mut(stale).become_stale();
-    let newer = |net: &Net| net.floodfill(other).lease_set(&hash).is_some_and(|set| set.version() > old.version());
+    let old = world.net.puppet(stale).lease_set(&hash).cloned().expect("it is flooded");
+    world.net.puppet_mut(stale).become_stale();
+    let newer = |net: &Net| net.puppet(other).lease_set(&hash).is_some_and(|set| set.version() > old.version());
     assert!(world.net.run_until(Duration::from_mins(10), |net| newer(net)));
     assert_eq!(stores(&world, stale), 0);
     let left = Duration::from_millis(old.end() - world.net.unix_ms());
-    let stored = world.net.run_until(left, |net| net.floodfill(stale).stores_of(&hash) > 0);
+    let stored = world.net.run_until(left, |net| net.puppet(stale).stores_of(&hash) > 0);
     assert!(stored, "while the older one could still be given away, it was asked to store the newer one");
-    assert_eq!(world.net.floodfill(stale).lease_set(&hash).unwrap().version(), old.version());
+    assert_eq!(world.net.puppet(stale).lease_set(&hash).unwrap().version(), old.version());
     assert!(world.net.snapshot(server.node).locals[0].published);
 }
 

@@ -18,7 +18,9 @@ pub const CRYPTO_ELGAMAL: u16 = 0;
 /// Two keys and a certificate, exactly as they were read. Cheap to clone.
 #[derive(Clone)]
 pub struct KeysAndCert {
+    /// The encoding, and perhaps what stood behind it: where it is a part of something that is kept, both share it.
     raw: Arc<[u8]>,
+    len: usize,
     hash: Hash,
     crypto: u16,
     signing: VerifyingKey,
@@ -27,7 +29,15 @@ pub struct KeysAndCert {
 impl KeysAndCert {
     /// The encoding.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.raw
+        self.raw.get(..self.len).unwrap_or(&self.raw)
+    }
+
+    /// The same, with its encoding kept in `whole`, if that begins with it.
+    fn within(mut self, whole: &Arc<[u8]>) -> Self {
+        if whole.starts_with(self.as_bytes()) {
+            self.raw = Arc::clone(whole);
+        }
+        self
     }
 
     /// SHA-256 of the encoding.
@@ -61,7 +71,7 @@ impl KeysAndCert {
         raw.extend(noise.iter().cycle().take(padding));
         raw.put(inside);
         Certificate::Key { signing: signing.kind().code(), crypto, excess: excess.into() }.encode(&mut raw);
-        Self { hash: Hash::of(&raw), raw: raw.into(), crypto, signing }
+        Self { hash: Hash::of(&raw), len: raw.len(), raw: raw.into(), crypto, signing }
     }
 }
 
@@ -83,7 +93,7 @@ impl Decode for KeysAndCert {
             .map_err(|_| DecodeError::invalid("Certificate", "excess of the signing key"))?;
         let len = whole.len() - r.remaining();
         let raw: Arc<[u8]> = whole.get(..len).unwrap_or_default().into();
-        Ok(Self { hash: Hash::of(&raw), raw, crypto, signing })
+        Ok(Self { hash: Hash::of(&raw), raw, len, crypto, signing })
     }
 }
 
@@ -98,7 +108,12 @@ macro_rules! identity {
 
             /// The encoding, exactly as it was read.
             pub fn as_bytes(&self) -> &[u8] {
-                &self.keys.raw
+                self.keys.as_bytes()
+            }
+
+            /// The same, with its encoding kept in `whole`, if that begins with it.
+            pub(super) fn within(self, whole: &Arc<[u8]>) -> Self {
+                Self { keys: self.keys.within(whole) }
             }
 
             pub const fn signing_key(&self) -> &VerifyingKey {
@@ -117,7 +132,7 @@ macro_rules! identity {
 
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
-                self.keys.raw == other.keys.raw
+                self.keys.as_bytes() == other.keys.as_bytes()
             }
         }
 
@@ -131,7 +146,7 @@ macro_rules! identity {
 
         impl Encode for $name {
             fn encode(&self, out: &mut Vec<u8>) {
-                out.put(&self.keys.raw);
+                out.put(self.keys.as_bytes());
             }
         }
     };

@@ -72,8 +72,8 @@ impl Decode for LeaseSet {
         }
         let leases = (0..count).map(|_| Lease::decode(r)).collect::<Result<Box<[_]>, _>>()?;
         r.take(destination.sig_type().signature_len(), "LeaseSet signature")?;
-        let raw = whole.get(..whole.len() - r.remaining()).unwrap_or_default().into();
-        Ok(Self { raw, destination, leases })
+        let raw: Arc<[u8]> = whole.get(..whole.len() - r.remaining()).unwrap_or_default().into();
+        Ok(Self { destination: destination.within(&raw), raw, leases })
     }
 }
 

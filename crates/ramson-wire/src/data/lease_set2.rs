@@ -184,7 +184,7 @@ impl Decode for LeaseSet2 {
         let keys = list(r, "LeaseSet2 keys", MAX_KEYS, EncryptionKey::decode)?;
         let leases = list(r, "LeaseSet2 leases", MAX_LEASES, Lease2::decode)?;
         let raw = signed(whole, r, destination.signing_key(), &times)?;
-        Ok(Self { raw, destination, times, options, keys, leases })
+        Ok(Self { destination: destination.within(&raw), raw, times, options, keys, leases })
     }
 }
 
@@ -350,7 +350,7 @@ impl Decode for MetaLeaseSet {
         let count = r.u8("MetaLeaseSet revocations")?;
         let revoked = (0..count).map(|_| Hash::decode(r)).collect::<Result<_, _>>()?;
         let raw = signed(whole, r, destination.signing_key(), &times)?;
-        Ok(Self { raw, destination, times, entries, revoked })
+        Ok(Self { destination: destination.within(&raw), raw, times, entries, revoked })
     }
 }
 

@@ -137,9 +137,11 @@ impl Decode for RouterInfo {
         if len > MAX_LEN {
             return Err(DecodeError::TooLarge { what: WHAT, limit: MAX_LEN });
         }
+        let raw: Arc<[u8]> = whole.get(..len).unwrap_or_default().into();
         Ok(Self {
-            raw: whole.get(..len).unwrap_or_default().into(),
-            identity,
+            // Half of a RouterInfo is its identity, and many thousand are kept.
+            identity: identity.within(&raw),
+            raw,
             published,
             ntcp2: addresses.iter().filter_map(RouterAddress::to_ntcp2).collect(),
             version: options.get("router.version").and_then(Version::parse),
@@ -294,6 +296,17 @@ mod tests {
         }
         .sign(&key)
         .unwrap()
+    }
+
+    #[test]
+    fn the_identity_shares_the_bytes_and_is_the_same_without_them() {
+        let info = info();
+        let identity = info.identity().clone();
+        assert_eq!(identity.as_bytes().as_ptr(), info.as_bytes().as_ptr(), "not kept twice");
+        assert_eq!(identity.as_bytes(), &info.as_bytes()[..391]);
+        drop(info);
+        let alone = RouterIdentity::from_bytes(identity.as_bytes()).unwrap();
+        assert_eq!((alone.hash(), &alone, alone.to_bytes()), (identity.hash(), &identity, identity.to_bytes()));
     }
 
     #[test]

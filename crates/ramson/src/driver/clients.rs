@@ -237,6 +237,7 @@ impl Clients {
             // The program's end is told by `StreamFinished` and by its own shutdown; the others are not of programs.
             router::Event::StreamClosed(_)
             | router::Event::Reachable { .. }
+            | router::Event::Floodfill { .. }
             | router::Event::ClockCorrected { .. }
             | router::Event::Stopped => {}
         }

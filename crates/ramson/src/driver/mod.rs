@@ -224,6 +224,10 @@ impl Driver {
                 }
                 let _ = self.end.events.send(Event::Reachability(translate::reachability(&self.router.snapshot())));
             }
+            router::Event::Floodfill { serves: true } => {
+                tracing::info!("the router serves as a floodfill: it keeps a part of the network database for others");
+            }
+            router::Event::Floodfill { serves: false } => tracing::info!("the router no longer serves as a floodfill"),
             router::Event::ClockCorrected { offset_ms } => {
                 tracing::info!(offset_ms, "the clock is corrected to the network's");
             }

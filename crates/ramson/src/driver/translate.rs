@@ -3,7 +3,7 @@
 use super::clients::Clients;
 use super::progress::Reporter;
 use crate::client::{DestinationOptions, TunnelOptions};
-use crate::config::{Config, TransitConfig};
+use crate::config::{Config, Floodfill, TransitConfig};
 use crate::net::connections::Source;
 use crate::seam::DestinationId;
 use crate::status::{
@@ -12,6 +12,7 @@ use crate::status::{
 };
 use ramson_core::link::AddressRules;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
+use ramson_core::netdb::FloodfillMode;
 use ramson_core::router::{self, LocalOptions, PoolState, Removed, Snapshot};
 use ramson_core::time::Instant;
 use ramson_core::tunnel::{PoolConfig, Wanted};
@@ -39,6 +40,11 @@ pub(crate) fn config(config: &Config, addresses: Publishing, ipv4: bool, ipv6: b
         transit_tunnels: if config.transit.enabled { config.transit.max_tunnels } else { 0 },
         transit_bytes_per_second: config.transit.bytes_per_second,
         bandwidth: bandwidth_letter(&config.transit),
+        floodfill: match config.floodfill {
+            Floodfill::No => FloodfillMode::No,
+            Floodfill::Yes => FloodfillMode::Yes,
+            Floodfill::Auto => FloodfillMode::Auto,
+        },
     }
 }
 
@@ -113,7 +119,15 @@ pub(crate) fn status(snapshot: &Snapshot, reporter: &Reporter, clients: &Clients
         progress: reporter.last().clone(),
         reachability: reachability(snapshot),
         clock: ClockStatus { offset_ms: snapshot.clock_offset_ms, samples: snapshot.clock_samples },
-        netdb: NetDbStatus { routers: snapshot.routers, floodfills: snapshot.floodfills, lookups: snapshot.asked },
+        netdb: NetDbStatus {
+            routers: snapshot.routers,
+            floodfills: snapshot.floodfills,
+            lookups: snapshot.asked,
+            serves: snapshot.serves,
+            lease_sets: snapshot.lease_sets,
+            stored: snapshot.flood.stored,
+            answered: snapshot.answered,
+        },
         links: LinkStatus {
             inbound: links.inbound,
             outbound: links.sessions - links.inbound,

@@ -1,9 +1,9 @@
-//! A floodfill for the simulated network: a stand-in until the core can be one.
+//! A peer that says what a test wants it to say: an adversary for the simulated network.
 //!
-//! It is made of the core's links and tunnels, so that it speaks NTCP2 and serves as a hop as a router does, and of
-//! the simplest netDb that keeps the protocol: it stores RouterInfos and LeaseSets whose signatures verify, confirms
-//! where the store asks for it, floods to all other floodfills that it knows, and answers look-ups under the key that
-//! they bring. It bounds nothing, expires little and trusts its clock, and so it never leaves this crate.
+//! It is made of the core's links and tunnels, so that it speaks NTCP2 and serves as a hop as a router does, and of a
+//! netDb that keeps the protocol of floodfills and nothing of their care: it bounds nothing, trusts its clock, gives
+//! away what it is told to hold, and writes down what comes. [`crate::Net::ask`] and [`crate::Net::tell`] let it send
+//! anything at all.
 //!
 //! It has the door of [`ramson_core::router::Router`]: inputs in, then `poll_output` down to the time-out.
 
@@ -41,15 +41,15 @@ const MAX_ANSWERS: usize = 1_000;
 /// How often it signs its RouterInfo.
 const RESIGN: Duration = Duration::from_secs(30 * 60);
 
-pub(crate) struct FloodfillConfig {
+pub(crate) struct PuppetConfig {
     pub(crate) network_id: u8,
     pub(crate) addr: SocketAddr,
     pub(crate) seed: [u8; 32],
 }
 
-/// What a floodfill has done.
+/// What a puppet has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FloodfillStats {
+pub struct PuppetStats {
     /// Stores that asked for a confirmation, and got it.
     pub confirmed: u64,
     /// Stores without one, as other floodfills send them.
@@ -64,8 +64,8 @@ pub struct FloodfillStats {
     pub undeliverable: u64,
 }
 
-/// A floodfill router.
-pub struct Floodfill {
+/// A peer on strings.
+pub struct Puppet {
     network_id: u8,
     addr: SocketAddr,
     hash: Hash,
@@ -83,10 +83,10 @@ pub struct Floodfill {
     stale: bool,
     answers: Vec<Message>,
     outputs: VecDeque<Output>,
-    stats: FloodfillStats,
+    stats: PuppetStats,
 }
 
-/// The RouterInfo of a floodfill at this address: caps XfR.
+/// The RouterInfo of a puppet at this address: caps XfR.
 pub(crate) fn sign_info(
     keys: &RouterKeys,
     network_id: u8,
@@ -105,8 +105,8 @@ pub(crate) fn sign_info(
     unsigned.sign(&keys.signing)
 }
 
-impl Floodfill {
-    pub(crate) fn new(config: FloodfillConfig, keys: RouterKeys, now: Now) -> Self {
+impl Puppet {
+    pub(crate) fn new(config: PuppetConfig, keys: RouterKeys, now: Now) -> Self {
         let mut rng = Rng::from_seed(config.seed);
         let hash = keys.identity.hash();
         let link_config = LinkConfig {
@@ -121,7 +121,7 @@ impl Floodfill {
             TransitRules { accept: true, max_tunnels: 1_000, bytes_per_second: u64::MAX, private_network: true };
         let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
         let links = Links::new(link_config, rng.child("links"));
-        let mut floodfill = Self {
+        let mut puppet = Self {
             network_id: config.network_id,
             addr: config.addr,
             hash,
@@ -135,13 +135,13 @@ impl Floodfill {
             stale: false,
             answers: Vec::new(),
             outputs: VecDeque::new(),
-            stats: FloodfillStats::default(),
+            stats: PuppetStats::default(),
             keys,
             rng,
             now,
         };
-        floodfill.sign();
-        floodfill
+        puppet.sign();
+        puppet
     }
 
     /// Signs its RouterInfo anew: peers take none in a handshake that is older than 90 minutes.
@@ -155,7 +155,7 @@ impl Floodfill {
         }
     }
 
-    pub const fn stats(&self) -> FloodfillStats {
+    pub const fn stats(&self) -> PuppetStats {
         self.stats
     }
 
@@ -430,7 +430,7 @@ impl Floodfill {
         let mut message = self.message(kind, body);
         if let Some(encryption) = &lookup.encryption {
             let clove = Block::Clove(Clove { delivery: Delivery::Local, message });
-            let payload = Block::encode_all(&[Block::DateTime(self.now.unix_secs()), clove]);
+            let payload = Block::encode_all(&[clove]);
             message = self.message(Kind::GARLIC, one_time::seal(&encryption.key, &encryption.tag, &payload));
         }
         self.send_back(lookup.from, lookup.reply_tunnel, message);
@@ -483,8 +483,8 @@ impl Floodfill {
     }
 }
 
-impl std::fmt::Debug for Floodfill {
+impl std::fmt::Debug for Puppet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Floodfill at {} with {} routers, {} LeaseSets", self.addr, self.infos.len(), self.sets.len())
+        write!(f, "Puppet at {} with {} routers, {} LeaseSets", self.addr, self.infos.len(), self.sets.len())
     }
 }

@@ -1,0 +1,77 @@
+//! Figures of the core: `cargo xtask bench`. A line each, `FIGURE name ours peer unit`; there is no peer here, so `-`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program for the terminal"
+)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant as Clock;
+
+use ramson_core::netdb::RouterStore;
+use ramson_core::netdb::store::{Source, Verified};
+use ramson_core::rng::Rng;
+use ramson_core::time::{Instant, Now};
+use ramson_wire::codec::Decode;
+use ramson_wire::crypto::sign::SigningKey;
+use ramson_wire::crypto::x25519::PublicKey;
+use ramson_wire::data::router_info::Unsigned;
+use ramson_wire::data::{Hash, Mapping, RouterIdentity, RouterInfo};
+
+const NOW: Now = Now::new(Instant::from_micros(5_000_000), 1_790_000_000_000);
+const ROUTERS: u64 = 50_000;
+
+fn main() {
+    let real = RouterInfo::from_bytes(include_bytes!("../../ramson-wire/tests/fixtures/routers/router1.dat")).unwrap();
+    println!("FIGURE router-info-bytes {} - B", real.as_bytes().len());
+    let before = resident();
+    let mut store = RouterStore::new(Hash([9; 32]), 2, ROUTERS as usize, Rng::from_seed([1; 32]), NOW);
+    for n in 0..ROUTERS {
+        store.insert(NOW, like(&real, n), Source::Wanted).unwrap();
+        while store.poll_event().is_some() {}
+    }
+    drop(store.take_dirty());
+    let each = (resident() - before) as f64 / ROUTERS as f64;
+    println!("FIGURE netdb-memory-per-router {each:.0} - B");
+
+    let keys: Vec<Hash> = (0..10_000u32).map(|n| Hash::of(&n.to_be_bytes())).collect();
+    let mut samples: Vec<f64> = keys
+        .iter()
+        .map(|key| {
+            let start = Clock::now();
+            black_box(store.closest_floodfills(key, 3, &[]));
+            start.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    samples.sort_by(f64::total_cmp);
+    println!("FIGURE closest-floodfills-50k {:.3} - us", samples[samples.len() / 2]);
+    println!("FIGURE closest-floodfills-50k-p99 {:.3} - us", samples[samples.len() * 99 / 100]);
+    println!("FIGURE netdb-floodfills {} - routers", store.floodfills());
+}
+
+/// A router with the addresses of a real one. One in three is a floodfill, as under a flood of them.
+fn like(real: &RouterInfo, n: u64) -> Verified {
+    let mut rng = Rng::from_seed(*Hash::of(&n.to_be_bytes()).as_bytes());
+    let key = SigningKey::from_seed(rng.bytes());
+    let caps = if n.is_multiple_of(3) { "XfR" } else { "LR" };
+    let options = real.options().iter().filter(|(name, _)| !["caps", "netId", "router.version"].contains(name));
+    let about = [("caps", caps), ("netId", "2"), ("router.version", "0.9.68")];
+    let unsigned = Unsigned {
+        identity: RouterIdentity::new(PublicKey(rng.bytes()), *key.public(), &mut rng),
+        published: NOW.unix_ms - 60_000,
+        addresses: real.addresses().to_vec(),
+        options: Mapping::from_pairs(options.chain(about)).unwrap(),
+    };
+    // As it comes from the network: read from its bytes.
+    let info = RouterInfo::from_bytes(unsigned.sign(&key).unwrap().as_bytes()).unwrap();
+    Verified::new(Arc::new(info)).unwrap()
+}
+
+/// Bytes of memory that this process uses.
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    pages.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
