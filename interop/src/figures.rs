@@ -113,7 +113,14 @@ fn in_turn(world: &mut World, ours: Pair, streams: u64, bytes: [u64; 2]) -> Resu
     }
     for round in 0..number("INTEROP_ROUNDS", ROUNDS).max(1) {
         for (side, pair) in [ours, Pair::Peers].into_iter().enumerate() {
-            let run = pair.run(world, 1 + round * 2 + side as u64, streams, bytes[side])?;
+            let run = match pair.run(world, 1 + round * 2 + side as u64, streams, bytes[side]) {
+                // What i2pd loses by itself is its affair: nothing arrived.
+                Err(why) if pair == Pair::Peers => {
+                    println!("     {pair:?} x{streams}: {why}");
+                    Run::default()
+                }
+                result => result?,
+            };
             runs[side].push(run);
         }
     }
