@@ -6,6 +6,7 @@ mod figures;
 mod get;
 mod hops;
 mod kill;
+mod list;
 mod net;
 mod pages;
 mod proxy;
@@ -19,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use crate::list::{ALL, GROUPS, Scenario};
 use crate::net::{Net, NetSpec, home};
-use crate::scenarios::{ALL, GROUPS, Scenario};
 use crate::subject::Kind;
 use crate::world::World;
 

@@ -1,185 +1,9 @@
-//! The scenarios. Each is a function over a [`World`]; it says what it saw, or why it failed. Every wait has a bound.
+//! What scenarios do that tell whether something works. Each is a function over a [`World`]; it says what it saw, or why it failed. Every wait has a bound.
 
 use std::time::{Duration, Instant};
 
-use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::subject::SITE_NAME;
 use crate::world::{Pending, Route, World, begin, curl, until_page};
-use crate::{drops, figures, hops, kill, pages, soak};
-
-/// A named scenario and the network that it runs in.
-pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
-    pub(crate) about: &'static str,
-    pub(crate) spec: NetSpec,
-    pub(crate) run: fn(&mut World) -> Result<String, String>,
-}
-
-const SID: NetSpec = NetSpec {
-    peer: "sid",
-    floodfill_peer: "sid",
-    way: Way::Ipv4,
-    carriers: Carriers::Peers,
-    floodfills: Floodfills::Peers,
-};
-/// The newer i2pd as floodfills and some hops, the older one as hops, eepsite and client.
-const MIXED: NetSpec = NetSpec { peer: "trixie", ..SID };
-const IPV6: NetSpec = NetSpec { way: Way::Ipv6, ..SID };
-const OWN_HOPS: NetSpec = NetSpec { carriers: Carriers::Subjects, ..SID };
-/// The same, and those subjects lose messages when told to.
-const LOSSY_HOPS: NetSpec = NetSpec { carriers: Carriers::Lossy, ..SID };
-const PROXY: NetSpec = NetSpec { way: Way::Proxy, ..SID };
-const BOTH_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Both, ..SID };
-const OWN_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Subjects, ..SID };
-
-/// All scenarios, in an order that lets neighbours share a network.
-pub(crate) const ALL: &[Scenario] = &[
-    Scenario {
-        name: "page",
-        about: "the subject's HTTP proxy reads a page of i2pd, by b32 and by name",
-        spec: SID,
-        run: page,
-    },
-    Scenario {
-        name: "serve",
-        about: "i2pd's proxy reads a page of the subject, before and after a restart",
-        spec: SID,
-        run: serve,
-    },
-    Scenario { name: "refusals", about: "i2pd's logs hold no refusal of the subject", spec: SID, run: refusals },
-    Scenario {
-        name: "restart",
-        about: "after SIGTERM and after SIGKILL, the same identity and destination serve again",
-        spec: SID,
-        run: restart,
-    },
-    Scenario {
-        name: "ramson-ramson",
-        about: "two subjects read each other through i2pd's hops",
-        spec: SID,
-        run: two_subjects,
-    },
-    Scenario {
-        name: "hop",
-        about: "i2pd's consoles show the subject as peer and as a hop that carries traffic",
-        spec: SID,
-        run: hop,
-    },
-    Scenario { name: "eight", about: "eight transfers at once, each way", spec: SID, run: eight },
-    Scenario {
-        name: "transfer",
-        about: "100 MB in each direction of three pairs (INTEROP_TRANSFER_MB)",
-        spec: SID,
-        run: transfer,
-    },
-    Scenario {
-        name: "throughput",
-        about: "figures: one stream and eight, CPU and memory, between all pairs of subjects and i2pd",
-        spec: SID,
-        run: figures::throughput,
-    },
-    Scenario {
-        name: "delays",
-        about: "figures: one stream over links of 2, 10 and 25 ms one way",
-        spec: SID,
-        run: figures::delays,
-    },
-    Scenario {
-        name: "losses",
-        about: "figures: one stream over links that lose 0.1, 0.5 and 1 %",
-        spec: SID,
-        run: figures::losses,
-    },
-    Scenario {
-        name: "new-streams",
-        about: "figures: 200 new streams over links of 10 ms",
-        spec: SID,
-        run: figures::new_streams,
-    },
-    Scenario {
-        name: "first-page",
-        about: "figures: time to the first page after restarts and what it costs, 10 or INTEROP_ROUNDS times each",
-        spec: SID,
-        run: pages::first_page,
-    },
-    Scenario {
-        name: "cold",
-        about: "figures: time to the first page from an empty data folder and a reseed bundle",
-        spec: SID,
-        run: pages::cold,
-    },
-    Scenario {
-        name: "own-hops",
-        about: "figures: one stream and eight where seven subjects carry all tunnels and i2pd has the floodfills",
-        spec: OWN_HOPS,
-        run: figures::own_hops,
-    },
-    Scenario {
-        name: "drops",
-        about: "figures: one stream where hops lose 0, 0.5, 2, 5 % of messages, by path round trips of 20, 100, 300 ms",
-        spec: LOSSY_HOPS,
-        run: drops::drops,
-    },
-    Scenario {
-        name: "hop-cost",
-        about: "figures: CPU and delay of the subject and an i2pd as hops of the same tunnels, at 3, 10 and 20 MB/s",
-        spec: SID,
-        run: hops::hop_cost,
-    },
-    Scenario {
-        name: "crowd",
-        about: "figures: memory with 10,000 known routers, 500 sessions and 2,000 transit tunnels",
-        spec: SID,
-        run: hops::crowd,
-    },
-    Scenario { name: "lossy", about: "a page and 20 MB with 25 ms and 0.5 % loss on each link", spec: SID, run: lossy },
-    Scenario {
-        name: "long",
-        about: "transfers that run 25 minutes, each way (INTEROP_LONG_SECONDS)",
-        spec: SID,
-        run: long,
-    },
-    Scenario {
-        name: "kill",
-        about: "figures: hops, a third of them, and ends are killed in the middle of 100 transfers (INTEROP_KILL_TRANSFERS)",
-        spec: SID,
-        run: kill::kill,
-    },
-    Scenario {
-        name: "soak",
-        about: "figures: what grows in 90 minutes of light load (INTEROP_SOAK_MINUTES)",
-        spec: SID,
-        run: soak::soak,
-    },
-    Scenario {
-        name: "mixed",
-        about: "page, serve and ramson-ramson with the older i2pd of trixie",
-        spec: MIXED,
-        run: mixed,
-    },
-    Scenario { name: "ipv6", about: "page, serve and refusals of a subject that has IPv6 only", spec: IPV6, run: ipv6 },
-    Scenario {
-        name: "proxy",
-        about: "page and serve of subjects that go out through a SOCKS5 and an HTTP proxy, and by no other way",
-        spec: PROXY,
-        run: proxy,
-    },
-    Scenario {
-        name: "floodfill",
-        about: "three subjects and two i2pds are the floodfills: both kinds of clients read both kinds of servers",
-        spec: BOTH_FLOODFILLS,
-        run: floodfill,
-    },
-    Scenario {
-        name: "own-floodfills",
-        about: "the same where three subjects are the only floodfills",
-        spec: OWN_FLOODFILLS,
-        run: floodfill,
-    },
-];
-
-/// Names that stand for several scenarios.
-pub(crate) const GROUPS: &[(&str, &[&str])] = &[("short", &["page", "serve", "refusals", "restart"])];
 
 /// A cold start: the subject knows nothing but the seeds.
 pub(crate) const COLD: Duration = Duration::from_secs(150);
@@ -188,7 +12,7 @@ pub(crate) const LEASES: Duration = Duration::from_secs(200);
 /// No byte for so long ends a transfer.
 pub(crate) const STALL: Duration = Duration::from_secs(60);
 
-fn page(world: &mut World) -> Result<String, String> {
+pub(crate) fn page(world: &mut World) -> Result<String, String> {
     let (ours, site) = (world.ours(0)?, world.their_site()?);
     let first = until_page(&ours, &site, COLD)?;
     expect_pong(&curl(&ours, &format!("http://{site}/ping"))?)?;
@@ -201,7 +25,7 @@ fn page(world: &mut World) -> Result<String, String> {
     ))
 }
 
-fn serve(world: &mut World) -> Result<String, String> {
+pub(crate) fn serve(world: &mut World) -> Result<String, String> {
     let (theirs, site) = (world.theirs()?, world.our_site(0)?);
     let first = until_page(&theirs, &site, LEASES)?;
     expect_pong(&curl(&theirs, &format!("http://{site}/ping"))?)?;
@@ -231,7 +55,7 @@ fn found_again(world: &mut World, theirs: &Route, site: &str) -> Result<Duration
     Err(last)
 }
 
-fn refusals(world: &mut World) -> Result<String, String> {
+pub(crate) fn refusals(world: &mut World) -> Result<String, String> {
     let (ours, site) = (world.ours(0)?, world.their_site()?);
     until_page(&ours, &site, COLD)?;
     let ip = world.subject(0)?.ip.clone();
@@ -261,7 +85,7 @@ fn is_ordinary(line: &str) -> bool {
     .any(|ordinary| line.contains(ordinary))
 }
 
-fn restart(world: &mut World) -> Result<String, String> {
+pub(crate) fn restart(world: &mut World) -> Result<String, String> {
     let (ours, theirs) = (world.ours(0)?, world.theirs()?);
     let (their_site, our_site) = (world.their_site()?, world.our_site(0)?);
     until_page(&ours, &their_site, COLD)?;
@@ -287,7 +111,7 @@ fn restart(world: &mut World) -> Result<String, String> {
 }
 
 /// The subjects are floodfills, and everybody knows them from the start.
-fn floodfill(world: &mut World) -> Result<String, String> {
+pub(crate) fn floodfill(world: &mut World) -> Result<String, String> {
     const SUBJECTS: usize = 3;
     for number in 0..SUBJECTS {
         world.subject(number)?;
@@ -341,7 +165,7 @@ fn floodfill(world: &mut World) -> Result<String, String> {
     }
 }
 
-fn two_subjects(world: &mut World) -> Result<String, String> {
+pub(crate) fn two_subjects(world: &mut World) -> Result<String, String> {
     let mut said = Vec::new();
     for (client, server) in [(0, 1), (1, 0)] {
         let site = world.our_site(server)?;
@@ -353,7 +177,7 @@ fn two_subjects(world: &mut World) -> Result<String, String> {
     Ok(said.join("; "))
 }
 
-fn hop(world: &mut World) -> Result<String, String> {
+pub(crate) fn hop(world: &mut World) -> Result<String, String> {
     let ours = world.ours(0)?;
     until_page(&ours, &world.their_site()?, COLD)?;
     let subject = world.subject(0)?;
@@ -430,7 +254,7 @@ fn pairs(world: &mut World) -> Result<Vec<(Route, String)>, String> {
     Ok(pairs)
 }
 
-fn transfer(world: &mut World) -> Result<String, String> {
+pub(crate) fn transfer(world: &mut World) -> Result<String, String> {
     let bytes = number("INTEROP_TRANSFER_MB", 100) * 1_000_000;
     let mut said = Vec::new();
     for (pair, (route, site)) in pairs(world)?.iter().enumerate() {
@@ -458,7 +282,7 @@ pub(crate) fn one_transfer(route: &Route, site: &str, way: &str, seed: u64, byte
     begin(route, &url, STALL * if way == "up" { 3 } else { 1 }, limit, &[way, &seed_text, &bytes_text])
 }
 
-fn eight(world: &mut World) -> Result<String, String> {
+pub(crate) fn eight(world: &mut World) -> Result<String, String> {
     let mut said = Vec::new();
     let (ours, their_site) = (world.ours(0)?, world.their_site()?);
     let (theirs, our_site) = (world.theirs()?, world.our_site(0)?);
@@ -475,7 +299,7 @@ fn eight(world: &mut World) -> Result<String, String> {
     Ok(said.join("; "))
 }
 
-fn lossy(world: &mut World) -> Result<String, String> {
+pub(crate) fn lossy(world: &mut World) -> Result<String, String> {
     let (ours, theirs) = (world.ours(0)?, world.theirs()?);
     let (their_site, our_site) = (world.their_site()?, world.our_site(0)?);
     world.net.testnet(&["link", "--delay-ms", "25", "--loss", "0.5"])?;
@@ -497,7 +321,7 @@ fn lossy(world: &mut World) -> Result<String, String> {
     result
 }
 
-fn long(world: &mut World) -> Result<String, String> {
+pub(crate) fn long(world: &mut World) -> Result<String, String> {
     const RATE: u64 = 200_000;
     let duration = number("INTEROP_LONG_SECONDS", 1_500);
     let (ours, their_site) = (world.ours(0)?, world.their_site()?);
@@ -521,11 +345,11 @@ fn long(world: &mut World) -> Result<String, String> {
     ))
 }
 
-fn mixed(world: &mut World) -> Result<String, String> {
+pub(crate) fn mixed(world: &mut World) -> Result<String, String> {
     Ok([page(world)?, serve(world)?, two_subjects(world)?].join("; "))
 }
 
-fn ipv6(world: &mut World) -> Result<String, String> {
+pub(crate) fn ipv6(world: &mut World) -> Result<String, String> {
     let said = [page(world)?, serve(world)?, refusals(world)?].join("; ");
     let (sessions, elsewhere) = world.subject(0)?.sessions("[2a0c:110:")?;
     if elsewhere.is_empty() && sessions > 0 {
@@ -534,7 +358,7 @@ fn ipv6(world: &mut World) -> Result<String, String> {
     Err(format!("{sessions} sessions over IPv6, and others: {}", elsewhere.join(", ")))
 }
 
-fn proxy(world: &mut World) -> Result<String, String> {
+pub(crate) fn proxy(world: &mut World) -> Result<String, String> {
     let mut said = vec![page(world)?, serve(world)?];
     let site = world.their_site()?;
     let second = world.ours(1)?;
@@ -586,11 +410,5 @@ mod tests {
         assert_eq!(median(&mut [4.0, 1.0]), 2.5);
         assert_eq!(kibibytes("> Ax~~ X > 68:me ( 4ms ) established, 41.16 KiB "), 41.16);
         assert_eq!(kibibytes("established (exploratory), 2.00 MiB"), 2048.0);
-    }
-
-    #[test]
-    fn groups_name_scenarios() {
-        let known = |name: &&str| ALL.iter().any(|scenario| scenario.name == *name);
-        assert!(GROUPS.iter().all(|(_, names)| names.iter().all(known)));
     }
 }

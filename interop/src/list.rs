@@ -1,0 +1,205 @@
+//! The list of scenarios, and the networks that they run in.
+
+use crate::net::{Carriers, Floodfills, NetSpec, Way};
+use crate::world::World;
+use crate::{drops, figures, hops, kill, pages, scenarios, soak};
+
+/// A named scenario and the network that it runs in.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) spec: NetSpec,
+    pub(crate) run: fn(&mut World) -> Result<String, String>,
+}
+
+const SID: NetSpec = NetSpec {
+    peer: "sid",
+    floodfill_peer: "sid",
+    way: Way::Ipv4,
+    carriers: Carriers::Peers,
+    floodfills: Floodfills::Peers,
+};
+/// The newer i2pd as floodfills and some hops, the older one as hops, eepsite and client.
+const MIXED: NetSpec = NetSpec { peer: "trixie", ..SID };
+const IPV6: NetSpec = NetSpec { way: Way::Ipv6, ..SID };
+const OWN_HOPS: NetSpec = NetSpec { carriers: Carriers::Subjects, ..SID };
+/// The same, and those subjects lose messages when told to.
+const LOSSY_HOPS: NetSpec = NetSpec { carriers: Carriers::Lossy, ..SID };
+const PROXY: NetSpec = NetSpec { way: Way::Proxy, ..SID };
+const BOTH_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Both, ..SID };
+const OWN_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Subjects, ..SID };
+
+/// All scenarios, in an order that lets neighbours share a network.
+pub(crate) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "page",
+        about: "the subject's HTTP proxy reads a page of i2pd, by b32 and by name",
+        spec: SID,
+        run: scenarios::page,
+    },
+    Scenario {
+        name: "serve",
+        about: "i2pd's proxy reads a page of the subject, before and after a restart",
+        spec: SID,
+        run: scenarios::serve,
+    },
+    Scenario {
+        name: "refusals",
+        about: "i2pd's logs hold no refusal of the subject",
+        spec: SID,
+        run: scenarios::refusals,
+    },
+    Scenario {
+        name: "restart",
+        about: "after SIGTERM and after SIGKILL, the same identity and destination serve again",
+        spec: SID,
+        run: scenarios::restart,
+    },
+    Scenario {
+        name: "ramson-ramson",
+        about: "two subjects read each other through i2pd's hops",
+        spec: SID,
+        run: scenarios::two_subjects,
+    },
+    Scenario {
+        name: "hop",
+        about: "i2pd's consoles show the subject as peer and as a hop that carries traffic",
+        spec: SID,
+        run: scenarios::hop,
+    },
+    Scenario { name: "eight", about: "eight transfers at once, each way", spec: SID, run: scenarios::eight },
+    Scenario {
+        name: "transfer",
+        about: "100 MB in each direction of three pairs (INTEROP_TRANSFER_MB)",
+        spec: SID,
+        run: scenarios::transfer,
+    },
+    Scenario {
+        name: "throughput",
+        about: "figures: one stream and eight, CPU and memory, between all pairs of subjects and i2pd",
+        spec: SID,
+        run: figures::throughput,
+    },
+    Scenario {
+        name: "delays",
+        about: "figures: one stream over links of 2, 10 and 25 ms one way",
+        spec: SID,
+        run: figures::delays,
+    },
+    Scenario {
+        name: "losses",
+        about: "figures: one stream over links that lose 0.1, 0.5 and 1 %",
+        spec: SID,
+        run: figures::losses,
+    },
+    Scenario {
+        name: "new-streams",
+        about: "figures: 200 new streams over links of 10 ms",
+        spec: SID,
+        run: figures::new_streams,
+    },
+    Scenario {
+        name: "first-page",
+        about: "figures: time to the first page after restarts and what it costs, 10 or INTEROP_ROUNDS times each",
+        spec: SID,
+        run: pages::first_page,
+    },
+    Scenario {
+        name: "cold",
+        about: "figures: time to the first page from an empty data folder and a reseed bundle",
+        spec: SID,
+        run: pages::cold,
+    },
+    Scenario {
+        name: "own-hops",
+        about: "figures: one stream and eight where seven subjects carry all tunnels and i2pd has the floodfills",
+        spec: OWN_HOPS,
+        run: figures::own_hops,
+    },
+    Scenario {
+        name: "drops",
+        about: "figures: one stream where hops lose 0, 0.5, 2, 5 % of messages, by path round trips of 20, 100, 300 ms",
+        spec: LOSSY_HOPS,
+        run: drops::drops,
+    },
+    Scenario {
+        name: "hop-cost",
+        about: "figures: CPU and delay of the subject and an i2pd as hops of the same tunnels, at 3, 10 and 20 MB/s",
+        spec: SID,
+        run: hops::hop_cost,
+    },
+    Scenario {
+        name: "crowd",
+        about: "figures: memory with 10,000 known routers, 500 sessions and 2,000 transit tunnels",
+        spec: SID,
+        run: hops::crowd,
+    },
+    Scenario {
+        name: "lossy",
+        about: "a page and 20 MB with 25 ms and 0.5 % loss on each link",
+        spec: SID,
+        run: scenarios::lossy,
+    },
+    Scenario {
+        name: "long",
+        about: "transfers that run 25 minutes, each way (INTEROP_LONG_SECONDS)",
+        spec: SID,
+        run: scenarios::long,
+    },
+    Scenario {
+        name: "kill",
+        about: "figures: hops, a third of them, and ends are killed in the middle of 100 transfers (INTEROP_KILL_TRANSFERS)",
+        spec: SID,
+        run: kill::kill,
+    },
+    Scenario {
+        name: "soak",
+        about: "figures: what grows in 90 minutes of light load (INTEROP_SOAK_MINUTES)",
+        spec: SID,
+        run: soak::soak,
+    },
+    Scenario {
+        name: "mixed",
+        about: "page, serve and ramson-ramson with the older i2pd of trixie",
+        spec: MIXED,
+        run: scenarios::mixed,
+    },
+    Scenario {
+        name: "ipv6",
+        about: "page, serve and refusals of a subject that has IPv6 only",
+        spec: IPV6,
+        run: scenarios::ipv6,
+    },
+    Scenario {
+        name: "proxy",
+        about: "page and serve of subjects that go out through a SOCKS5 and an HTTP proxy, and by no other way",
+        spec: PROXY,
+        run: scenarios::proxy,
+    },
+    Scenario {
+        name: "floodfill",
+        about: "three subjects and two i2pds are the floodfills: both kinds of clients read both kinds of servers",
+        spec: BOTH_FLOODFILLS,
+        run: scenarios::floodfill,
+    },
+    Scenario {
+        name: "own-floodfills",
+        about: "the same where three subjects are the only floodfills",
+        spec: OWN_FLOODFILLS,
+        run: scenarios::floodfill,
+    },
+];
+
+/// Names that stand for several scenarios.
+pub(crate) const GROUPS: &[(&str, &[&str])] = &[("short", &["page", "serve", "refusals", "restart"])];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_name_scenarios() {
+        let known = |name: &&str| ALL.iter().any(|scenario| scenario.name == *name);
+        assert!(GROUPS.iter().all(|(_, names)| names.iter().all(known)));
+    }
+}
