@@ -14,5 +14,7 @@ impl TunnelLayer {
 
     pub fn encrypt(&self, _body: &mut [u8]) {}
 
+    pub fn encrypt_each(&self, _bodies: &mut [&mut [u8; 1_024]]) {}
+
     pub fn decrypt(&self, _body: &mut [u8]) {}
 }
