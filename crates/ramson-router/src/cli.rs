@@ -3,6 +3,7 @@
 use crate::folder::Folder;
 use crate::offer::Offer;
 use crate::settings::NetworkId;
+use crate::tryout::TryArgs;
 use crate::{Failure, control, run, show};
 use clap::{Args, Parser, Subcommand};
 use ramson::{Destination, Status};
@@ -31,6 +32,8 @@ a .i2p address, and see how the router is with `ramson status`.";
 enum Command {
     /// Run the router (what happens without a command, too)
     Run(RunArgs),
+    /// Show what I2P is: a network inside this process, with a site to open, and the way of each request
+    Try(TryArgs),
     /// Say how the running router is
     Status(FolderArgs),
     /// Reseed the running router now, or write a reseed bundle of its netDb
@@ -96,6 +99,7 @@ impl Cli {
         match self.command {
             None => self.run.execute(),
             Some(Command::Run(args)) => args.execute(),
+            Some(Command::Try(args)) => args.execute(),
             Some(Command::Status(args)) => {
                 let status: Status = control::ask(&args.folder()?, &control::Request::Status)?;
                 show::status(&status, args.json)

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::reseed::Sources;
 use crate::seam::{Command, Created, DestinationId, Reply};
-use crate::status::{Event, Progress, Status};
+use crate::status::{Event, InboundTunnel, Progress, Route, Status};
 use crate::stream::Stream;
 use ramson_wire::data::{Destination, Hash, PrivateKeys, base32};
 use std::path::PathBuf;
@@ -223,6 +223,19 @@ impl LocalDestination {
         let destination = self.inner.id;
         self.inner.ramson.ask(|reply| Command::Listen { destination, port, incoming, reply }).await?;
         Ok(Listener { queue, _destination: self.clone() })
+    }
+
+    /// By what data to another destination goes at this moment; `None` while nothing was sent there of late, or its
+    /// tunnel is gone.
+    pub async fn route(&self, to: Hash) -> Result<Option<Route>, Error> {
+        let destination = self.inner.id;
+        self.inner.ramson.ask(|reply| Command::Route { destination, to, reply }).await
+    }
+
+    /// The tunnels by which others reach this destination.
+    pub async fn inbound_tunnels(&self) -> Result<Vec<InboundTunnel>, Error> {
+        let destination = self.inner.id;
+        self.inner.ramson.ask(|reply| Command::InboundTunnels { destination, reply }).await
     }
 
     /// Finds the destination that belongs to a hash, by its LeaseSet.

@@ -41,7 +41,7 @@
 use crate::client::{DestinationOptions, Incoming, Ramson, Target};
 use crate::error::Error;
 use crate::reseed::Sources;
-use crate::status::{Event, Progress, Status};
+use crate::status::{Event, InboundTunnel, Progress, Route, Status};
 use crate::stream::{Shared, Stream, lock};
 use ramson_wire::data::{Destination, Hash, PrivateKeys};
 use std::path::PathBuf;
@@ -104,6 +104,17 @@ pub enum Command {
         destination: DestinationId,
         hash: Hash,
         reply: Reply<Destination>,
+    },
+    /// By what data of a destination of ours to another goes at this moment.
+    Route {
+        destination: DestinationId,
+        to: Hash,
+        reply: Reply<Option<Route>>,
+    },
+    /// The inbound tunnels of a destination of ours.
+    InboundTunnels {
+        destination: DestinationId,
+        reply: Reply<Vec<InboundTunnel>>,
     },
     Status {
         reply: Reply<Box<Status>>,

@@ -1,5 +1,6 @@
 //! What the router says of itself: progress, a snapshot, and events.
 
+use ramson_wire::data::Hash;
 use serde::{Deserialize, Serialize};
 
 /// How far the router, or one destination, is on its way to readiness.
@@ -179,6 +180,28 @@ pub struct DestinationStatus {
     pub streams: usize,
     pub bytes_in: u64,
     pub bytes_out: u64,
+}
+
+/// By what data from a destination of ours to another goes. Who knows it knows how to look for us: it is for the
+/// user's own eyes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The routers of our outbound tunnel, in the order of the messages.
+    pub outbound: Vec<Hash>,
+    /// Where the other's inbound tunnel begins, and its id there. Its further routers are known to its owner only:
+    /// see [`InboundTunnel`].
+    pub gateway: Hash,
+    pub tunnel: u32,
+}
+
+/// An inbound tunnel of a destination of ours; as secret as a [`Route`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundTunnel {
+    /// Where it begins, and its id there, as in the LeaseSet.
+    pub gateway: Hash,
+    pub tunnel: u32,
+    /// Its routers in the order of the messages, the gateway first.
+    pub hops: Vec<Hash>,
 }
 
 /// Something that happened to the router as a whole.

@@ -110,6 +110,8 @@ impl State {
             Command::Lookup { hash, reply, .. } => {
                 let _ = reply.send(self.find(hash).map(|(_, local)| local.destination.clone()));
             }
+            Command::Route { reply, .. } => drop(reply.send(Ok(None))),
+            Command::InboundTunnels { reply, .. } => drop(reply.send(Ok(Vec::new()))),
             Command::Status { reply } => {
                 let _ = reply.send(Ok(Box::new(self.status())));
             }

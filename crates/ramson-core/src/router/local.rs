@@ -66,11 +66,19 @@ pub(super) struct Local {
     connecting: BTreeMap<stream::StreamId, (u64, Hash)>,
     /// Streams that programs hold, and what they wrote that the stream has no room for yet.
     unsent: BTreeMap<stream::StreamId, Unsent>,
-    /// The path to each destination that was sent to of late, and its outbound tunnel.
-    paths: BTreeMap<Hash, (u64, TunnelId)>,
+    /// The path to each destination that was sent to of late.
+    pub(super) paths: BTreeMap<Hash, SentBy>,
     /// The destinations of LeaseSets that look-ups have brought.
     found: BTreeMap<Hash, PublicDestination>,
     pub(super) bytes: (u64, u64),
+}
+
+/// By what garlic to a destination goes: the number of its path, our outbound tunnel, and the lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SentBy {
+    path: u64,
+    pub(super) tunnel: TunnelId,
+    pub(super) lease: (Hash, TunnelId),
 }
 
 #[derive(Default)]
@@ -380,7 +388,7 @@ impl Router {
         let Some(id) = self.pools.get(&pool).copied() else { return };
         let now = self.now;
         self.with_local(id, |local| {
-            let by = local.paths.iter().filter(|(_, (_, by))| *by == tunnel).map(|(to, _)| *to);
+            let by = local.paths.iter().filter(|(_, by)| by.tunnel == tunnel).map(|(to, _)| *to);
             for to in by.collect::<Vec<_>>() {
                 local.streams.path_changed(now, to);
             }
@@ -457,17 +465,17 @@ impl Router {
         let Some(local) = self.locals.get(&id) else { return };
         let pool = local.pool;
         let before = local.paths.get(&to).copied();
-        let known = before.filter(|(of, _)| *of == path).map(|(_, tunnel)| tunnel);
+        let known = before.filter(|by| by.path == path).map(|by| by.tunnel);
         let usable = known.filter(|t| self.tunnels.outbound(pool).iter().any(|o| o.tunnel == *t));
-        let tunnel = usable.or_else(|| self.outbound_to(pool, &lease.gateway, before.map(|(_, tunnel)| tunnel)));
+        let tunnel = usable.or_else(|| self.outbound_to(pool, &lease.gateway, before.map(|by| by.tunnel)));
         let target = Target::Tunnel { gateway: lease.gateway, tunnel: lease.tunnel_id };
         let Ok(tunnel) = self.tunnels.send(self.now, pool, tunnel, target, message) else { return };
         trace!(pool = pool.0, path, tunnel, gateway = ?lease.gateway, lease = lease.tunnel_id, "garlic sent");
         if let Some(local) = self.locals.get_mut(&id) {
-            local.paths.insert(to, (path, tunnel));
+            local.paths.insert(to, SentBy { path, tunnel, lease: (lease.gateway, lease.tunnel_id) });
             if local.paths.len() > MAX_PATHS {
                 // The oldest path goes; its next message draws a tunnel anew.
-                let oldest = local.paths.iter().min_by_key(|(_, (path, _))| *path).map(|(to, _)| *to);
+                let oldest = local.paths.iter().min_by_key(|(_, by)| by.path).map(|(to, _)| *to);
                 oldest.and_then(|to| local.paths.remove(&to));
             }
         }

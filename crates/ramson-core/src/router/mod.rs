@@ -24,7 +24,7 @@ pub use door::{
 };
 pub use faults::{Fatal, Removed};
 pub use local::LocalOptions;
-pub use status::{LocalStatus, Snapshot};
+pub use status::{Entry, LocalStatus, Route, Snapshot};
 
 use crate::clock::NetworkClock;
 use crate::job::{Job, JobDone};

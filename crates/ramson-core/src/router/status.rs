@@ -55,7 +55,41 @@ pub struct LocalStatus {
     pub bytes_out: u64,
 }
 
+/// By what data from one destination to another goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The hops of our outbound tunnel, in the order of the messages.
+    pub outbound: Vec<Hash>,
+    /// The lease: where the other's inbound tunnel begins, and its id there. How it goes on is not known here.
+    pub gateway: Hash,
+    pub tunnel: u32,
+}
+
+/// An inbound tunnel of a destination of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// As in the lease.
+    pub gateway: Hash,
+    pub tunnel: u32,
+    /// In the order of the messages: the gateway first.
+    pub hops: Vec<Hash>,
+}
+
 impl Router {
+    /// By what the last message of a destination of ours to another went, while that tunnel stands.
+    pub fn route(&self, from: DestinationId, to: &Hash) -> Option<Route> {
+        let by = self.locals.get(&from)?.paths.get(to)?;
+        let outbound = self.tunnels.hops(by.tunnel)?.to_vec();
+        Some(Route { outbound, gateway: by.lease.0, tunnel: by.lease.1 })
+    }
+
+    /// The inbound tunnels of a destination of ours.
+    pub fn entries(&self, id: DestinationId) -> Vec<Entry> {
+        let Some(local) = self.locals.get(&id) else { return Vec::new() };
+        let entries = self.tunnels.entries(local.pool);
+        entries.map(|((gateway, tunnel), hops)| Entry { gateway, tunnel, hops: hops.to_vec() }).collect()
+    }
+
     /// The share of tunnel messages that are lost here where foreign outbound tunnels end.
     #[cfg(ramson_lab)]
     pub fn set_loss(&mut self, share: f64) {

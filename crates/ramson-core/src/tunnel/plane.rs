@@ -430,6 +430,16 @@ impl Tunnels {
         both.into_iter().flat_map(|d| self.usable(pool, d).map(move |(_, own)| (d, own.hops.clone()))).collect()
     }
 
+    /// The inbound tunnels of a pool as leases name them, by gateway and id there, each with its hops.
+    pub fn entries(&self, pool: PoolId) -> impl Iterator<Item = ((Hash, TunnelId), &[Hash])> {
+        self.usable(pool, Direction::Inbound).map(|(_, own)| (own.entry, own.hops.as_slice()))
+    }
+
+    /// The hops of an outbound tunnel, while it stands.
+    pub fn hops(&self, tunnel: TunnelId) -> Option<&[Hash]> {
+        self.tunnels.get(&tunnel).map(|own| own.hops.as_slice())
+    }
+
     pub fn stats(&self) -> Stats {
         Stats { transit: self.transit.stats, transit_tunnels: self.transit.len(), ..self.stats }
     }

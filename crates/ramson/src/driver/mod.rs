@@ -418,6 +418,14 @@ impl Driver {
                 let _ = reply.send(Ok(Box::new(status)));
                 Outcome::Nothing
             }
+            Command::Route { destination, to, reply } => {
+                let _ = reply.send(Ok(translate::route(&self.router, destination, &to)));
+                Outcome::Nothing
+            }
+            Command::InboundTunnels { destination, reply } => {
+                let _ = reply.send(Ok(translate::inbound_tunnels(&self.router, destination)));
+                Outcome::Nothing
+            }
             Command::Reseed { sources, reply } => {
                 self.reseeding.start(sources, Some(reply));
                 Outcome::Nothing

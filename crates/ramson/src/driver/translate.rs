@@ -7,17 +7,17 @@ use crate::config::{Config, Floodfill, TransitConfig};
 use crate::net::connections::Source;
 use crate::seam::DestinationId;
 use crate::status::{
-    BuildStatus, ClockStatus, DestinationStatus, LinkStatus, NetDbStatus, Reachability, Status, TransitStatus,
-    TunnelStatus,
+    BuildStatus, ClockStatus, DestinationStatus, InboundTunnel, LinkStatus, NetDbStatus, Reachability, Route, Status,
+    TransitStatus, TunnelStatus,
 };
 use ramson_core::link::AddressRules;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
 use ramson_core::netdb::FloodfillMode;
-use ramson_core::router::{self, LocalOptions, PoolState, Removed, Snapshot};
+use ramson_core::router::{self, LocalOptions, PoolState, Removed, Router, Snapshot};
 use ramson_core::time::Instant;
 use ramson_core::tunnel::{PoolConfig, Wanted};
 use ramson_wire::data::router_address::is_public;
-use ramson_wire::data::{PrivateKeys, base32, base64};
+use ramson_wire::data::{Hash, PrivateKeys, base32, base64};
 use std::net::{IpAddr, SocketAddr};
 
 /// The core's settings. `addresses` are those of the operator; `ipv4` and `ipv6` say by which families peers can be
@@ -105,6 +105,18 @@ pub(crate) fn create(id: DestinationId, options: &DestinationOptions, keys: Priv
     let tunnels = PoolConfig { inbound: wanted(&options.inbound), outbound: wanted(&options.outbound) };
     let options = LocalOptions { keys, publish: options.publish, tunnels };
     router::Command::CreateDestination { id: router::DestinationId(id.0), options: Box::new(options) }
+}
+
+/// By what data of one of ours to another destination goes.
+pub(crate) fn route(router: &Router, from: DestinationId, to: &Hash) -> Option<Route> {
+    let route = router.route(router::DestinationId(from.0), to)?;
+    Some(Route { outbound: route.outbound, gateway: route.gateway, tunnel: route.tunnel })
+}
+
+/// Where others reach one of ours.
+pub(crate) fn inbound_tunnels(router: &Router, of: DestinationId) -> Vec<InboundTunnel> {
+    let entries = router.entries(router::DestinationId(of.0)).into_iter();
+    entries.map(|e| InboundTunnel { gateway: e.gateway, tunnel: e.tunnel, hops: e.hops }).collect()
 }
 
 /// The whole status.
