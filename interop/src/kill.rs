@@ -14,6 +14,8 @@ const RATE: u64 = 1_000_000;
 /// One batch: what of ours runs at once, and i2pd's own beside it.
 const BATCH: [Pair; 6] = [Pair::Own, Pair::Own, Pair::FromPeer, Pair::ToPeer, Pair::Peers, Pair::Peers];
 const OURS: u64 = 4;
+/// The same with `INTEROP_KILL_PAIRS=own`: only those between two of ours, which need no time to find each other again.
+const OWN_BATCH: [Pair; 4] = [Pair::Own; 4];
 /// No byte for so long ends a transfer. i2pd needs more than a minute at times.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How long i2pd's ends may take to find others again after a batch.
@@ -99,11 +101,13 @@ impl Tallies {
 pub(crate) fn kill(world: &mut World) -> Result<String, String> {
     let batches = number("INTEROP_KILL_TRANSFERS", TRANSFERS).div_ceil(OURS).max(1);
     let hops = hops(world)?;
+    let own_only = std::env::var("INTEROP_KILL_PAIRS").is_ok_and(|pairs| pairs == "own");
+    let batch_of: &[Pair] = if own_only { &OWN_BATCH } else { &BATCH };
     warm(world, LEASES)?;
     let mut tallies = Tallies::default();
     for batch in 0..batches {
         let victim = Victim::of(batch);
-        let pending = BATCH.iter().enumerate().map(|(place, pair)| start(world, *pair, batch * 10 + place as u64));
+        let pending = batch_of.iter().enumerate().map(|(place, pair)| start(world, *pair, batch * 10 + place as u64));
         let pending = pending.collect::<Result<Vec<_>, String>>()?;
         // Each batch is met at another moment of its transfers.
         std::thread::sleep(Duration::from_millis(2_500 + batch * 700 % 3_500));
@@ -118,14 +122,14 @@ pub(crate) fn kill(world: &mut World) -> Result<String, String> {
                 .testnet(&[&["restart"], killed.iter().map(String::as_str).collect::<Vec<_>>().as_slice()].concat())?;
         }
         let mut said = Vec::new();
-        for (pair, pending) in BATCH.into_iter().zip(pending) {
+        for (&pair, pending) in batch_of.iter().zip(pending) {
             said.push(format!("{pair:?} {}", tallies.of(pair).count(victim, pair, pending.end())?));
         }
         println!("     {}: {victim:?} {}: {}", batch + 1, killed.join(" "), said.join(", "));
         if victim.subject().is_some() {
             world.forget_leases()?;
         }
-        recover(world)?;
+        recover(world, own_only)?;
     }
     judge(tallies)
 }
@@ -147,9 +151,12 @@ fn warm(world: &mut World, limit: Duration) -> Result<(), String> {
 
 /// Lets all ends find each other again, so that each batch begins with streams that work. Ours must; i2pd's are
 /// restarted where they do not.
-fn recover(world: &mut World) -> Result<(), String> {
+fn recover(world: &mut World, own_only: bool) -> Result<(), String> {
     let (route, site) = Pair::Own.ends(world)?;
     until_page(&route, &site, COLD)?;
+    if own_only {
+        return Ok(());
+    }
     let Err(why) = warm(world, RECOVERY) else { return Ok(()) };
     println!("     i2pd's ends are restarted: {why}");
     let (client, server) = (world.net.peer("client")?.name, world.net.peer("server")?.name);

@@ -114,6 +114,12 @@ impl Local {
             .min()
     }
 
+    /// Whether leases that others may still use are not among these.
+    fn has_lost(&self, now: Now, leases: &[Lease2]) -> bool {
+        let soon = now.unix_secs().saturating_add(60);
+        self.signed.iter().any(|lease| lease.end > soon && !leases.contains(lease))
+    }
+
     fn key(&self, stream: stream::StreamId) -> StreamKey {
         StreamKey { destination: self.id, stream }
     }
@@ -373,7 +379,12 @@ impl Router {
             })
             .collect();
         let now = self.now;
-        self.with_local(id, |local| local.destination.handle_leases(now, leases));
+        self.with_local(id, |local| {
+            if local.has_lost(now, &leases) {
+                local.streams.note_unreached(now);
+            }
+            local.destination.handle_leases(now, leases);
+        });
     }
 
     pub(super) fn tunnel_ready(&mut self, pool: PoolId) {
@@ -433,12 +444,11 @@ impl Router {
                 let ends = u64::from(set.times().end()).saturating_mul(1000).saturating_sub(now.unix_ms);
                 let end = now.mono + Duration::from_millis(ends);
                 let Some(local) = self.locals.get_mut(&id) else { return };
-                let before = std::mem::replace(&mut local.signed, set.leases().to_vec());
                 // Who writes to us by a lease that is lost must not wait for a floodfill to hear of it.
-                let soon = now.unix_secs().saturating_add(60);
-                if before.iter().any(|lease| lease.end > soon && !local.signed.contains(lease)) {
+                if local.has_lost(now, set.leases()) {
                     local.streams.tell_peers(now);
                 }
+                local.signed = set.leases().to_vec();
                 // Without an outbound tunnel the store would be lost.
                 local.unpublished = Some(end);
                 self.publish_waiting(id);

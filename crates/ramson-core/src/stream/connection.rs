@@ -116,6 +116,8 @@ pub(super) struct Connection {
     heard_at: Instant,
     /// When the peer is told again where we are unless it is heard of, and how often it was.
     telling: Option<(Instant, u32)>,
+    /// Since when the peer may not reach us.
+    unreached: Option<Instant>,
     kept_alive_at: Instant,
     flush_at: Instant,
     lost_at: Option<Instant>,
@@ -177,6 +179,7 @@ impl Connection {
             progress_at: now,
             heard_at: now,
             telling: None,
+            unreached: None,
             kept_alive_at: now,
             flush_at: now + start.wait_for_data,
             lost_at: None,
@@ -237,8 +240,20 @@ impl Connection {
     /// path, until something of the peer arrives: who only reads has no other sign that his packets get lost.
     pub(super) fn say_where(&mut self, ctx: &mut Context<'_>) {
         let now = ctx.now.mono;
-        self.telling = (now.since(self.heard_at) < BUSY).then(|| (now + TELL_AGAIN, 0));
+        // It may have taken long until there was anything to tell: what counts is how the peer was before.
+        let silent = self.unreached.take().unwrap_or(now).since(self.heard_at);
+        self.telling = (silent < BUSY).then(|| (now + TELL_AGAIN, 0));
         self.send_ack(None, ctx);
+    }
+
+    /// When something of the peer arrived last.
+    pub(super) fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
+    /// Tunnels by which the peer reaches us are lost.
+    pub(super) fn note_unreached(&mut self, now: Now) {
+        self.unreached.get_or_insert(now.mono);
     }
 
     fn say_where_again(&mut self, times: u32, ctx: &mut Context<'_>) {

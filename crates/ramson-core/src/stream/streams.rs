@@ -2,6 +2,7 @@
 
 #[cfg(any(test, fuzzing))]
 mod check;
+mod reach;
 
 use super::connection::{Connection, Context, Start};
 use super::jobs::{By, Done, Jobs, Outcome, Ports, Purpose, Signer};
@@ -199,28 +200,6 @@ impl Streams {
         told
     }
 
-    /// Asks whether `to` is there: [`Event::Pong`] with the returned nonce follows, or nothing. Of `payload`, 32 bytes
-    /// come back.
-    pub fn ping(&mut self, to: Hash, ports: (u16, u16), payload: &[u8]) -> u32 {
-        let nonce = self.rng.nonzero_u32();
-        if self.pings.len() >= limits::MAX_PINGS {
-            self.pings.pop_front();
-        }
-        self.pings.push_back((nonce, to));
-        let out = Outgoing {
-            send_id: nonce,
-            ack_through: None,
-            flags: Flags::ECHO,
-            from: Some(&self.local.destination),
-            offline: self.local.offline.as_deref(),
-            ..Outgoing::default()
-        };
-        let payload = payload.get(..MAX_ECHO).unwrap_or(payload);
-        let job = self.jobs.sign(&self.local.key, Unsigned::new(&out, &[payload]), Purpose::SignLoose { to, ports });
-        self.events.push_back(Event::Job(job));
-        nonce
-    }
-
     // The network's side.
 
     /// A packet for this destination. `from` is the destination that the session names, if it does; `from_port` is the
@@ -299,16 +278,6 @@ impl Streams {
         let streams: Vec<StreamId> = self.connections.values().filter(|c| c.peer == to).map(Connection::id).collect();
         for stream in streams {
             self.drive(now, stream, Connection::path_changed);
-        }
-    }
-
-    /// Our LeaseSet is another one: each peer with an open stream gets a packet now, which brings it along.
-    pub fn tell_peers(&mut self, now: Now) {
-        let mut told = BTreeSet::new();
-        let open = self.connections.values().filter(|c| !c.is_opening() && !c.is_lingering());
-        let streams: Vec<StreamId> = open.filter(|c| told.insert(c.peer)).map(Connection::id).collect();
-        for stream in streams {
-            self.drive(now, stream, Connection::say_where);
         }
     }
 

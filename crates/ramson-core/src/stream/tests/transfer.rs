@@ -354,6 +354,27 @@ fn a_busy_peer_is_told_by_other_paths_until_it_is_heard_of() {
     assert!(pair.ends[1].suspects.is_empty(), "it is heard of at once");
 }
 
+/// It can take seconds until there are tunnels again, and longer than a busy peer is silent.
+#[test]
+fn a_peer_that_was_busy_when_tunnels_were_lost_is_told_until_it_is_heard_of() {
+    let told = |noted: bool| {
+        let mut pair = Pair::new(38, Link { rate: 500, ..Link::plain(20) }, defaults());
+        pair.open(pattern(38, 4 << 20), true);
+        pair.run(1, |_| false);
+        pair.drop = Box::new(|_, _| true);
+        if noted {
+            pair.ends[1].streams.note_unreached(pair.now);
+        }
+        pair.run(5, |_| false);
+        pair.ends[1].streams.tell_peers(pair.now);
+        pair.drain();
+        pair.run(5, |_| false);
+        pair.ends[1].suspects.len()
+    };
+    assert!((2..=4).contains(&told(true)), "{}", told(true));
+    assert_eq!(told(false), 0, "a peer that had nothing to send is not told again and again");
+}
+
 /// Who says where he is after a change of his LeaseSet tells each peer once, however many streams there are.
 #[test]
 fn each_peer_is_told_once_where_we_are() {
