@@ -4,6 +4,7 @@ mod content;
 mod drops;
 mod figures;
 mod get;
+mod half;
 mod hops;
 mod kill;
 mod list;

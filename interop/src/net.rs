@@ -30,6 +30,8 @@ pub(crate) enum Floodfills {
     Both,
     /// The routers under test alone.
     Subjects,
+    /// Three of the i2pds, and as many routers under test.
+    Half,
 }
 
 /// Who carries the tunnels.
@@ -39,7 +41,9 @@ pub(crate) enum Carriers {
     Peers,
     /// Routers under test; of the i2pds there are only floodfills and two ends.
     Subjects,
-    /// The same, with builds of the subject that lose tunnel messages when told to.
+    /// Six of each.
+    Half,
+    /// Routers under test, with builds of the subject that lose tunnel messages when told to.
     Lossy,
 }
 
@@ -88,7 +92,11 @@ impl Net {
         let mut net = Self { run: run.to_path_buf(), guard: None };
         let web = this_program();
         let start = Instant::now();
-        let routers = if spec.carriers == Carriers::Peers { "12" } else { "7" };
+        let routers = match spec.carriers {
+            Carriers::Peers => "12",
+            Carriers::Half => "6",
+            Carriers::Subjects | Carriers::Lossy => "7",
+        };
         let mut up = vec![
             "up",
             "--routers",
@@ -98,6 +106,7 @@ impl Net {
                 Floodfills::Peers => "5",
                 Floodfills::Both => "2",
                 Floodfills::Subjects => "0",
+                Floodfills::Half => "3",
             },
             "--transports",
             "ntcp2",
@@ -115,7 +124,7 @@ impl Net {
         if spec.way == Way::Ipv6 {
             up.push("--ipv6");
         }
-        if spec.carriers != Carriers::Peers {
+        if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy) {
             up.push("--no-transit");
         }
         let said = net.testnet(&up);

@@ -110,29 +110,33 @@ pub(crate) fn restart(world: &mut World) -> Result<String, String> {
     Ok(said.join("; "))
 }
 
+/// Lets everybody know these subjects, which are floodfills, from the start: the peers are restarted, so that they have
+/// them in their netDb as they have each other, and so are all subjects.
+pub(crate) fn acquaint(world: &mut World, floodfills: &[usize]) -> Result<(), String> {
+    let names: Vec<String> = world.net.peers()?.into_iter().map(|peer| peer.name).collect();
+    for (place, number) in floodfills.iter().enumerate() {
+        let info = world.subject(*number)?.dir.join("data/router.info").to_string_lossy().into_owned();
+        let mut args = vec!["add-ri", &info];
+        if place + 1 == floodfills.len() {
+            args.push("--to");
+            args.extend(names.iter().map(String::as_str));
+        }
+        world.net.testnet(&args)?;
+    }
+    for number in 0..world.running().len() {
+        world.subject(number)?.stop("TERM")?;
+        world.restart(number)?;
+    }
+    Ok(())
+}
+
 /// The subjects are floodfills, and everybody knows them from the start.
 pub(crate) fn floodfill(world: &mut World) -> Result<String, String> {
     const SUBJECTS: usize = 3;
     for number in 0..SUBJECTS {
         world.subject(number)?;
     }
-    // The peers are restarted, so that they have the subjects in their netDb as they have each other.
-    let names: Vec<String> = world.net.peers()?.into_iter().map(|peer| peer.name).collect();
-    for number in 0..SUBJECTS {
-        let info = world.subject(number)?.dir.join("data/router.info").to_string_lossy().into_owned();
-        let to = if number + 1 == SUBJECTS { names.as_slice() } else { &[] };
-        let to = to.iter().map(String::as_str);
-        let mut args = vec!["add-ri", &info];
-        if number + 1 == SUBJECTS {
-            args.push("--to");
-            args.extend(to);
-        }
-        world.net.testnet(&args)?;
-    }
-    for number in 0..SUBJECTS {
-        world.subject(number)?.stop("TERM")?;
-        world.restart(number)?;
-    }
+    acquaint(world, &[0, 1, 2])?;
     let (ours, theirs) = (world.ours(0)?, world.theirs()?);
     let (our_site, their_site) = (world.our_site(1)?, world.their_site()?);
     let mut said = Vec::new();
@@ -382,7 +386,7 @@ fn expect_pong(text: &str) -> Result<(), String> {
     if text == "pong" { Ok(()) } else { Err(format!("another page than was served: {text}")) }
 }
 
-fn seconds(time: Duration) -> String {
+pub(crate) fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 

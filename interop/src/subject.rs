@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::half;
 use crate::net::{Floodfills, Net, NetSpec, Way, this_program, within};
 
 /// Which program is under test.
@@ -291,7 +292,14 @@ impl Subject {
     }
 
     fn configure(&self, net: &Net, spec: NetSpec) -> Result<(), String> {
-        let floodfill = spec.floodfills != Floodfills::Peers;
+        let floodfill = match spec.floodfills {
+            Floodfills::Peers => false,
+            Floodfills::Both | Floodfills::Subjects => true,
+            Floodfills::Half => {
+                let number = self.name.trim_start_matches("mine").parse::<usize>();
+                number.is_ok_and(|number| number > half::PLAIN)
+            }
+        };
         let hosts = hosts(net)?;
         let write = |name: &str, text: &str| {
             let file = self.dir.join(name);

@@ -54,9 +54,10 @@ pub(super) struct Local {
     publisher: Option<LeaseSetPublisher>,
     /// The end of a LeaseSet that waits for the first outbound tunnel.
     unpublished: Option<Instant>,
-    /// The leases that were signed last, and those that floodfills were given last.
+    /// The leases that were signed last, those that floodfills were given last, and those that one has confirmed last.
     signed: Vec<Lease2>,
     stored: Vec<Lease2>,
+    confirmed: Vec<Lease2>,
     /// The look-up that verifies the publication, and when the LeaseSet that it must find was published.
     verifying: Option<(LookupId, u32)>,
     /// Look-ups that a program or a stream waits for.
@@ -245,6 +246,7 @@ impl Router {
             unpublished: None,
             signed: Vec::new(),
             stored: Vec::new(),
+            confirmed: Vec::new(),
             verifying: None,
             asked: BTreeMap::new(),
             needed: BTreeSet::new(),
@@ -413,7 +415,9 @@ impl Router {
             return;
         }
         if let (Some(end), Some(publisher)) = (local.unpublished.take(), &mut local.publisher) {
-            let urgent = !local.stored.is_empty() && !local.signed.iter().any(|lease| local.stored.contains(lease));
+            // What was stored and not confirmed may be known to nobody.
+            let known = &local.confirmed;
+            let urgent = !known.is_empty() && !local.signed.iter().any(|lease| known.contains(lease));
             publisher.handle_changed(self.now, end, urgent);
         }
     }
@@ -710,7 +714,9 @@ impl Router {
 impl Local {
     fn handle_delivery_status(&mut self, now: Now, body: &[u8]) {
         if let (Ok(status), Some(publisher)) = (DeliveryStatus::from_bytes(body), &mut self.publisher) {
-            publisher.handle_confirmation(now, status.message_id);
+            if publisher.handle_confirmation(now, status.message_id) {
+                self.confirmed.clone_from(&self.stored);
+            }
         }
     }
 

@@ -32,15 +32,17 @@ const FLUSH_DELAY: Duration = Duration::from_millis(4);
 const OPENING_PATHS: u32 = 3;
 /// How long the answer to a SYN waits for data to carry.
 const SYN_ACK_DELAY: Duration = Duration::from_millis(10);
-/// The longest pause between repetitions while the path is tried: a probe is one packet.
-const MAX_PROBE_PAUSE: Duration = Duration::from_secs(6);
+/// The longest pause between repetitions while the path is tried: a probe is one packet. That of a SYN.
+const MAX_PROBE_PAUSE: Duration = Duration::from_secs(2);
+const MAX_SYN_PAUSE: Duration = Duration::from_secs(6);
 /// Packets under way while nothing is acknowledged.
 const PROBES: u32 = 2;
 /// How long a closed stream still answers repeated packets.
 const LINGER: Duration = Duration::from_secs(60);
-/// The first pause until a peer is told again where we are; each is twice as long as the one before.
-const TELL_AGAIN: Duration = Duration::from_millis(700);
-const TELLINGS: u32 = 6;
+/// The pause until a peer is told again where we are doubles between these. Each try goes by another path: where many hops
+/// have died, few of the paths work, and who tries them slowly stands still for long.
+const TELL_AGAIN: (Duration, Duration) = (Duration::from_millis(700), Duration::from_secs(2));
+const TELLINGS: u32 = 24;
 /// A peer that was silent for longer had nothing to send: its silence says nothing.
 const BUSY: Duration = Duration::from_secs(3);
 /// How long a stream tries without any progress before it may fail.
@@ -242,7 +244,7 @@ impl Connection {
         let now = ctx.now.mono;
         // It may have taken long until there was anything to tell: what counts is how the peer was before.
         let silent = self.unreached.take().unwrap_or(now).since(self.heard_at);
-        self.telling = (silent < BUSY).then(|| (now + TELL_AGAIN, 0));
+        self.telling = (silent < BUSY).then(|| (now + TELL_AGAIN.0, 0));
         self.send_ack(None, ctx);
     }
 
@@ -259,8 +261,9 @@ impl Connection {
     fn say_where_again(&mut self, times: u32, ctx: &mut Context<'_>) {
         let now = ctx.now.mono;
         // What was under way when the peer was told still arrives.
-        let heard = now.since(self.heard_at) < TELL_AGAIN * (1 << times) / 2;
-        self.telling = (times < TELLINGS && !heard).then(|| (now + TELL_AGAIN * (2 << times), times + 1));
+        let pause = |times: u32| (TELL_AGAIN.0 * (1 << times.min(8))).min(TELL_AGAIN.1);
+        let heard = now.since(self.heard_at) < pause(times) / 2;
+        self.telling = (times < TELLINGS && !heard).then(|| (now + pause(times + 1), times + 1));
         if !heard {
             ctx.path.suspect(now);
             ctx.events.push_back(Event::PathSuspect { to: self.peer, stream: self.id, timeouts: times });

@@ -15,7 +15,7 @@ const RTT_GUESS: Duration = Duration::from_millis(500);
 /// The least silence after which a path is suspected.
 const MIN_PATIENCE: Duration = Duration::from_millis(250);
 /// The longest pause between two suspicions.
-const MAX_PATIENCE: Duration = Duration::from_secs(6);
+const MAX_PATIENCE: Duration = Duration::from_secs(2);
 /// A path is not left for what it loses before this, and at the longest pause not before that.
 const LOSSY_PAUSE: Duration = Duration::from_secs(2);
 const MAX_LOSSY_PAUSE: Duration = Duration::from_secs(120);

@@ -1,6 +1,8 @@
 //! What the clock does to a stream: time-outs, probes, and acknowledgements that are due.
 
-use super::{ACK_DELAY, Connection, Context, GIVE_UP, MAX_PROBE_PAUSE, OPENING_PATHS, Phase, SILENT_PERIODS};
+use super::{
+    ACK_DELAY, Connection, Context, GIVE_UP, MAX_PROBE_PAUSE, MAX_SYN_PAUSE, OPENING_PATHS, Phase, SILENT_PERIODS,
+};
 use crate::stream::path::Path;
 use crate::stream::send::Kind;
 use crate::stream::{Config, Error, Event};
@@ -86,7 +88,8 @@ impl Connection {
         let rto = self.rto(path);
         // A SYN goes by another path each time: as many as a LeaseSet commonly has are tried without a longer pause.
         let doublings = if self.is_opening() { self.backoff.saturating_sub(OPENING_PATHS - 1) } else { self.backoff };
-        let pause = (rto * (1 << doublings.min(6))).min(MAX_PROBE_PAUSE.max(rto));
+        let most = if self.is_opening() { MAX_SYN_PAUSE } else { MAX_PROBE_PAUSE };
+        let pause = (rto * (1 << doublings.min(6))).min(most.max(rto));
         Some(sent + pause)
     }
 
