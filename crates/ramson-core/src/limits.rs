@@ -62,6 +62,8 @@ pub mod netdb {
     pub const LOOKUP_TRIES: usize = 7;
     /// Unknown routers that one look-up asks for because a reply named them.
     pub const LOOKUP_HINTS: usize = 16;
+    /// Floodfills that one context remembers as silent.
+    pub const SILENT_FLOODFILLS: usize = 16;
     /// Floodfills that one publication tries.
     pub const PUBLISH_TRIES: usize = 15;
     /// LeaseSets of others that a floodfill keeps, and what they cost in bytes; one more takes the place of those that

@@ -5,6 +5,7 @@
 mod check;
 
 use super::routing_key::Day;
+use super::silence::Silence;
 use super::store::{RouterStore, Source};
 use crate::limits::netdb as limits;
 use crate::rng::Rng;
@@ -59,6 +60,7 @@ pub struct Lookups {
     next_id: u64,
     running: BTreeMap<LookupId, Lookup>,
     timers: Timers<LookupId>,
+    silence: Silence,
     events: VecDeque<Event>,
 }
 
@@ -82,6 +84,8 @@ struct Lookup {
     rounds: usize,
     /// Of the further ones, those in which somebody said no.
     denied: usize,
+    /// Somebody was silent in some round.
+    silence: bool,
     /// The next round starts then.
     resume: Option<Instant>,
 }
@@ -111,10 +115,10 @@ struct Effort {
 
 /// A LeaseSet that somebody waits for is often one that is being published just now.
 const LEASE_SET_PAUSES: &[Duration] = &[Duration::from_secs(1), Duration::from_secs(2)];
-/// Further rounds, after silence, in which somebody says no. A round with a silent floodfill takes two to three
-/// seconds, so the last one is asked seven to twelve seconds after the start: a publication whose first stores were
-/// lost has had another try by then.
+/// Further rounds, after silence, in which somebody says no, and the pause between them. The last one is asked eight to
+/// nine seconds after the start: a publication whose first stores were lost has had another try by then.
 const DENIED_ROUNDS: usize = 3;
+const DENIED_PAUSE: Duration = Duration::from_secs(3);
 
 fn effort(kind: Kind) -> Effort {
     let ms = Duration::from_millis;
@@ -141,7 +145,8 @@ fn effort(kind: Kind) -> Effort {
 
 impl Lookups {
     pub fn new(rng: Rng) -> Self {
-        Self { rng, next_id: 0, running: BTreeMap::new(), timers: Timers::default(), events: VecDeque::new() }
+        let (running, timers, silence) = (BTreeMap::new(), Timers::default(), Silence::default());
+        Self { rng, next_id: 0, running, timers, silence, events: VecDeque::new() }
     }
 
     /// Looks for `key`. A look-up of the same key and kind that runs already is joined.
@@ -200,6 +205,7 @@ impl Lookups {
             deadline,
             rounds: 0,
             denied: 0,
+            silence: false,
             resume: None,
         };
         self.running.insert(id, lookup);
@@ -229,6 +235,7 @@ impl Lookups {
     /// Something was stored under `key`: it verified and keeps the rules.
     pub fn handle_store(&mut self, key: &Hash) {
         while let Some(id) = self.running.iter().find(|(_, lookup)| lookup.key == *key).map(|(id, _)| *id) {
+            self.silence.note_answer();
             self.finish(id, Ok(()));
         }
     }
@@ -249,6 +256,9 @@ impl Lookups {
             .filter(|(_, l)| l.key == *key && l.asked.iter().any(|(f, t)| f == from && *t != Try::Answered))
             .map(|(id, _)| *id)
             .collect();
+        if !asked.is_empty() {
+            self.silence.forget(from);
+        }
         for id in &asked {
             let Some(lookup) = self.running.get_mut(id) else { continue };
             set(lookup, from, Try::Answered);
@@ -319,9 +329,11 @@ impl Lookups {
         }
         // Further rounds ask only those that are the likeliest to have it.
         let tries = if lookup.rounds > 0 { effort.parallel } else { effort.tries };
-        for (_, try_) in &mut lookup.asked {
+        for (floodfill, try_) in &mut lookup.asked {
             if matches!(*try_, Try::Until(at) if at <= now.mono) {
                 *try_ = Try::Late;
+                lookup.silence = true;
+                self.silence.note(now, floodfill);
             }
         }
         let waiting = lookup.asked.iter().filter(|(_, t)| matches!(t, Try::Until(_))).count();
@@ -332,7 +344,12 @@ impl Lookups {
         if now.mono < lookup.deadline {
             let (asked, barred) = (&lookup.asked, &lookup.barred);
             let fresh = |hash: &Hash| !barred.contains(hash) && !asked.iter().any(|(a, _)| a == hash);
-            for floodfill in routers.closest_floodfills_where(&lookup.routing_key, more, fresh) {
+            let silent = |hash: &Hash| self.silence.is_silent(now, hash);
+            let key = &lookup.routing_key;
+            let mut chosen = routers.closest_floodfills_where(key, more, |hash| fresh(hash) && !silent(hash));
+            chosen
+                .extend(routers.closest_floodfills_where(key, more - chosen.len(), |hash| fresh(hash) && silent(hash)));
+            for floodfill in chosen {
                 let until = now.mono + self.rng.between(effort.per_try.0, effort.per_try.1);
                 let excluded = lookup.asked.iter().map(|(hash, _)| *hash).collect();
                 lookup.asked.push((floodfill, Try::Until(until)));
@@ -345,9 +362,13 @@ impl Lookups {
         let late = lookup.asked.iter().any(|(_, t)| *t == Try::Late);
         match waits.min() {
             Some(at) if now.mono < lookup.deadline => self.timers.set(id, at.min(lookup.deadline)),
-            None if lookup.may_resume(&effort, now, late) => {
-                // Silence has been waited for already.
-                let pause = effort.pauses.get(lookup.rounds).copied().filter(|_| !late).unwrap_or_default();
+            None if lookup.may_resume(&effort, now) => {
+                let pause = match late {
+                    // It has been waited for already.
+                    true => Duration::ZERO,
+                    false if lookup.silence => DENIED_PAUSE,
+                    false => effort.pauses.get(lookup.rounds).copied().unwrap_or_default(),
+                };
                 lookup.resume = Some(now.mono + pause);
                 self.timers.set(id, now.mono + pause);
             }
@@ -373,9 +394,9 @@ impl Lookups {
 impl Lookup {
     /// Whether another round follows: a few times after a clear no, a few more where somebody is silent besides, and
     /// until the deadline where all are. A look-up that verifies a publication takes the first answers.
-    fn may_resume(&self, effort: &Effort, now: Now, late: bool) -> bool {
+    fn may_resume(&self, effort: &Effort, now: Now) -> bool {
         let asked = self.asked.iter().any(|(_, t)| *t != Try::Failed);
-        let after_silence = late && !effort.pauses.is_empty() && !self.is_denied_enough();
+        let after_silence = self.silence && !effort.pauses.is_empty() && !self.is_denied_enough();
         let again = self.rounds < effort.pauses.len() || after_silence;
         asked && again && self.barred.is_empty() && now.mono < self.deadline
     }
@@ -524,6 +545,38 @@ mod tests {
         assert_eq!(result, Err(Failure::TimedOut), "of nothing but silence nothing follows");
         // Rounded down at each step.
         assert!((14_900..=15_000).contains(&ms), "{ms}");
+    }
+
+    /// Where several have died together, later look-ups begin with those that live.
+    #[test]
+    fn who_was_silent_is_asked_last_for_a_while() {
+        let (routers, mut lookups) = (floodfills(50), lookups());
+        let closest = routers.closest_today(NOW, &KEY, 6, &[]);
+        lookups.start(NOW, KEY, Kind::LeaseSet, &routers);
+        assert_eq!(asked(&drain(&mut lookups)), closest[..3]);
+        let now = NOW.later(Duration::from_secs(3));
+        lookups.handle_timeout(now, &routers);
+        assert_eq!(asked(&drain(&mut lookups)), closest[3..]);
+        lookups.handle_store(&KEY);
+        let again = |lookups: &mut Lookups, now| {
+            drain(lookups);
+            lookups.start(now, KEY, Kind::LeaseSet, &routers);
+            let asked = asked(&drain(lookups));
+            lookups.handle_store(&KEY);
+            asked
+        };
+        assert_eq!(again(&mut lookups, now), closest[3..]);
+        assert_eq!(again(&mut lookups, now.later(Duration::from_secs(30))), closest[..3]);
+        // Where nobody else is known, they are asked all the same.
+        let few = floodfills(3);
+        let mut lookups = Lookups::new(Rng::from_seed([5; 32]));
+        for at in [NOW, now] {
+            lookups.start(at, KEY, Kind::LeaseSet, &few);
+            assert_eq!(asked(&drain(&mut lookups)).len(), 3);
+            lookups.handle_timeout(at.later(Duration::from_secs(3)), &few);
+            lookups.handle_store(&KEY);
+            drain(&mut lookups);
+        }
     }
 
     #[test]

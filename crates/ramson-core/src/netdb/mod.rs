@@ -19,6 +19,7 @@ mod nearest;
 pub mod publish;
 pub mod routing_key;
 pub mod serve;
+mod silence;
 pub mod store;
 
 pub use explore::Explorer;

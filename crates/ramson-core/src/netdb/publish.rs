@@ -8,7 +8,8 @@
 #[cfg(any(test, fuzzing))]
 mod check;
 
-use super::routing_key::until_midnight;
+use super::routing_key::{Day, until_midnight};
+use super::silence::Silence;
 use super::store::RouterStore;
 use crate::limits::netdb as limits;
 use crate::rng::Rng;
@@ -62,8 +63,8 @@ struct Round {
     out: Vec<(u32, Hash, Instant)>,
     /// Floodfills that were tried, whatever came of it.
     tried: Vec<Hash>,
-    /// Tokens whose time is over. A late confirmation is one all the same.
-    late: Vec<u32>,
+    /// Those whose time is over. A late confirmation is one all the same.
+    late: Vec<(u32, Hash)>,
 }
 
 impl Round {
@@ -72,15 +73,21 @@ impl Round {
         &mut self,
         now: Now,
         key: &Hash,
-        width: usize,
-        wait: (Duration, Duration),
+        (width, wait): (usize, (Duration, Duration)),
         routers: &RouterStore,
+        silence: &Silence,
         rng: &mut Rng,
         events: &mut VecDeque<Event>,
     ) -> bool {
         let left = limits::PUBLISH_TRIES.saturating_sub(self.tried.len());
         let more = width.saturating_sub(self.out.len()).min(left);
-        for floodfill in routers.closest_today(now, key, more, &self.tried) {
+        let today = Day::of(now.unix_ms).routing_key(key);
+        let fresh = |hash: &Hash| !self.tried.contains(hash);
+        let silent = |hash: &Hash| silence.is_silent(now, hash);
+        let mut chosen = routers.closest_floodfills_where(&today, more, |hash| fresh(hash) && !silent(hash));
+        let rest = more - chosen.len();
+        chosen.extend(routers.closest_floodfills_where(&today, rest, |hash| fresh(hash) && silent(hash)));
+        for floodfill in chosen {
             let token = rng.nonzero_u32();
             self.tried.push(floodfill);
             self.out.push((token, floodfill, now.mono + rng.between(wait.0, wait.1)));
@@ -89,25 +96,29 @@ impl Round {
         !self.out.is_empty()
     }
 
-    fn confirm(&mut self, token: u32) -> bool {
-        let out = self.out.len() + self.late.len();
+    /// Returns who has confirmed, if anybody was asked with this token.
+    fn confirm(&mut self, token: u32) -> Option<Hash> {
+        let out = self.out.iter().map(|(token, floodfill, _)| (*token, *floodfill));
+        let by = out.chain(self.late.iter().copied()).find(|(other, _)| *other == token).map(|(_, by)| by);
         self.out.retain(|(other, ..)| *other != token);
-        self.late.retain(|other| *other != token);
-        self.out.len() + self.late.len() < out
+        self.late.retain(|(other, _)| *other != token);
+        by
     }
 
     fn fail(&mut self, token: u32) {
         self.out.retain(|(other, ..)| *other != token);
     }
 
-    fn expire(&mut self, now: Instant) {
-        self.late.extend(self.out.iter().filter(|(.., at)| *at <= now).map(|(token, ..)| *token));
-        self.out.retain(|(.., at)| *at > now);
+    fn expire(&mut self, now: Now, silence: &mut Silence) {
+        for (token, floodfill, _) in self.out.extract_if(.., |(.., at)| *at <= now.mono) {
+            silence.note(now, &floodfill);
+            self.late.push((token, floodfill));
+        }
     }
 
-    /// All tokens that can still be confirmed.
-    fn tokens(self) -> Vec<u32> {
-        self.out.iter().map(|(token, ..)| *token).chain(self.late).collect()
+    /// All that can still be confirmed.
+    fn unconfirmed(self) -> Vec<(u32, Hash)> {
+        self.out.into_iter().map(|(token, floodfill, _)| (token, floodfill)).chain(self.late).collect()
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -128,14 +139,15 @@ pub struct RouterInfoPublisher {
     /// Rounds in a row in which floodfills were asked and none confirmed.
     failures: u32,
     published: bool,
+    silence: Silence,
     events: VecDeque<Event>,
 }
 
 impl RouterInfoPublisher {
     pub fn new(now: Now, own: Hash, mut rng: Rng) -> Self {
         let due = now.mono + rng.between(RI_FIRST.0, RI_FIRST.1);
-        let events = VecDeque::new();
-        Self { own, rng, due, last: None, round: None, failures: 0, published: false, events }
+        let (silence, events) = (Silence::default(), VecDeque::new());
+        Self { own, rng, due, last: None, round: None, failures: 0, published: false, silence, events }
     }
 
     /// The RouterInfo says something new: it is published as soon as the interval allows.
@@ -151,13 +163,12 @@ impl RouterInfoPublisher {
 
     /// A DeliveryStatus with this id came. Returns whether it confirms a store of ours.
     pub fn handle_confirmation(&mut self, token: u32) -> bool {
-        let confirmed = self.round.as_mut().is_some_and(|round| round.confirm(token));
-        if confirmed {
-            self.published = true;
-            self.round = None;
-            self.failures = 0;
-        }
-        confirmed
+        let Some(by) = self.round.as_mut().and_then(|round| round.confirm(token)) else { return false };
+        self.silence.forget(&by);
+        self.published = true;
+        self.round = None;
+        self.failures = 0;
+        true
     }
 
     /// The store with this token did not go out.
@@ -179,7 +190,7 @@ impl RouterInfoPublisher {
 
     pub fn handle_timeout(&mut self, now: Now, routers: &RouterStore) {
         if let Some(round) = &mut self.round {
-            round.expire(now.mono);
+            round.expire(now, &mut self.silence);
             self.proceed(now, routers);
         } else if now.mono >= self.due {
             self.last = Some(now.mono);
@@ -194,7 +205,7 @@ impl RouterInfoPublisher {
 
     fn proceed(&mut self, now: Now, routers: &RouterStore) {
         let Some(round) = &mut self.round else { return };
-        if !round.fill(now, &self.own, 1, RI_CONFIRMATION, routers, &mut self.rng, &mut self.events) {
+        if !round.fill(now, &self.own, (1, RI_CONFIRMATION), routers, &self.silence, &mut self.rng, &mut self.events) {
             // Nobody confirmed, or nobody is known. This publication did not count.
             let tried = !round.tried.is_empty();
             self.round = None;
@@ -221,11 +232,12 @@ pub struct LeaseSetPublisher {
     end: Instant,
     /// Rounds so far.
     rounds: u32,
-    /// Tokens of stores of the version before; what they store is ours all the same.
-    before: Vec<u32>,
+    /// Stores of the version before that nobody has confirmed; what they store is ours all the same.
+    before: Vec<(u32, Hash)>,
     /// Whether a store of any version was confirmed.
     confirmed: bool,
     state: State,
+    silence: Silence,
     events: VecDeque<Event>,
 }
 
@@ -249,8 +261,9 @@ enum State {
 impl LeaseSetPublisher {
     pub fn new(destination: Hash, rng: Rng) -> Self {
         let (due, last, end) = (None, None, Instant::ZERO);
-        let (state, events) = (State::Idle, VecDeque::new());
-        Self { destination, rng, due, last, end, rounds: 0, before: Vec::new(), confirmed: false, state, events }
+        let (state, silence, events) = (State::Idle, Silence::default(), VecDeque::new());
+        let (rounds, before, confirmed) = (0, Vec::new(), false);
+        Self { destination, rng, due, last, end, rounds, before, confirmed, state, silence, events }
     }
 
     /// There is a new LeaseSet, which ends at `end`. It is published as soon as the interval allows, which is shorter
@@ -259,7 +272,7 @@ impl LeaseSetPublisher {
     pub fn handle_changed(&mut self, now: Now, end: Instant, urgent: bool) {
         self.end = end;
         if let State::Storing(round) = std::mem::replace(&mut self.state, State::Idle) {
-            self.before = round.tokens();
+            self.before = round.unconfirmed();
         }
         let interval = if urgent || self.rounds < LS_FIRST { LS_FIRST_INTERVAL } else { LS_MIN_INTERVAL };
         let earliest = self.last.map_or(now.mono, |last| last + interval);
@@ -280,14 +293,15 @@ impl LeaseSetPublisher {
     /// A DeliveryStatus with this id came through one of the destination's tunnels. Returns whether it confirms a
     /// store of ours.
     pub fn handle_confirmation(&mut self, now: Now, token: u32) -> bool {
-        if self.before.contains(&token) {
+        if let Some(at) = self.before.iter().position(|(other, _)| *other == token) {
+            let (_, by) = self.before.swap_remove(at);
+            self.silence.forget(&by);
             self.confirmed = true;
             return true;
         }
         let State::Storing(round) = &mut self.state else { return false };
-        if !round.confirm(token) {
-            return false;
-        }
+        let Some(by) = round.confirm(token) else { return false };
+        self.silence.forget(&by);
         self.confirmed = true;
         let verify = now.mono + self.rng.between(LS_VERIFY.0, LS_VERIFY.1);
         self.state = State::Confirmed { tried: std::mem::take(&mut round.tried), verify };
@@ -339,7 +353,7 @@ impl LeaseSetPublisher {
                 }
             }
             State::Storing(round) => {
-                round.expire(now.mono);
+                round.expire(now, &mut self.silence);
                 self.proceed(now, routers);
             }
             State::Confirmed { tried, verify } if *verify <= now.mono => {
@@ -359,6 +373,8 @@ impl LeaseSetPublisher {
     fn store(&mut self, now: Now, tried: Vec<Hash>, routers: &RouterStore) {
         self.last = Some(now.mono);
         self.rounds = self.rounds.saturating_add(1);
+        // They have had as long as two stores lie apart.
+        self.before.iter().for_each(|(_, floodfill)| self.silence.note(now, floodfill));
         self.state = State::Storing(Round { tried, ..Round::default() });
         self.proceed(now, routers);
     }
@@ -366,7 +382,8 @@ impl LeaseSetPublisher {
     fn proceed(&mut self, now: Now, routers: &RouterStore) {
         let State::Storing(round) = &mut self.state else { return };
         let key = &self.destination;
-        if !round.fill(now, key, LS_STORES, LS_CONFIRMATION, routers, &mut self.rng, &mut self.events) {
+        if !round.fill(now, key, (LS_STORES, LS_CONFIRMATION), routers, &self.silence, &mut self.rng, &mut self.events)
+        {
             self.state = State::Idle;
             self.due = Some(now.mono + self.rng.between(RETRY.0, RETRY.1));
         }

@@ -187,6 +187,25 @@ fn unconfirmed_stores_go_to_the_next_floodfills() {
     assert_eq!(all.iter().map(|(floodfill, _)| *floodfill).collect::<Vec<_>>(), closest);
 }
 
+/// A change that comes before the confirmation goes elsewhere: those that were asked may be dead.
+#[test]
+fn a_change_does_not_wait_for_those_that_are_silent() {
+    let (routers, mut now) = (floodfills(50), NOW);
+    let mut publisher = lease_set(now);
+    let first = stores(step!(publisher, now, &routers));
+    let end = now.mono + Duration::from_mins(10);
+    publisher.handle_changed(now, end, true);
+    let second = stores(step!(publisher, now, &routers));
+    assert_eq!((first.len(), second.len()), (2, 2));
+    assert!(second.iter().all(|(floodfill, _)| first.iter().all(|(before, _)| before != floodfill)), "{second:?}");
+    // One that answers late is good again.
+    assert!(publisher.handle_confirmation(now, second[0].1));
+    publisher.handle_changed(now, end, true);
+    let third = stores(step!(publisher, now, &routers));
+    assert!(third.iter().all(|(floodfill, _)| first.iter().all(|(before, _)| before != floodfill)));
+    assert!(third.iter().any(|(floodfill, _)| *floodfill == second[0].0), "{third:?}");
+}
+
 #[test]
 fn the_first_changes_come_soon_and_later_ones_every_twenty_seconds() {
     let (routers, mut now) = (floodfills(50), NOW);

@@ -713,10 +713,10 @@ impl Router {
 
 impl Local {
     fn handle_delivery_status(&mut self, now: Now, body: &[u8]) {
-        if let (Ok(status), Some(publisher)) = (DeliveryStatus::from_bytes(body), &mut self.publisher) {
-            if publisher.handle_confirmation(now, status.message_id) {
-                self.confirmed.clone_from(&self.stored);
-            }
+        if let (Ok(status), Some(publisher)) = (DeliveryStatus::from_bytes(body), &mut self.publisher)
+            && publisher.handle_confirmation(now, status.message_id)
+        {
+            self.confirmed.clone_from(&self.stored);
         }
     }
 
