@@ -99,6 +99,7 @@ pub(crate) struct Node {
     pub(crate) events: VecDeque<(Instant, Event)>,
     /// What the router has asked to keep on disk.
     pub(crate) saved: BTreeMap<Hash, Arc<RouterInfo>>,
+    pub(crate) profiles: Vec<u8>,
 }
 
 impl Node {

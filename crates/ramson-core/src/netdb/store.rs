@@ -10,6 +10,7 @@ use super::closest::closest;
 use super::nearest::Nearest;
 use super::routing_key::Day;
 use crate::limits::netdb as limits;
+use crate::peers::Candidates;
 use crate::rng::{Rng, SeededMap, SeededState};
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::data::router_info::Version;
@@ -133,6 +134,8 @@ pub struct RouterStore {
     slots: Vec<Slot>,
     positions: SeededMap<Hash, usize>,
     floodfills: BTreeSet<Hash>,
+    /// Those that may be hops.
+    candidates: Candidates,
     /// Those that are here only because they were stored at us.
     guests: Nearest,
     dirty: BTreeSet<Hash>,
@@ -161,7 +164,9 @@ impl RouterStore {
     /// A store of up to `cap` routers (see [`limits::ROUTERS`]) of the network `net_id`, without the router `own`.
     pub fn new(own: Hash, net_id: u8, cap: usize, mut rng: Rng, now: Now) -> Self {
         let state = SeededState::new(&mut rng);
+        let candidates = Candidates::new(&mut rng.child("candidates"));
         Self {
+            candidates,
             own,
             net_id,
             cap,
@@ -216,6 +221,11 @@ impl RouterStore {
     /// One router, each equally likely.
     pub fn random(&self, rng: &mut Rng) -> Option<&Arc<RouterInfo>> {
         rng.pick(&self.slots).map(|slot| &slot.info)
+    }
+
+    /// The routers that may be hops of tunnels.
+    pub fn candidates(&self) -> &Candidates {
+        &self.candidates
     }
 
     /// The number of usable floodfills.
@@ -326,6 +336,8 @@ impl RouterStore {
         }
         // Of two with one date this may be the other.
         let Some(info) = self.get(&hash) else { return Err(Refusal::Full) };
+        let info = Arc::clone(info);
+        self.candidates.insert(&info);
         let old = info.version().is_none_or(|version| version < MIN_FLOODFILL_VERSION);
         if info.is_floodfill() && !old {
             self.floodfills.insert(hash);
@@ -348,6 +360,7 @@ impl RouterStore {
         }
         self.guests.remove(hash);
         self.floodfills.remove(hash);
+        self.candidates.remove(hash);
         self.mark_dirty(*hash);
     }
 
