@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 
 /// How many are in use.
 pub const IN_USE: usize = 3;
-/// How long one is kept, drawn for each.
+/// How long one is kept: the longer of two draws for each, since each that is replaced is one more router that we meet.
 pub const LIFE: (Duration, Duration) = (Duration::from_hours(20 * 24), Duration::from_hours(40 * 24));
 /// One that could not be reached for this time is replaced.
 pub const DOWN: Duration = Duration::from_hours(2);
@@ -114,7 +114,8 @@ impl Guards {
         if self.all.len() >= limits::GUARDS || self.contains(&hash) || self.dropped.contains(&hash) {
             return;
         }
-        let life = u64::try_from(self.rng.between(LIFE.0, LIFE.1).as_millis()).unwrap_or(u64::MAX);
+        let mut draw = || self.rng.between(LIFE.0, LIFE.1);
+        let life = u64::try_from(draw().max(draw()).as_millis()).unwrap_or(u64::MAX);
         self.all.push(Guard::new(hash, now.unix_ms.saturating_add(life)));
     }
 
