@@ -7,10 +7,11 @@ mod verify;
 pub use verify::{Verified, VerifyDone, VerifyJob};
 
 use super::closest::closest;
+use super::crowd;
 use super::nearest::Nearest;
 use super::routing_key::Day;
 use crate::limits::netdb as limits;
-use crate::peers::Candidates;
+use crate::peers::{Candidate, Candidates};
 use crate::rng::{Rng, SeededMap, SeededState};
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::data::router_info::Version;
@@ -250,6 +251,39 @@ impl RouterStore {
     /// The `n` floodfills that are closest to where `key` is kept today.
     pub fn closest_today(&self, now: Now, key: &Hash, n: usize, excluded: &[Hash]) -> Vec<Hash> {
         self.closest_floodfills(&Day::of(now.unix_ms).routing_key(key), n, excluded)
+    }
+
+    /// The floodfills that stand closer to `routing_key` than chance puts them; none, but for one key in ten thousand,
+    /// where nobody has placed them there.
+    pub fn crowd(&self, routing_key: &Hash) -> Vec<Hash> {
+        let mut near = self.closest_floodfills(routing_key, crowd::CLOSEST, &[]);
+        near.truncate(crowd::crowd(routing_key, &near, self.floodfills.len()));
+        near
+    }
+
+    /// The `n` closest floodfills for which `usable` holds, no two of them in one subnet or family, nor in one with
+    /// those of `apart`.
+    pub fn closest_apart(
+        &self,
+        routing_key: &Hash,
+        n: usize,
+        apart: &[Hash],
+        usable: impl Fn(&Hash) -> bool,
+    ) -> Vec<Hash> {
+        let mut from: Vec<&Candidate> = apart.iter().filter_map(|hash| self.candidates.get(hash)).collect();
+        let mut found = Vec::with_capacity(n);
+        for hash in self.closest_floodfills_where(routing_key, n * 8, usable) {
+            if found.len() >= n {
+                break;
+            }
+            // Of those that take part in no tunnels nothing is kept by which they could be related.
+            match self.candidates.get(&hash) {
+                Some(one) if from.iter().any(|other| other.is_related(one)) => continue,
+                one => from.extend(one),
+            }
+            found.push(hash);
+        }
+        found
     }
 
     /// The `n` closest floodfills that others may learn of and for which `usable` holds.
