@@ -178,6 +178,7 @@ impl Net {
             events: VecDeque::new(),
             saved: BTreeMap::new(),
             profiles: Vec::new(),
+            guards: BTreeMap::new(),
         });
         self.by_addr.insert(addr, id);
         self.start(id);
@@ -394,6 +395,11 @@ impl Net {
     }
 
     /// Whether the router at a node has told anything that was not taken.
+    /// What a node has saved of the first hops of a destination.
+    pub fn saved_guards(&self, id: NodeId, destination: &Hash) -> Option<&[u8]> {
+        self.nodes[id.0].guards.get(destination).map(Vec::as_slice)
+    }
+
     pub fn has_events(&self, id: NodeId) -> bool {
         !self.nodes[id.0].events.is_empty()
     }
@@ -568,7 +574,10 @@ impl Net {
                 self.note(What::Save, id, [1, 0], &bytes);
                 self.nodes[id.0].profiles = bytes;
             }
-            Output::SaveGuards { bytes, .. } => self.note(What::Save, id, [2, 0], &bytes),
+            Output::SaveGuards { destination, bytes } => {
+                self.note(What::Save, id, [2, 0], &bytes);
+                self.nodes[id.0].guards.insert(destination, bytes);
+            }
             Output::Event(event) => {
                 let (numbers, bytes) = event_numbers(&event);
                 self.trace.add(self.now, What::Event, id.0, numbers, bytes);

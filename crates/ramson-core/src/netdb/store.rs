@@ -398,6 +398,14 @@ impl RouterStore {
         self.mark_dirty(*hash);
     }
 
+    /// Forgets a router that nobody answers for, unless there are few.
+    pub fn remove_dead(&mut self, hash: &Hash) {
+        let few = if self.floodfills.contains(hash) { self.floodfills.len() <= KEPT_FLOODFILLS } else { false };
+        if !few && self.slots.len() > FEW_ROUTERS {
+            self.remove(hash);
+        }
+    }
+
     /// Forgets what is too old. Call it every few minutes. With few routers, and shortly after a start, nothing is too
     /// old; in between, the lifetime falls from 27 hours to 90 minutes as the number grows. Floodfills, and routers
     /// that cannot be dialled, live about an hour.
