@@ -13,6 +13,9 @@ use std::time::Instant as Clock;
 
 use ramson_core::netdb::RouterStore;
 use ramson_core::netdb::store::{Source, Verified};
+use ramson_core::peers::guards::select_behind;
+use ramson_core::peers::select::select;
+use ramson_core::peers::{Guards, Profiles, Reach, SelfView, Terms};
 use ramson_core::rng::Rng;
 use ramson_core::time::{Instant, Now};
 use ramson_wire::codec::Decode;
@@ -50,6 +53,46 @@ fn main() {
     println!("FIGURE closest-floodfills-50k {:.3} - us", samples[samples.len() / 2]);
     println!("FIGURE closest-floodfills-50k-p99 {:.3} - us", samples[samples.len() * 99 / 100]);
     println!("FIGURE netdb-floodfills {} - routers", store.floodfills());
+    choice(&store);
+}
+
+/// The choice of three hops, and of those behind a destination's first hops.
+fn choice(store: &RouterStore) {
+    let (mut rng, profiles) = (Rng::from_seed([2; 32]), Profiles::default());
+    let mut guards = Guards::new(rng.child("guards"));
+    let reach = Reach::new(Reach::NTCP2_V4, Reach::NTCP2_V4);
+    let terms = Terms {
+        now: NOW,
+        own: SelfView { hash: Hash([9; 32]), reach },
+        inbound: false,
+        length: 3,
+        order: (1, 2),
+        // All of them have the addresses of one router.
+        allow_same_subnet: true,
+        endpoint_dials: None,
+        endpoint_dials_us: false,
+        exclude: &[],
+        nearest: None,
+        aside: &[],
+        exploratory: false,
+        connected: &|_| false,
+        sessions: &Vec::new,
+        unreachable: &|_| false,
+    };
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..10_000 {
+        let start = Clock::now();
+        black_box(select(&terms, store.candidates(), &profiles, &mut rng)).unwrap();
+        times[0].push(start.elapsed().as_secs_f64() * 1e6);
+        let start = Clock::now();
+        black_box(select_behind(&mut guards, &terms, true, store.candidates(), &profiles, &mut rng)).unwrap();
+        times[1].push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    for (times, name) in times.iter_mut().zip(["hops", "hops-behind-first"]) {
+        times.sort_by(f64::total_cmp);
+        println!("FIGURE choice-of-{name}-50k {:.3} - us", times[times.len() / 2]);
+        println!("FIGURE choice-of-{name}-50k-p99 {:.3} - us", times[times.len() * 99 / 100]);
+    }
 }
 
 /// A router with the addresses of a real one. One in three is a floodfill, as under a flood of them.

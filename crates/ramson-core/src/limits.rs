@@ -100,6 +100,14 @@ pub mod netdb {
 pub mod peers {
     /// Peers with a profile; the quietest makes room.
     pub const PROFILES: usize = 8_000;
+    /// Subnets of one router that are kept out of its tunnels; the addresses beyond are not looked at.
+    pub const SUBNETS: usize = 8;
+    /// With fewer proven peers, routers that are not proven are hops as any others.
+    pub const PROVEN_LEAST: usize = 12;
+    /// First hops that one destination remembers, with those that stand in; beyond, none is added.
+    pub const GUARDS: usize = 12;
+    /// First hops that one destination has dropped and does not take again; the oldest makes room.
+    pub const DROPPED_GUARDS: usize = 16;
 }
 
 /// Own and foreign tunnels.

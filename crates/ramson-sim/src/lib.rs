@@ -26,7 +26,9 @@ mod link;
 mod net;
 mod node;
 mod pair;
+pub mod property;
 mod puppet;
+pub mod selection;
 mod trace;
 mod transfer;
 

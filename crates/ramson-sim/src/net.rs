@@ -177,6 +177,8 @@ impl Net {
             next_inbound: 0,
             events: VecDeque::new(),
             saved: BTreeMap::new(),
+            profiles: Vec::new(),
+            guards: BTreeMap::new(),
         });
         self.by_addr.insert(addr, id);
         self.start(id);
@@ -221,6 +223,10 @@ impl Net {
         let saved: Vec<_> = node.saved.values().cloned().collect();
         self.note(What::Start, id, [0, 0], &[]);
         self.drain(id);
+        let profiles = self.nodes[id.0].profiles.clone();
+        if !profiles.is_empty() {
+            self.feed(id, Input::Profiles(&profiles));
+        }
         for info in saved {
             self.give(id, &info);
         }
@@ -389,6 +395,11 @@ impl Net {
     }
 
     /// Whether the router at a node has told anything that was not taken.
+    /// What a node has saved of the first hops of a destination.
+    pub fn saved_guards(&self, id: NodeId, destination: &Hash) -> Option<&[u8]> {
+        self.nodes[id.0].guards.get(destination).map(Vec::as_slice)
+    }
+
     pub fn has_events(&self, id: NodeId) -> bool {
         !self.nodes[id.0].events.is_empty()
     }
@@ -559,6 +570,14 @@ impl Net {
                 self.note(What::Drop, id, [0, 0], hash.as_bytes());
                 self.nodes[id.0].saved.remove(&hash);
             }
+            Output::SaveProfiles(bytes) => {
+                self.note(What::Save, id, [1, 0], &bytes);
+                self.nodes[id.0].profiles = bytes;
+            }
+            Output::SaveGuards { destination, bytes } => {
+                self.note(What::Save, id, [2, 0], &bytes);
+                self.nodes[id.0].guards.insert(destination, bytes);
+            }
             Output::Event(event) => {
                 let (numbers, bytes) = event_numbers(&event);
                 self.trace.add(self.now, What::Event, id.0, numbers, bytes);
@@ -719,6 +738,7 @@ fn command_number(command: &Command) -> u64 {
         Command::StreamCredit { .. } => 9,
         Command::Lookup { .. } => 10,
         Command::Shutdown => 11,
+        Command::KeepGuards { .. } => 12,
     }
 }
 

@@ -99,6 +99,8 @@ pub(crate) struct Node {
     pub(crate) events: VecDeque<(Instant, Event)>,
     /// What the router has asked to keep on disk.
     pub(crate) saved: BTreeMap<Hash, Arc<RouterInfo>>,
+    pub(crate) profiles: Vec<u8>,
+    pub(crate) guards: BTreeMap<Hash, Vec<u8>>,
 }
 
 impl Node {

@@ -154,6 +154,25 @@ impl Store {
         remove(&self.state_file(name)?)
     }
 
+    /// The saved values whose names begin with `prefix`, up to `most`. Of more, those that were not written for longest
+    /// are forgotten.
+    pub fn load_all(&self, prefix: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let mut left = MAX_NET_DB_FILES;
+        let mut files = Vec::new();
+        for path in list(&self.dir.join(STATE), &mut left, fs::FileType::is_file)? {
+            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with(prefix));
+            let Some(name) = name.map(str::to_owned).filter(|name| self.state_file(name).is_ok()) else { continue };
+            let written = fs::metadata(&path).and_then(|about| about.modified()).map_err(|why| io_error(&path, why))?;
+            files.push((written, name));
+        }
+        files.sort_by(|a, b| b.cmp(a));
+        for (_, name) in files.drain(most.min(files.len())..) {
+            self.forget(&name)?;
+        }
+        let load = |(_, name): (_, String)| Ok(self.load(&name)?.map(|value| (name, value)));
+        files.into_iter().filter_map(|file| load(file).transpose()).collect()
+    }
+
     /// Reads the netDb. A damaged file is removed and counted, and the others are kept. What cannot be read for
     /// another reason stays where it is.
     pub fn load_net_db(&self) -> Result<LoadedNetDb, StoreError> {
@@ -446,6 +465,23 @@ mod tests {
         for name in ["", "../router.keys", "a/b", ".hidden", "Upper", "x.new", &"x".repeat(101)] {
             assert!(matches!(store.save(name, b""), Err(StoreError::Name(_))), "{name}");
         }
+    }
+
+    #[test]
+    fn values_of_a_kind_are_read_together_and_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        for n in 0..10u8 {
+            store.save(&format!("kind-{n}"), &[n]).unwrap();
+            let file = File::options().write(true).open(dir.path().join(format!("state/kind-{n}"))).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(n.into())).unwrap();
+        }
+        store.save("other", b"x").unwrap();
+        fs::write(dir.path().join("state/kind-Odd"), b"not ours").unwrap();
+        let loaded = store.load_all("kind-", 4).unwrap();
+        let expected: Vec<_> = [9, 8, 7, 6].map(|n: u8| (format!("kind-{n}"), vec![n])).to_vec();
+        assert_eq!(loaded, expected);
+        assert_eq!((store.load("kind-5").unwrap(), store.load("other").unwrap()), (None, Some(b"x".to_vec())));
     }
 
     #[test]

@@ -245,6 +245,11 @@ impl Links {
         self.failed.get(peer).is_some_and(|f| now.mono < f.until)
     }
 
+    /// Dials of the peer that failed, one after the other.
+    pub fn failures(&self, peer: &Hash) -> u32 {
+        self.failed.get(peer).map_or(0, |failed| failed.times)
+    }
+
     /// Peers with a session, in the order of their connections.
     pub fn connected(&self) -> Vec<Hash> {
         let mut peers: Vec<Hash> = self.conns.values().filter(|c| c.is_up()).filter_map(|c| c.peer).collect();

@@ -73,6 +73,8 @@ struct Lookup {
     asked: Vec<(Hash, Try)>,
     /// Floodfills that must not be asked.
     barred: Vec<Hash>,
+    /// Floodfills that stand closer to the key than chance puts them: every other question goes past them.
+    crowd: Vec<Hash>,
     /// Nothing but a hint of another look-up wants it. It takes no hints itself, or floodfills that name strangers
     /// without end would keep all look-ups busy.
     is_hint: bool,
@@ -199,6 +201,7 @@ impl Lookups {
             routing_key,
             asked: Vec::new(),
             barred,
+            crowd: routers.crowd(&routing_key),
             is_hint: false,
             told: false,
             hints: 0,
@@ -342,14 +345,8 @@ impl Lookups {
         let bound = (2 * tries).saturating_sub(lookup.asked.len());
         let more = effort.parallel.saturating_sub(waiting).min(tries.saturating_sub(sent)).min(bound);
         if now.mono < lookup.deadline {
-            let (asked, barred) = (&lookup.asked, &lookup.barred);
-            let fresh = |hash: &Hash| !barred.contains(hash) && !asked.iter().any(|(a, _)| a == hash);
             let silent = |hash: &Hash| self.silence.is_silent(now, hash);
-            let key = &lookup.routing_key;
-            let mut chosen = routers.closest_floodfills_where(key, more, |hash| fresh(hash) && !silent(hash));
-            chosen
-                .extend(routers.closest_floodfills_where(key, more - chosen.len(), |hash| fresh(hash) && silent(hash)));
-            for floodfill in chosen {
+            for floodfill in lookup.next(more, routers, silent) {
                 let until = now.mono + self.rng.between(effort.per_try.0, effort.per_try.1);
                 let excluded = lookup.asked.iter().map(|(hash, _)| *hash).collect();
                 lookup.asked.push((floodfill, Try::Until(until)));
@@ -392,6 +389,35 @@ impl Lookups {
 }
 
 impl Lookup {
+    /// The next to ask: the closest, those that were silent last; where some of these are a crowd, every other one is the closest behind it, and of
+    /// another subnet than those before it. So there are two ways, of which one does not lead through the crowd.
+    fn next(&self, more: usize, routers: &RouterStore, silent: impl Fn(&Hash) -> bool) -> Vec<Hash> {
+        let (asked, barred, crowd) = (&self.asked, &self.barred, &self.crowd);
+        let fresh = |hash: &Hash| !barred.contains(hash) && !asked.iter().any(|(a, _)| a == hash);
+        if crowd.is_empty() {
+            let key = &self.routing_key;
+            let mut next = routers.closest_floodfills_where(key, more, |hash| fresh(hash) && !silent(hash));
+            let rest = more - next.len();
+            next.extend(routers.closest_floodfills_where(key, rest, |hash| fresh(hash) && silent(hash)));
+            return next;
+        }
+        let (mut within, mut behind): (Vec<Hash>, Vec<Hash>) =
+            asked.iter().map(|(hash, _)| *hash).partition(|hash| crowd.contains(hash));
+        let mut next = Vec::new();
+        for _ in 0..more {
+            let unused = |hash: &Hash| fresh(hash) && !next.contains(hash);
+            let past = |hash: &Hash| unused(hash) && !crowd.contains(hash);
+            let apart = || routers.closest_apart(&self.routing_key, 1, &behind, past);
+            let through = || routers.closest_floodfills_where(&self.routing_key, 1, unused);
+            let found = if behind.len() <= within.len() { apart() } else { through() };
+            let found = found.first().copied().or_else(|| through().first().copied());
+            let Some(found) = found else { break };
+            if crowd.contains(&found) { &mut within } else { &mut behind }.push(found);
+            next.push(found);
+        }
+        next
+    }
+
     /// Whether another round follows: a few times after a clear no, a few more where somebody is silent besides, and
     /// until the deadline where all are. A look-up that verifies a publication takes the first answers.
     fn may_resume(&self, effort: &Effort, now: Now) -> bool {

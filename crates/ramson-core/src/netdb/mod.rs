@@ -6,6 +6,7 @@
 //! LeaseSets (see `dest`): nothing that reaches one context can be asked of another.
 
 pub mod closest;
+mod crowd;
 pub mod explore;
 pub mod fitness;
 pub mod flood;

@@ -44,6 +44,9 @@ const LS_AFTER_MIDNIGHT: Duration = secs(2 * 60);
 /// Floodfills that a LeaseSet is stored at at once, so that one that lies is not enough to hide it.
 const LS_STORES: usize = 2;
 
+/// Where the closest floodfills stand closer than chance puts them, stores besides at so many behind them.
+const BEHIND_CROWD: usize = 3;
+
 /// Pause after a round in which nobody confirmed. Our RouterInfo's doubles with each, up to [`RI_MIN_INTERVAL`].
 const RETRY: (Duration, Duration) = (secs(20), secs(40));
 
@@ -63,6 +66,8 @@ struct Round {
     out: Vec<(u32, Hash, Instant)>,
     /// Floodfills that were tried, whatever came of it.
     tried: Vec<Hash>,
+    /// Floodfills behind a crowd, once it was looked for. Whoever verifies asks them, since those before them may lie.
+    behind: Option<Vec<Hash>>,
     /// Those whose time is over. A late confirmation is one all the same.
     late: Vec<(u32, Hash)>,
 }
@@ -87,13 +92,28 @@ impl Round {
         let mut chosen = routers.closest_floodfills_where(&today, more, |hash| fresh(hash) && !silent(hash));
         let rest = more - chosen.len();
         chosen.extend(routers.closest_floodfills_where(&today, rest, |hash| fresh(hash) && silent(hash)));
-        for floodfill in chosen {
+        let mut behind = if self.behind.is_none() { self.pass_crowd(now, key, routers) } else { Vec::new() };
+        behind.retain(|hash| !chosen.contains(hash) && !self.tried.contains(hash));
+        behind.truncate(left.saturating_sub(more));
+        for floodfill in chosen.into_iter().chain(behind) {
             let token = rng.nonzero_u32();
             self.tried.push(floodfill);
             self.out.push((token, floodfill, now.mono + rng.between(wait.0, wait.1)));
             events.push_back(Event::Store { floodfill, token });
         }
         !self.out.is_empty()
+    }
+
+    /// Floodfills behind a crowd, if there is one: of different subnets, so that few of them are one person's.
+    fn pass_crowd(&mut self, now: Now, key: &Hash, routers: &RouterStore) -> Vec<Hash> {
+        let key = Day::of(now.unix_ms).routing_key(key);
+        let crowd = routers.crowd(&key);
+        let behind = match crowd.is_empty() {
+            true => Vec::new(),
+            false => routers.closest_apart(&key, BEHIND_CROWD, &[], |hash| !crowd.contains(hash)),
+        };
+        self.behind = Some(behind.clone());
+        behind
     }
 
     /// Returns who has confirmed, if anybody was asked with this token.
@@ -304,7 +324,10 @@ impl LeaseSetPublisher {
         self.silence.forget(&by);
         self.confirmed = true;
         let verify = now.mono + self.rng.between(LS_VERIFY.0, LS_VERIFY.1);
-        self.state = State::Confirmed { tried: std::mem::take(&mut round.tried), verify };
+        let behind = round.behind.take().unwrap_or_default();
+        let mut tried = std::mem::take(&mut round.tried);
+        tried.retain(|hash| !behind.contains(hash));
+        self.state = State::Confirmed { tried, verify };
         true
     }
 

@@ -7,9 +7,11 @@ mod verify;
 pub use verify::{Verified, VerifyDone, VerifyJob};
 
 use super::closest::closest;
+use super::crowd;
 use super::nearest::Nearest;
 use super::routing_key::Day;
 use crate::limits::netdb as limits;
+use crate::peers::{Candidate, Candidates};
 use crate::rng::{Rng, SeededMap, SeededState};
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::data::router_info::Version;
@@ -133,6 +135,8 @@ pub struct RouterStore {
     slots: Vec<Slot>,
     positions: SeededMap<Hash, usize>,
     floodfills: BTreeSet<Hash>,
+    /// Those that may be hops.
+    candidates: Candidates,
     /// Those that are here only because they were stored at us.
     guests: Nearest,
     dirty: BTreeSet<Hash>,
@@ -161,7 +165,9 @@ impl RouterStore {
     /// A store of up to `cap` routers (see [`limits::ROUTERS`]) of the network `net_id`, without the router `own`.
     pub fn new(own: Hash, net_id: u8, cap: usize, mut rng: Rng, now: Now) -> Self {
         let state = SeededState::new(&mut rng);
+        let candidates = Candidates::new(&mut rng.child("candidates"));
         Self {
+            candidates,
             own,
             net_id,
             cap,
@@ -218,6 +224,11 @@ impl RouterStore {
         rng.pick(&self.slots).map(|slot| &slot.info)
     }
 
+    /// The routers that may be hops of tunnels.
+    pub fn candidates(&self) -> &Candidates {
+        &self.candidates
+    }
+
     /// The number of usable floodfills.
     pub fn floodfills(&self) -> usize {
         self.floodfills.len()
@@ -240,6 +251,39 @@ impl RouterStore {
     /// The `n` floodfills that are closest to where `key` is kept today.
     pub fn closest_today(&self, now: Now, key: &Hash, n: usize, excluded: &[Hash]) -> Vec<Hash> {
         self.closest_floodfills(&Day::of(now.unix_ms).routing_key(key), n, excluded)
+    }
+
+    /// The floodfills that stand closer to `routing_key` than chance puts them; none, but for one key in ten thousand,
+    /// where nobody has placed them there.
+    pub fn crowd(&self, routing_key: &Hash) -> Vec<Hash> {
+        let mut near = self.closest_floodfills(routing_key, crowd::CLOSEST, &[]);
+        near.truncate(crowd::crowd(routing_key, &near, self.floodfills.len()));
+        near
+    }
+
+    /// The `n` closest floodfills for which `usable` holds, no two of them in one subnet or family, nor in one with
+    /// those of `apart`.
+    pub fn closest_apart(
+        &self,
+        routing_key: &Hash,
+        n: usize,
+        apart: &[Hash],
+        usable: impl Fn(&Hash) -> bool,
+    ) -> Vec<Hash> {
+        let mut from: Vec<&Candidate> = apart.iter().filter_map(|hash| self.candidates.get(hash)).collect();
+        let mut found = Vec::with_capacity(n);
+        for hash in self.closest_floodfills_where(routing_key, n * 8, usable) {
+            if found.len() >= n {
+                break;
+            }
+            // Of those that take part in no tunnels nothing is kept by which they could be related.
+            match self.candidates.get(&hash) {
+                Some(one) if from.iter().any(|other| other.is_related(one)) => continue,
+                one => from.extend(one),
+            }
+            found.push(hash);
+        }
+        found
     }
 
     /// The `n` closest floodfills that others may learn of and for which `usable` holds.
@@ -326,6 +370,8 @@ impl RouterStore {
         }
         // Of two with one date this may be the other.
         let Some(info) = self.get(&hash) else { return Err(Refusal::Full) };
+        let info = Arc::clone(info);
+        self.candidates.insert(&info);
         let old = info.version().is_none_or(|version| version < MIN_FLOODFILL_VERSION);
         if info.is_floodfill() && !old {
             self.floodfills.insert(hash);
@@ -348,7 +394,16 @@ impl RouterStore {
         }
         self.guests.remove(hash);
         self.floodfills.remove(hash);
+        self.candidates.remove(hash);
         self.mark_dirty(*hash);
+    }
+
+    /// Forgets a router that nobody answers for, unless there are few.
+    pub fn remove_dead(&mut self, hash: &Hash) {
+        let few = if self.floodfills.contains(hash) { self.floodfills.len() <= KEPT_FLOODFILLS } else { false };
+        if !few && self.slots.len() > FEW_ROUTERS {
+            self.remove(hash);
+        }
     }
 
     /// Forgets what is too old. Call it every few minutes. With few routers, and shortly after a start, nothing is too

@@ -297,3 +297,19 @@ fn guests_have_a_bound_of_their_own() {
     assert_eq!(add(&mut store, &wish(1 << 40), Source::Unasked), None, "others have room");
     store.check_books();
 }
+
+/// Routers that nobody answers for go, but never the last few, nor the floodfills that we would ask.
+#[test]
+fn the_dead_go_while_there_are_others() {
+    let mut store = floodfills(KEPT_FLOODFILLS as u64 + 1);
+    for n in 0..FEW_ROUTERS as u64 {
+        add(&mut store, &wish(1_000 + n), Source::Unasked);
+    }
+    let all = store.closest_floodfills(&Hash([1; 32]), usize::MAX, &[]);
+    all.iter().for_each(|hash| store.remove_dead(hash));
+    assert_eq!(store.floodfills(), KEPT_FLOODFILLS);
+    for n in 0..FEW_ROUTERS as u64 {
+        store.remove_dead(&info(&wish(1_000 + n)).hash());
+    }
+    assert_eq!(store.len(), FEW_ROUTERS);
+}

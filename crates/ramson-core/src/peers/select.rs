@@ -1,28 +1,31 @@
 //! The choice of a tunnel's hops.
 //!
-//! Every set of hops that keeps the rules is equally likely (threats 1.19): hops are drawn uniformly from all
-//! eligible routers, ordered by the pool's secret, and the whole draw is thrown away when a rule is broken. A router
-//! with cap D takes part in one draw of three. Routers that declined or did not answer within ten minutes come only
-//! when the others do not suffice.
+//! Every set of hops that keeps the rules is equally likely, but for the weights of its hops (threats 1.19): each hop is
+//! drawn from all candidates, a draw is kept with the weight of who was drawn, the hops are ordered by the pool's secret,
+//! and all of them are thrown away when a rule about several is broken. Nobody's weight is more than three times
+//! another's ([`Tier`]). Routers that declined or did not answer within ten minutes come only when the others do not
+//! suffice. While most routers that are not proven fail, few draws are made among them (threats P-1, P-3).
+//!
+//! What it costs does not depend on the number of candidates.
 
-use super::{Profiles, Reach};
+use super::profile::Tier;
+use super::{Candidate, Candidates, Profiles, Reach};
 use crate::rng::Rng;
 use crate::time::Now;
 use ramson_wire::crypto::x25519::PublicKey;
-use ramson_wire::data::router_info::Version;
-use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::data::Hash;
 use siphasher::sip::SipHasher24;
-use std::collections::BTreeSet;
 use std::hash::Hasher;
-use std::net::IpAddr;
-use std::sync::Arc;
 
-/// Routers below this version do not take part in tunnels.
-const MIN_VERSION: Version = Version::new(0, 9, 59);
-/// Draws before the choice is given up.
+/// Draws of all hops before the choice is given up.
 const DRAWS: usize = 200;
+/// Draws of one hop before those are given up.
+const TRIES: usize = 64;
 /// Cap E is obeyed while the RouterInfo that says so is this fresh.
 const E_FRESH_MS: u64 = 15 * 60_000;
+/// While most routers that are not proven fail, one draw in so many is made among all.
+const WARY_CLIENT: usize = 16;
+const WARY_EXPLORATORY: usize = 8;
 
 /// One hop as the tunnel builder needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,7 @@ pub struct SelfView {
 }
 
 /// What a tunnel's hops must keep to.
+#[derive(Clone, Copy)]
 pub struct Terms<'a> {
     pub now: Now,
     pub own: SelfView,
@@ -54,84 +58,174 @@ pub struct Terms<'a> {
     pub endpoint_dials_us: bool,
     /// Outbound: routers that must not be the endpoint (it would deliver to itself); both: never hops.
     pub exclude: &'a [Hash],
-    /// Peers with a live session.
+    /// The hop next to us, instead of one by chance, and others that are next to us in other tunnels of the pool.
+    pub nearest: Option<Hash>,
+    pub aside: &'a [Hash],
+    /// The tunnels are the router's own, which get to know other routers.
+    pub exploratory: bool,
+    /// Peers with a live session, and a list of them.
     pub connected: &'a dyn Fn(&Hash) -> bool,
+    pub sessions: &'a dyn Fn() -> Vec<Hash>,
     /// Peers that we failed to dial of late.
     pub unreachable: &'a dyn Fn(&Hash) -> bool,
 }
 
 /// Chooses hops in the order in which messages pass them: the gateway first. `None` when no set of known routers keeps
 /// the terms.
-pub fn select(
+pub fn select(terms: &Terms<'_>, routers: &Candidates, profiles: &Profiles, rng: &mut Rng) -> Option<Vec<Selection>> {
+    let choice = Choice { terms, routers, profiles };
+    [true, false].into_iter().find_map(|strict| choice.draw(strict, rng))
+}
+
+/// A router that may be next to us in all tunnels of a destination for weeks: one that everybody can dial, wide enough
+/// where there are such ones, and none of these.
+pub fn guard(
     terms: &Terms<'_>,
-    routers: &mut dyn Iterator<Item = &Arc<RouterInfo>>,
+    routers: &Candidates,
     profiles: &Profiles,
+    not: &dyn Fn(&Candidate) -> bool,
     rng: &mut Rng,
-) -> Option<Vec<Selection>> {
-    let (mut good, mut doubtful) = (Vec::new(), Vec::new());
-    for info in routers {
-        if eligible(terms, info) {
-            let list = if profiles.is_doubtful(terms.now, &info.hash()) { &mut doubtful } else { &mut good };
-            list.push(info);
-        }
-    }
-    if let Some(hops) = draw(terms, &good, rng) {
-        return Some(hops);
-    }
-    good.append(&mut doubtful);
-    draw(terms, &good, rng)
-}
-
-/// Rules that concern a router alone.
-fn eligible(terms: &Terms<'_>, info: &RouterInfo) -> bool {
-    let (hash, caps) = (info.hash(), info.caps());
-    let refused = [b'G', b'H', b'U', b'K'].iter().any(|letter| caps.has(*letter));
-    let fresh = terms.now.unix_ms.saturating_sub(info.published()) < E_FRESH_MS;
-    let avoided = refused || (caps.has(b'E') && fresh);
-    !avoided
-        && info.version().is_some_and(|v| v >= MIN_VERSION)
-        && hash != terms.own.hash
-        && !terms.exclude.contains(&hash)
-        && ((terms.connected)(&hash) || !(terms.unreachable)(&hash))
-}
-
-fn draw(terms: &Terms<'_>, routers: &[&Arc<RouterInfo>], rng: &mut Rng) -> Option<Vec<Selection>> {
-    if routers.len() < terms.length {
-        return None;
-    }
-    // Unpublished, we can only be reached by those who have a session with us: such a one is drawn first.
-    let dialled_by_last = terms.inbound || terms.endpoint_dials_us;
-    let neighbours: Option<Vec<&Arc<RouterInfo>>> = (dialled_by_last && !terms.own.reach.is_published())
-        .then(|| routers.iter().copied().filter(|info| (terms.connected)(&info.hash())).collect());
-    for _ in 0..DRAWS {
-        let mut hops: Vec<&Arc<RouterInfo>> = Vec::with_capacity(terms.length);
-        if let Some(neighbours) = &neighbours {
-            hops.push(rng.pick(neighbours)?);
-        }
-        while hops.len() < terms.length {
-            hops.push(rng.pick(routers)?);
-        }
-        if hops.iter().any(|info| is_derated(terms, info) && rng.below(3) != 0) || !distinct(terms, &hops) {
-            continue;
-        }
-        // The nearest to us has the smallest key; messages pass it last inbound, first outbound.
-        hops.sort_by_cached_key(|info| order_key(terms.order, &info.hash()));
-        if terms.inbound {
-            hops.reverse();
-        }
-        if connected_path(terms, &hops) {
-            let select =
-                |info: &&Arc<RouterInfo>| Selection { hash: info.hash(), static_key: info.identity().static_key() };
-            return Some(hops.iter().map(select).collect());
+) -> Option<Hash> {
+    let choice = Choice { terms, routers, profiles };
+    let fits = |one: &Candidate| one.reach.is_published() && choice.is_next_to_us(one) && !not(one);
+    for (strict, wide) in [(true, true), (true, false), (false, false)] {
+        for _ in 0..DRAWS {
+            let Some(one) = choice.one(strict, rng) else { break };
+            if fits(one) && (one.is_wide || !wide) {
+                return Some(one.hash);
+            }
         }
     }
     None
 }
 
-fn is_derated(terms: &Terms<'_>, info: &RouterInfo) -> bool {
-    let caps = info.caps();
-    let stale = terms.now.unix_ms.saturating_sub(info.published()) >= E_FRESH_MS;
-    caps.has(b'D') || (caps.has(b'E') && stale)
+/// Whether a router can be next to us now: not one that has failed to be, and reachable as the direction needs it.
+pub fn can_be_nearest(terms: &Terms<'_>, routers: &Candidates, hash: &Hash) -> bool {
+    let choice = Choice { terms, routers, profiles: &Profiles::default() };
+    routers.get(hash).is_some_and(|one| choice.is_eligible(one) && choice.is_next_to_us(one))
+}
+
+struct Choice<'a> {
+    terms: &'a Terms<'a>,
+    routers: &'a Candidates,
+    profiles: &'a Profiles,
+}
+
+impl<'a> Choice<'a> {
+    fn draw(&self, strict: bool, rng: &mut Rng) -> Option<Vec<Selection>> {
+        let terms = self.terms;
+        let nearest = match &terms.nearest {
+            Some(hash) => Some(self.routers.get(hash).filter(|one| self.is_eligible(one))?),
+            None => None,
+        };
+        // Unpublished, we can only be reached by those who have a session with us: such a one is drawn first.
+        let dialled_by_last = terms.inbound || terms.endpoint_dials_us;
+        let neighbours: Option<Vec<&Candidate>> =
+            (nearest.is_none() && dialled_by_last && !terms.own.reach.is_published()).then(|| {
+                let all = (terms.sessions)().into_iter().filter_map(|hash| self.routers.get(&hash));
+                all.filter(|one| self.is_eligible(one) && (!strict || self.is_sound(one))).collect()
+            });
+        let mut hops: Vec<&Candidate> = Vec::with_capacity(terms.length);
+        for _ in 0..DRAWS {
+            hops.clear();
+            hops.extend(nearest);
+            if let Some(neighbours) = &neighbours {
+                hops.push(rng.pick(neighbours)?);
+            }
+            while hops.len() < terms.length {
+                hops.push(self.one(strict, rng)?);
+            }
+            if !self.is_distinct(&hops) {
+                continue;
+            }
+            // The nearest to us has the smallest key; messages pass it last inbound, first outbound.
+            let fixed = usize::from(nearest.is_some());
+            if let Some(rest) = hops.get_mut(fixed..) {
+                rest.sort_by_cached_key(|one| order_key(terms.order, &one.hash));
+            }
+            if terms.inbound {
+                hops.reverse();
+            }
+            if self.is_path(&hops) {
+                let select = |one: &&Candidate| Selection { hash: one.hash, static_key: one.static_key };
+                return Some(hops.iter().map(select).collect());
+            }
+        }
+        None
+    }
+
+    /// One router that keeps the rules about one, by its weight; strictly, only one of which nothing bad is known.
+    fn one(&self, strict: bool, rng: &mut Rng) -> Option<&'a Candidate> {
+        let wary = strict && self.profiles.is_wary();
+        let among_all = if self.terms.exploratory { WARY_EXPLORATORY } else { WARY_CLIENT };
+        let proven = wary && rng.below(among_all) != 0;
+        for _ in 0..TRIES {
+            let one = if proven {
+                rng.pick(self.profiles.proven()).and_then(|hash| self.routers.get(hash))
+            } else {
+                Some(self.routers.random(rng)?)
+            };
+            let Some(one) = one else { continue };
+            let aside = strict && self.terms.aside.contains(&one.hash);
+            let (doubtful, tier) = self.profiles.standing(self.terms.now, &one.hash);
+            let kept = !strict || (!doubtful && rng.below(Tier::MOST) < tier.weight());
+            if kept && !aside && self.is_eligible(one) && (!self.is_derated(one) || rng.below(3) == 0) {
+                return Some(one);
+            }
+        }
+        None
+    }
+
+    /// Rules that concern a router alone.
+    fn is_eligible(&self, one: &Candidate) -> bool {
+        let terms = self.terms;
+        !(one.is_crowded && self.is_fresh(one))
+            && one.hash != terms.own.hash
+            && !terms.exclude.contains(&one.hash)
+            && ((terms.connected)(&one.hash) || !(terms.unreachable)(&one.hash))
+    }
+
+    fn is_sound(&self, one: &Candidate) -> bool {
+        !self.profiles.standing(self.terms.now, &one.hash).0
+    }
+
+    fn is_derated(&self, one: &Candidate) -> bool {
+        one.is_derated || (one.is_crowded && !self.is_fresh(one))
+    }
+
+    fn is_fresh(&self, one: &Candidate) -> bool {
+        self.terms.now.unix_ms.saturating_sub(one.published) < E_FRESH_MS
+    }
+
+    /// No router twice; no two of one subnet or family unless allowed.
+    fn is_distinct(&self, hops: &[&Candidate]) -> bool {
+        let apart =
+            |a: &Candidate, b: &Candidate| a.hash != b.hash && (self.terms.allow_same_subnet || !a.is_related(b));
+        hops.iter().enumerate().all(|(at, a)| hops.iter().skip(at + 1).all(|b| apart(a, b)))
+    }
+
+    fn is_next_to_us(&self, one: &Candidate) -> bool {
+        let own = self.terms.own.reach;
+        let reaches = if self.terms.inbound { one.reach.can_dial(own) } else { own.can_dial(one.reach) };
+        reaches || (self.terms.connected)(&one.hash)
+    }
+
+    /// Each hop can dial the next, we the first and the last us, and the ends what they must.
+    fn is_path(&self, hops: &[&Candidate]) -> bool {
+        let terms = self.terms;
+        let pairs = hops.iter().zip(hops.iter().skip(1));
+        if !pairs.into_iter().all(|(from, to)| from.reach.can_dial(to.reach)) {
+            return false;
+        }
+        let (Some(first), Some(last)) = (hops.first(), hops.last()) else { return true };
+        if terms.inbound {
+            return first.reach.is_published_v4() && self.is_next_to_us(last);
+        }
+        let reaches_us = || last.reach.can_dial(terms.own.reach) || (terms.connected)(&last.hash);
+        self.is_next_to_us(first)
+            && (!terms.endpoint_dials_us || reaches_us())
+            && terms.endpoint_dials.is_none_or(|target| last.reach.can_dial(target))
+    }
 }
 
 /// The place of a router in every tunnel of a pool: nobody outside can compute or aim at it (threats 1.7).
@@ -139,65 +233,6 @@ fn order_key(order: (u64, u64), hash: &Hash) -> u64 {
     let mut hasher = SipHasher24::new_with_keys(order.0, order.1);
     hasher.write(hash.as_bytes());
     hasher.finish()
-}
-
-/// No router twice; no two of one subnet or family unless allowed.
-fn distinct(terms: &Terms<'_>, hops: &[&Arc<RouterInfo>]) -> bool {
-    let mut seen = BTreeSet::new();
-    let hashes = hops.iter().all(|info| seen.insert(info.hash()));
-    if !hashes || terms.allow_same_subnet {
-        return hashes;
-    }
-    let (mut subnets, mut families) = (BTreeSet::new(), BTreeSet::new());
-    for info in hops {
-        let own: BTreeSet<Subnet> =
-            info.addresses().iter().filter_map(ramson_wire::data::RouterAddress::host).map(subnet).collect();
-        if own.into_iter().any(|s| !subnets.insert(s)) {
-            return false;
-        }
-        if info.options().get("family").is_some_and(|family| !families.insert(family)) {
-            return false;
-        }
-    }
-    true
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Subnet {
-    V4([u8; 2]),
-    V6([u8; 4]),
-}
-
-fn subnet(ip: IpAddr) -> Subnet {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            Subnet::V4([a, b])
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.octets();
-            Subnet::V6([a, b, c, d])
-        }
-    }
-}
-
-/// Each hop can dial the next, we the first and the last us, and the ends what they must.
-fn connected_path(terms: &Terms<'_>, hops: &[&Arc<RouterInfo>]) -> bool {
-    let reaches: Vec<Reach> = hops.iter().map(|info| Reach::of(info.as_ref())).collect();
-    if !reaches.windows(2).all(|pair| pair[0].can_dial(pair[1])) {
-        return false;
-    }
-    let (Some(first), Some(last)) = (hops.first().zip(reaches.first()), hops.last().zip(reaches.last())) else {
-        return true;
-    };
-    let reaches_us = || last.1.can_dial(terms.own.reach) || (terms.connected)(&last.0.hash());
-    if terms.inbound {
-        return first.1.is_published_v4() && reaches_us();
-    }
-    let we_reach = terms.own.reach.can_dial(*first.1) || (terms.connected)(&first.0.hash());
-    we_reach
-        && (!terms.endpoint_dials_us || reaches_us())
-        && terms.endpoint_dials.is_none_or(|target| last.1.can_dial(target))
 }
 
 #[cfg(test)]

@@ -87,6 +87,8 @@ pub enum Input<'a> {
     RouterInfo(Box<RouterInfo>),
     /// The same from our own netDb on disk: it is not saved again.
     StoredRouterInfo(Box<RouterInfo>),
+    /// Profiles of peers, as [`Output::SaveProfiles`] gave them. What is damaged is left out.
+    Profiles(&'a [u8]),
     /// Something signed at this time exists (milliseconds since 1970).
     TimeFloor(u64),
     /// Fresh randomness for the root of the tree.
@@ -98,6 +100,12 @@ pub enum Input<'a> {
 
 /// What local programs ask for.
 pub enum Command {
+    /// The first hops of this destination outlive it: `saved` is what [`Output::SaveGuards`] gave for it the last time,
+    /// or nothing. To be said before it is created.
+    KeepGuards {
+        destination: Hash,
+        saved: Vec<u8>,
+    },
     /// Answered at once, by `Event::DestinationCreated` or `Event::DestinationFailed`.
     CreateDestination {
         id: DestinationId,
@@ -160,6 +168,13 @@ pub enum Output {
     SaveRouterInfo(Arc<RouterInfo>),
     /// Forget it.
     DropRouterInfo(Hash),
+    /// Keep this in place of what was kept before, for [`Input::Profiles`] at the next start.
+    SaveProfiles(Vec<u8>),
+    /// Keep this beside the keys of the destination, for [`Command::KeepGuards`].
+    SaveGuards {
+        destination: Hash,
+        bytes: Vec<u8>,
+    },
     Event(Event),
     /// Drained: nothing more until an input, or until this instant.
     Timeout(Instant),

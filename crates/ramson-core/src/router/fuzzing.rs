@@ -509,7 +509,7 @@ impl Solo {
                 }
                 Output::Job(job) => self.jobs.push_back(job),
                 Output::SaveRouterInfo(_) => self.outcome.saved += 1,
-                Output::DropRouterInfo(_) => {}
+                Output::DropRouterInfo(_) | Output::SaveProfiles(_) | Output::SaveGuards { .. } => {}
                 Output::Event(event) => self.event(event),
             }
         }

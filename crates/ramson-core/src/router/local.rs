@@ -174,6 +174,7 @@ impl Router {
     pub(super) fn handle_command(&mut self, command: Command) {
         let now = self.now;
         match command {
+            Command::KeepGuards { destination, saved } => self.keep_guards(destination, saved),
             Command::CreateDestination { id, options } => self.create_local(id, *options),
             Command::CloseDestination(id) => self.close_local(id),
             Command::Listen { destination, port } => self.with_local(destination, |local| local.streams.listen(port)),
@@ -256,6 +257,7 @@ impl Router {
             found: BTreeMap::new(),
             bytes: (0, 0),
         };
+        self.begin_guards(id, &hash);
         self.pools.insert(pool, id);
         self.locals.insert(id, local);
         self.dirty.insert(id);
@@ -282,6 +284,7 @@ impl Router {
     pub(super) fn remove_local(&mut self, id: DestinationId) {
         if let Some(local) = self.locals.remove(&id) {
             self.tunnels.remove_pool(local.pool);
+            self.end_guards(id);
             self.pools.remove(&local.pool);
             self.dirty.remove(&id);
             self.timers.cancel(&Timer::Local(id));
@@ -305,6 +308,7 @@ impl Router {
     }
 
     pub(super) fn stop(&mut self) {
+        self.save_profiles();
         self.links.shutdown(self.now);
         self.event(Event::Stopped);
     }

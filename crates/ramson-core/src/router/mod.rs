@@ -2,7 +2,7 @@
 //!
 //! [`Router::handle_input`] takes one input; then [`Router::poll_output`] is called until it says
 //! [`Output::Timeout`]. The files of this folder are the wires: `network` joins links, netDb and our own RouterInfo,
-//! `tunnels` joins tunnels to links, choice of hops and garlic, `lookups` sends what look-ups and publications ask
+//! `tunnels` joins tunnels to links and garlic, `hops` chooses their hops, `lookups` sends what look-ups and publications ask
 //! for, `local` is one destination of ours with its streams, `questions` answers those of others, `floodfill` takes in
 //! what others store, `faults` removes what has panicked.
 
@@ -11,6 +11,7 @@ mod faults;
 mod floodfill;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod hops;
 mod local;
 mod lookups;
 mod network;
@@ -65,6 +66,7 @@ pub struct Router {
     explorer: Explorer,
     tunnels: Tunnels,
     profiles: Profiles,
+    first_hops: hops::FirstHops,
     own: OwnInfo,
     /// Our signed RouterInfo, once there is one.
     own_info: Option<Arc<RouterInfo>>,
@@ -127,6 +129,9 @@ enum Timer {
     Tunnels,
     /// Our RouterInfo may need to be signed anew.
     OwnInfo,
+    /// First hops without a session are dialled.
+    TendGuards,
+    SaveProfiles,
     /// Old RouterInfos, one-time keys and waiting messages go; the disk is told.
     Sweep,
 }
@@ -183,6 +188,7 @@ impl Router {
             explorer: Explorer::new(now, rng.child("explorer")),
             tunnels,
             profiles: Profiles::default(),
+            first_hops: hops::FirstHops::default(),
             own,
             own_info: None,
             signing: false,
@@ -226,6 +232,7 @@ impl Router {
         self.update_floodfill();
         self.sign_own_info();
         self.timers.set(Timer::Sweep, self.now.mono + SWEEP);
+        self.begin_hops();
     }
 
     /// Begins to be known, as soon as routers are: the first few are dialled, so that hops next to us have our
@@ -285,6 +292,7 @@ impl Router {
             Input::StoredRouterInfo(info) => {
                 let _ = self.store.offer(now, Arc::from(info), Source::Disk);
             }
+            Input::Profiles(saved) => drop(self.profiles.load(now, saved)),
             Input::TimeFloor(unix_ms) => self.raise_floor(unix_ms),
             Input::Entropy(entropy) => self.rng.feed(&entropy),
             Input::Command(command) => self.handle_command(command),
@@ -390,6 +398,8 @@ impl Router {
                 Timer::Tunnels => self.begin_tunnels(),
                 Timer::OwnInfo => self.sign_own_info(),
                 Timer::Sweep => self.sweep(),
+                Timer::TendGuards => self.tend_guards(),
+                Timer::SaveProfiles => self.save_profiles(),
             }
         }
     }
@@ -447,7 +457,9 @@ fn machine_of(input: &Input<'_>) -> Machine {
             | Command::StreamRelease(stream)
             | Command::StreamCredit { stream, .. },
         ) => Machine::Streams(stream.destination),
-        Input::Command(_) | Input::TimeFloor(_) | Input::Entropy(_) | Input::Timeout => Machine::Shared,
+        Input::Command(_) | Input::Profiles(_) | Input::TimeFloor(_) | Input::Entropy(_) | Input::Timeout => {
+            Machine::Shared
+        }
     }
 }
 

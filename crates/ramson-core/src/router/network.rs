@@ -20,6 +20,8 @@ use std::sync::Arc;
 /// How long after its expiration a message is still handled, and how far ahead it may expire.
 const LATE_MS: u64 = 60_000;
 const AHEAD_MS: u64 = 180_000;
+/// Dials that failed one after the other, after which a router that never carried a tunnel is forgotten.
+const DEAD: u32 = 3;
 /// Lifetime of what we send to a router directly.
 pub(super) const DIRECT_MS: u64 = 30_000;
 
@@ -81,6 +83,11 @@ impl Router {
             link::Event::Unreachable { peer, gone, .. } => {
                 self.profiles.note_unanswered(now, &peer);
                 self.tunnels.handle_unreachable(now, peer);
+                // Its RouterInfo comes again where others have it. While nobody is there it may be we who are cut off.
+                let online = self.links.stats().sessions > 0;
+                if online && self.links.failures(&peer) >= DEAD && !self.profiles.is_proven(&peer) {
+                    self.store.remove_dead(&peer);
+                }
                 // Where nobody else is there either, it is we who are cut off.
                 if gone && self.links.stats().sessions > 0 {
                     self.tunnels.handle_gone(now, peer);

@@ -1,16 +1,15 @@
 //! Tunnels joined to links, to the choice of hops, and to garlic for the router.
 
 use super::faults::Machine;
+use super::hops::Wanted;
 use super::{Router, lookups};
 use crate::bucket::{Bucket, PeerBuckets};
 use crate::job::Job;
 use crate::limits::router as limits;
 use crate::netdb::lookup::Kind as LookupKind;
 use crate::own_info::says_full;
-use crate::peers::Reach;
-use crate::peers::select::{SelfView, Terms, select};
 use crate::time::Instant;
-use crate::tunnel::{self, Answer, BuildId, Direction, Hop, PoolId};
+use crate::tunnel::{self, PoolId};
 use ramson_wire::codec::DecodeError;
 use ramson_wire::crypto::Secret;
 use ramson_wire::data::Hash;
@@ -76,21 +75,14 @@ impl Router {
                 self.runs(Machine::Peer(from));
                 self.handle_delivered(from, message);
             }
-            tunnel::Event::NeedHops { direction, build, length, other_end, order, .. } => {
-                self.choose_hops(direction, build, length, other_end, order);
+            tunnel::Event::NeedHops { pool, direction, build, length, other_end, order } => {
+                self.choose_hops(&Wanted { pool, direction, build, length, other_end, order });
             }
             tunnel::Event::PoolChanged { pool } => self.pool_changed(pool),
             tunnel::Event::TunnelReady { pool, .. } => self.tunnel_ready(pool),
             tunnel::Event::TunnelLost { pool, tunnel, .. } => self.tunnel_lost(pool, tunnel),
-            tunnel::Event::Outcome { hops } => {
-                for (hash, answer) in hops {
-                    match answer {
-                        Answer::Agreed => self.profiles.note_agreed(self.now, &hash),
-                        Answer::Declined => self.profiles.note_declined(self.now, &hash),
-                        Answer::Unanswered => self.profiles.note_unanswered(self.now, &hash),
-                    }
-                }
-            }
+            tunnel::Event::Outcome { pool, nearest, hops } => self.build_ended(pool, nearest, &hops),
+            tunnel::Event::Tested { hops, passed } => self.tunnel_tested(&hops, passed),
         }
     }
 
@@ -124,33 +116,6 @@ impl Router {
         }
     }
 
-    fn choose_hops(&mut self, direction: Direction, build: BuildId, length: usize, other_end: Hash, order: (u64, u64)) {
-        let now = self.now;
-        let own = SelfView { hash: self.hash, reach: self.own_reach() };
-        let to_us = other_end == self.hash;
-        let other = self.store.get(&other_end).map(|info| Reach::of(info));
-        let inbound = direction == Direction::Inbound;
-        // The other end of a tunnel is no hop of it, except in networks that are too small for that.
-        let exclude = [other_end];
-        let links = &self.links;
-        let terms = Terms {
-            now,
-            own,
-            inbound,
-            length,
-            order,
-            allow_same_subnet: self.config.small_network,
-            endpoint_dials: other,
-            endpoint_dials_us: to_us && direction == Direction::Outbound,
-            exclude: if self.config.small_network { &[] } else { &exclude },
-            connected: &|hash| links.is_connected(hash),
-            unreachable: &|hash| links.is_failed(now, hash),
-        };
-        let hops = select(&terms, &mut self.store.iter(), &self.profiles, &mut self.rng);
-        let hops = hops.map(|hops| hops.into_iter().map(Hop::from).collect());
-        self.tunnels.handle_hops(now, build, hops);
-    }
-
     /// Has our RouterInfo signed anew when it says something else of transit than is true. A signature that was under
     /// way meanwhile is followed by another.
     pub(super) fn update_caps(&mut self) {
@@ -159,17 +124,6 @@ impl Router {
         if wrong {
             self.sign_own_info();
         }
-    }
-
-    fn own_reach(&self) -> Reach {
-        let (v4, v6) = (self.config.addresses.ipv4, self.config.addresses.ipv6);
-        let dials = (u8::from(v4) * Reach::NTCP2_V4) | (u8::from(v6) * Reach::NTCP2_V6);
-        // Until a floodfill has our RouterInfo, only those can dial us who have it from a session.
-        let announced: &[_] = if self.publisher.is_published() { &self.own.published } else { &[] };
-        let published = announced
-            .iter()
-            .fold(0, |bits, addr| bits | if addr.is_ipv4() { Reach::NTCP2_V4 } else { Reach::NTCP2_V6 });
-        Reach::new(published, dials)
     }
 
     // ---- what comes to the router by tunnels and garlic ----
@@ -255,7 +209,7 @@ impl Router {
         }
     }
 
-    fn look_up_router(&mut self, hash: Hash) {
+    pub(super) fn look_up_router(&mut self, hash: Hash) {
         self.lookups.start(self.now, hash, LookupKind::RouterInfo, &self.store);
     }
 

@@ -407,7 +407,7 @@ impl Net {
                 self.outcome.ready += usize::from(matches!(direction, Direction::Inbound | Direction::Outbound));
             }
             Event::TunnelLost { .. } => self.outcome.lost += 1,
-            Event::PoolChanged { .. } | Event::Outcome { .. } => {}
+            Event::PoolChanged { .. } | Event::Outcome { .. } | Event::Tested { .. } => {}
         }
     }
 

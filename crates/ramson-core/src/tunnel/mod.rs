@@ -31,6 +31,7 @@ pub use ramson_wire::tunnel::delivery::Target;
 pub use transit::{RequestDone, RequestJob, StaticKey, TransitError, TransitRules, TransitStats};
 
 use crate::rng::Rng;
+use crate::time::Duration;
 use ramson_wire::data::Hash;
 use ramson_wire::i2np::Message;
 
@@ -85,7 +86,15 @@ pub enum Event {
     },
     /// How the hops of a build answered, for their profiles.
     Outcome {
+        pool: PoolId,
+        /// The hop next to us.
+        nearest: Option<Hash>,
         hops: Vec<(Hash, Answer)>,
+    },
+    /// A tunnel has passed a test, or is given up after others, for the profiles of its hops.
+    Tested {
+        hops: Vec<Hash>,
+        passed: Option<Passed>,
     },
 }
 
@@ -96,6 +105,17 @@ pub enum Answer {
     Declined,
     /// The build did not come back; which hop it was is not known.
     Unanswered,
+}
+
+/// What a test that came back says of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// It is the first one of the tunnel.
+    pub first: bool,
+    /// The way out by one tunnel and in by another.
+    pub rtt: Duration,
+    /// Bytes per second that the tunnel has carried since the test before.
+    pub rate: u32,
 }
 
 /// Public-key work of the tunnels.

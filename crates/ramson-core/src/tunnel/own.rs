@@ -1,10 +1,10 @@
 //! An own tunnel that stands: its layers, its gateway or endpoint, and its health.
 
-use super::PoolId;
 use super::build::Direction;
 use super::endpoint::{Delivered, Endpoint};
 use super::gateway::{Gateway, TooLarge};
 use super::transit::for_gateway;
+use super::{Passed, PoolId};
 use crate::limits::tunnel as limits;
 use crate::rng::Rng;
 use crate::seen::SeenIvs;
@@ -45,6 +45,9 @@ pub(super) struct Own {
     pub(super) health: Health,
     /// Only for the replies of our first builds; in no list.
     pub(super) hidden: bool,
+    /// Tunnel messages since the last test that came back, or the beginning.
+    messages: u32,
+    counted_at: Instant,
 }
 
 enum Work {
@@ -111,7 +114,7 @@ impl Health {
     }
 
     /// Notes a test that came back; it was sent at `sent`.
-    pub(super) fn passed(&mut self, sent: Instant, rtt: Duration) {
+    fn passed(&mut self, sent: Instant, rtt: Duration) {
         self.failures = 0;
         self.works_at = self.works_at.max(Some(sent));
         self.rtt = Some(self.rtt.map_or(rtt, |old| (old * 3 + rtt) / 4));
@@ -153,7 +156,8 @@ impl Own {
             }
         };
         let (hops, layers) = path;
-        Self { pool, direction, hops, entry, layers, work, health, hidden: false }
+        let counted_at = health.tested_at;
+        Self { pool, direction, hops, entry, layers, work, health, hidden: false, messages: 0, counted_at }
     }
 
     /// Takes a message for the far end of an outbound tunnel; tunnel messages that are full go out.
@@ -197,6 +201,7 @@ impl Own {
         if self.hops.last() != Some(&from) || !seen.insert(now.mono, &data[..32]) {
             return false;
         }
+        self.messages = self.messages.saturating_add(1);
         self.layers.iter().rev().for_each(|layer| layer.decrypt(data));
         let mut delivered: Vec<Delivered> = Vec::new();
         let result = endpoint.handle(now.mono, &message.body, &mut delivered);
@@ -205,8 +210,19 @@ impl Own {
         result.is_ok()
     }
 
-    fn emit(&self, now: Now, bodies: Vec<Vec<u8>>, rng: &mut Rng, out: &mut Vec<(Hash, Message)>) {
+    /// Notes a test that came back; it was sent at `sent`.
+    pub(super) fn passed(&mut self, now: Instant, sent: Instant, rtt: Duration) -> Passed {
+        let first = self.health.works_at.is_none();
+        self.health.passed(sent, rtt);
+        let ms = now.since(self.counted_at).as_millis().max(1);
+        let rate = u128::from(std::mem::take(&mut self.messages)) * 1_024 * 1_000 / ms;
+        self.counted_at = now;
+        Passed { first, rtt, rate: u32::try_from(rate).unwrap_or(u32::MAX) }
+    }
+
+    fn emit(&mut self, now: Now, bodies: Vec<Vec<u8>>, rng: &mut Rng, out: &mut Vec<(Hash, Message)>) {
         for mut body in bodies {
+            self.messages = self.messages.saturating_add(1);
             if let Some(data) = body.get_mut(4..) {
                 self.layers.iter().rev().for_each(|layer| layer.decrypt(data));
             }

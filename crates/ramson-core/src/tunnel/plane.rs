@@ -95,6 +95,18 @@ struct Build {
     blamed: bool,
 }
 
+impl Build {
+    /// The hop next to us.
+    fn nearest(&self) -> Option<Hash> {
+        let hops = &self.plan.as_ref()?.hops;
+        let hop = match self.direction {
+            Direction::Inbound => hops.last(),
+            Direction::Outbound => hops.first(),
+        };
+        hop.map(|hop| hop.hash)
+    }
+}
+
 /// The plane of tunnels.
 pub struct Tunnels {
     own: Hash,
@@ -585,7 +597,7 @@ impl Tunnels {
                 if let Some(reply) = self.open_reply(&message.body) {
                     self.handle_reply(now, &reply);
                 } else if let Some((test, rtt)) = self.tester.receive(now, tunnel, &message.body) {
-                    self.test_passed(&test, rtt);
+                    self.test_passed(now.mono, &test, rtt);
                 } else if !hidden {
                     self.events.push_back(Event::Inbound { pool, tunnel, message });
                 }

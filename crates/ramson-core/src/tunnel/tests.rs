@@ -380,7 +380,7 @@ fn a_router_that_declines_is_named_and_others_are_tried() {
     assert!(inbound >= 2 && outbound >= 2);
     let mut declined = BTreeMap::new();
     for event in &net.nodes[0].events {
-        if let Event::Outcome { hops } = event {
+        if let Event::Outcome { hops, .. } = event {
             for (hash, _) in hops.iter().filter(|(_, answer)| *answer == Answer::Declined) {
                 *declined.entry(*hash).or_insert(0) += 1;
             }
@@ -455,7 +455,9 @@ fn hops_are_blamed_before_a_build_is_given_up() {
     net.nodes[0].tunnels.handle_gone(net.now, first);
     let blamed = |net: &Net| {
         let outcomes = net.nodes[0].events.iter().filter_map(|event| match event {
-            Event::Outcome { hops } => Some(hops.iter().filter(|(_, answer)| *answer == Answer::Unanswered).count()),
+            Event::Outcome { hops, .. } => {
+                Some(hops.iter().filter(|(_, answer)| *answer == Answer::Unanswered).count())
+            }
             _ => None,
         });
         outcomes.sum::<usize>()

@@ -4,6 +4,7 @@
 
 mod clock;
 mod floodfill;
+mod guards;
 mod hostile;
 mod losses;
 mod netdb;

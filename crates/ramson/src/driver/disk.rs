@@ -1,4 +1,4 @@
-//! The thread that writes RouterInfos. The netDb on disk only saves the next start some work, so a full queue or a
+//! The thread that writes RouterInfos and what is known of peers. It only saves the next start some work, so a full queue or a
 //! failed write loses one of them, is counted, and is told once.
 
 use crate::store::Store;
@@ -24,6 +24,7 @@ enum Write {
     Save(Arc<RouterInfo>),
     Remove(Hash),
     Own(RouterInfo),
+    State(String, Vec<u8>),
 }
 
 impl Disk {
@@ -52,6 +53,11 @@ impl Disk {
     /// Keeps our own RouterInfo where other programs look for it.
     pub(crate) fn save_own(&self, info: RouterInfo) {
         self.write(Write::Own(info));
+    }
+
+    /// Keeps a value under a name.
+    pub(crate) fn save_state(&self, name: String, value: Vec<u8>) {
+        self.write(Write::State(name, value));
     }
 
     /// The folder, for what is read beside the thread.
@@ -89,6 +95,7 @@ fn work(queue: &Receiver<Write>, store: &Store, failed: &AtomicU64) {
             Write::Save(info) => store.save_router_info(&info),
             Write::Remove(hash) => store.remove_router_info(&hash),
             Write::Own(info) => store.write_own_router_info(&info),
+            Write::State(name, value) => store.save(&name, &value),
         };
         if let Err(why) = result {
             tracing::debug!(%why, "not written");

@@ -17,6 +17,7 @@ mod disk;
 mod jobs;
 #[cfg(ramson_lab)]
 mod lab;
+mod peers;
 mod progress;
 mod reseeding;
 mod start;
@@ -33,6 +34,7 @@ use clients::{Clients, Outcome};
 use clock::Clock;
 use disk::Disk;
 use jobs::Pool;
+use peers::Peers;
 use progress::Reporter;
 use ramson_core::job::{Job, JobDone};
 use ramson_core::link::ConnId;
@@ -65,6 +67,7 @@ struct Driver {
     conns: Connections,
     pool: Pool,
     disk: Disk,
+    peers: Peers,
     clients: Clients,
     end: DriverEnd,
     reseeding: Reseeding,
@@ -103,6 +106,8 @@ impl Driver {
         if let Some(floor) = self.reseeding.floor() {
             self.input(Input::TimeFloor(floor));
         }
+        let profiles = std::mem::take(&mut self.peers.profiles);
+        self.input(Input::Profiles(&profiles));
         self.input(Input::Timeout);
         let mut timer = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut armed = Instant::ZERO;
@@ -174,6 +179,8 @@ impl Driver {
                 Output::Job(job) => self.submit(job),
                 Output::SaveRouterInfo(info) => self.disk.save(info),
                 Output::DropRouterInfo(hash) => self.disk.remove(hash),
+                Output::SaveProfiles(bytes) => Peers::save_profiles(&self.disk, bytes),
+                Output::SaveGuards { destination, bytes } => self.peers.save_guards(&self.disk, &destination, bytes),
                 Output::Event(event) => self.handle_event(event),
                 Output::Timeout(at) => {
                     self.due = at;
@@ -401,6 +408,11 @@ impl Driver {
         }
         let outcome = match command {
             Command::CreateDestination { options, keys, reply } => {
+                // New keys are forgotten with the destination, and so is all else of it.
+                let kept = keys.as_ref().map(|keys| self.peers.keep(keys.destination().hash()));
+                if let Some(command) = kept {
+                    self.input(Input::Command(command));
+                }
                 let keys = keys.map_or_else(new_keys, |keys| Ok(*keys));
                 match keys {
                     Ok(keys) => self.clients.create(&options, keys, reply),

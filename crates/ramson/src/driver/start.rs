@@ -4,6 +4,7 @@ use super::clients::Clients;
 use super::clock::Clock;
 use super::disk::Disk;
 use super::jobs::Pool;
+use super::peers::Peers;
 use super::progress::Reporter;
 use super::reseeding::Reseeding;
 use super::{Driver, READ_BUFFER, setup, translate};
@@ -44,7 +45,7 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
     super::lab::refuse_live(&config)?;
     let folder = config.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || open(&folder)).await;
-    let Opened { store, keys, port, stored, mut rng } =
+    let Opened { store, keys, port, stored, peers, mut rng } =
         opened.map_err(|why| setup("cannot open the data folder", &why))??;
     let listeners = listen(&config, port, &store, &mut rng)?;
     let listening = listeners.addresses();
@@ -86,6 +87,7 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         conns: Connections::new(source),
         pool,
         disk,
+        peers,
         clients: Clients::new(),
         end,
         reseeding: Reseeding::new(config.reseed.clone(), config.network.clone(), seeds, stored),
@@ -156,6 +158,7 @@ struct Opened {
     keys: RouterKeys,
     port: Option<u16>,
     stored: Vec<RouterInfo>,
+    peers: Peers,
     rng: Rng,
 }
 
@@ -183,7 +186,8 @@ fn open(folder: &std::path::Path) -> Result<Opened, Error> {
     if net_db.discarded > 0 {
         tracing::warn!(discarded = net_db.discarded, "damaged files of the netDb are removed");
     }
-    Ok(Opened { store, keys, port, stored: net_db.routers, rng })
+    let peers = Peers::load(&store).map_err(failed)?;
+    Ok(Opened { store, keys, port, stored: net_db.routers, peers, rng })
 }
 
 /// Listens where the settings say. A random port is drawn once, and kept when it could be bound.

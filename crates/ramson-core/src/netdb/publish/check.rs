@@ -1,11 +1,11 @@
 //! What must hold of publications between any two calls.
 
-use super::{LS_STORES, LeaseSetPublisher, Round, RouterInfoPublisher, State, limits};
+use super::{BEHIND_CROWD, LS_STORES, LeaseSetPublisher, Round, RouterInfoPublisher, State, limits};
 use std::collections::BTreeSet;
 
 impl Round {
     fn check(&self, width: usize) {
-        assert!(self.out.len() <= width && self.tried.len() <= limits::PUBLISH_TRIES);
+        assert!(self.out.len() <= width + BEHIND_CROWD && self.tried.len() <= limits::PUBLISH_TRIES);
         assert!(self.out.len() + self.late.len() <= self.tried.len());
         let tried: BTreeSet<_> = self.tried.iter().collect();
         assert_eq!(tried.len(), self.tried.len(), "no floodfill is tried twice");

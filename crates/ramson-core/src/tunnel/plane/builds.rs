@@ -263,7 +263,7 @@ impl Tunnels {
         let health = Health::new(build.started, &mut self.rng);
         let entry = (entry_hop.hash, *entry_id);
         let own = Own::new(build.pool, build.direction, entry, path, health, &mut self.rng);
-        self.events.push_back(Event::Outcome { hops });
+        self.events.push_back(Event::Outcome { pool: build.pool, nearest: build.nearest(), hops });
         self.tunnels.insert(name, own);
         if let Some(pool) = self.pools.get_mut(&build.pool) {
             // The other direction may have waited for this one as its way.
@@ -289,7 +289,7 @@ impl Tunnels {
 
     pub(super) fn build_failed(&mut self, now: Now, build: &Build, hops: Vec<(Hash, Answer)>) {
         if !hops.is_empty() {
-            self.events.push_back(Event::Outcome { hops });
+            self.events.push_back(Event::Outcome { pool: build.pool, nearest: build.nearest(), hops });
         }
         if let Some(pool) = self.pools.get_mut(&build.pool) {
             pool.side_mut(build.direction).failed();
@@ -312,7 +312,8 @@ impl Tunnels {
         let slow = |build: &Build| !build.blamed && now.mono.since(build.started.mono) >= limits::BLAME_PATIENCE;
         for build in self.builds.values_mut().filter(|build| slow(build)) {
             build.blamed = true;
-            self.events.push_back(Event::Outcome { hops: unanswered(build) });
+            let hops = unanswered(build);
+            self.events.push_back(Event::Outcome { pool: build.pool, nearest: build.nearest(), hops });
         }
     }
 
@@ -356,18 +357,22 @@ impl Tunnels {
                 }
                 let proven = partner_did && !did_work;
                 let own = self.tunnels.get_mut(&id);
-                if own.is_some_and(|own| own.health.failed(now.mono, proven, &mut self.rng)) {
+                let Some(own) = own else { continue };
+                if own.health.failed(now.mono, proven, &mut self.rng) {
+                    let hops = own.hops.clone();
+                    self.events.push_back(Event::Tested { hops, passed: None });
                     self.lose(now, id);
                 }
             }
         }
     }
 
-    pub(super) fn test_passed(&mut self, test: &Test, rtt: Duration) {
+    pub(super) fn test_passed(&mut self, now: Instant, test: &Test, rtt: Duration) {
         self.stats.tests_passed += 1;
         for id in [test.outbound, test.inbound] {
             if let Some(own) = self.tunnels.get_mut(&id) {
-                own.health.passed(test.sent, rtt);
+                let passed = Some(own.passed(now, test.sent, rtt));
+                self.events.push_back(Event::Tested { hops: own.hops.clone(), passed });
             }
         }
     }

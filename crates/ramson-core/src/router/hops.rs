@@ -1,0 +1,207 @@
+//! Who shall be a hop of our tunnels: the wires to profiles, candidates and the first hops of destinations.
+
+use super::door::DestinationId;
+use super::{Output, Router, Timer};
+use crate::limits::tunnel::POOLS;
+use crate::peers::guards::{State, select_behind};
+use crate::peers::select::{SelfView, Terms, select};
+use crate::peers::{Guards, Reach};
+use crate::time::Duration;
+use crate::tunnel::{Answer, BuildId, Direction, Hop, Passed, PoolId};
+use ramson_wire::data::Hash;
+use std::collections::BTreeMap;
+
+/// First hops are looked at this often: those that are gone are dialled or looked up.
+const TEND: Duration = Duration::from_secs(60);
+/// Profiles are saved this often.
+const SAVE: Duration = Duration::from_secs(600);
+
+/// The first hops of our destinations, each by itself.
+#[derive(Default)]
+pub(super) struct FirstHops {
+    of: BTreeMap<DestinationId, Held>,
+    /// What was saved for destinations that are to come.
+    saved: BTreeMap<Hash, Vec<u8>>,
+}
+
+struct Held {
+    guards: Guards,
+    /// The destination under whose name they are saved.
+    saved_as: Option<Hash>,
+}
+
+/// A build that waits for its hops.
+pub(super) struct Wanted {
+    pub(super) pool: PoolId,
+    pub(super) direction: Direction,
+    pub(super) build: BuildId,
+    pub(super) length: usize,
+    pub(super) other_end: Hash,
+    pub(super) order: (u64, u64),
+}
+
+impl Router {
+    pub(super) fn begin_hops(&mut self) {
+        self.timers.set(Timer::TendGuards, self.now.mono + TEND);
+        self.timers.set(Timer::SaveProfiles, self.now.mono + SAVE);
+    }
+
+    /// What was saved of the first hops of a destination; those that it will have are saved, too.
+    pub(super) fn keep_guards(&mut self, destination: Hash, saved: Vec<u8>) {
+        if self.first_hops.saved.len() < POOLS || self.first_hops.saved.contains_key(&destination) {
+            self.first_hops.saved.insert(destination, saved);
+        }
+    }
+
+    /// A destination begins, with the first hops that it had before or with none.
+    pub(super) fn begin_guards(&mut self, id: DestinationId, destination: &Hash) {
+        let mut guards = Guards::new(self.rng.child("guards"));
+        let saved = self.first_hops.saved.remove(destination);
+        let saved_as = saved.as_ref().map(|_| *destination);
+        if let Some(saved) = saved {
+            guards.load(self.now, &saved);
+        }
+        self.first_hops.of.insert(id, Held { guards, saved_as });
+        self.tend_guards_of(id);
+    }
+
+    pub(super) fn end_guards(&mut self, id: DestinationId) {
+        self.save_guards(id);
+        self.first_hops.of.remove(&id);
+    }
+
+    /// The hops of every usable tunnel of a destination, in the order of its messages.
+    pub fn paths(&self, id: DestinationId) -> Vec<(Direction, Vec<Hash>)> {
+        self.locals.get(&id).map(|local| self.tunnels.paths(local.pool)).unwrap_or_default()
+    }
+
+    /// The first hops of a destination, those in use before those that stand in.
+    pub fn first_hops(&self, id: DestinationId) -> Vec<Hash> {
+        self.first_hops.of.get(&id).map(|held| held.guards.hashes()).unwrap_or_default()
+    }
+
+    pub(super) fn choose_hops(&mut self, wanted: &Wanted) {
+        let Wanted { pool, direction, build, length, other_end, order } = *wanted;
+        let now = self.now;
+        let to_us = other_end == self.hash;
+        // The other end of a tunnel is no hop of it, except in networks that are too small for that.
+        let exclude = [other_end];
+        let links = &self.links;
+        let terms = Terms {
+            now,
+            own: SelfView { hash: self.hash, reach: self.own_reach() },
+            inbound: direction == Direction::Inbound,
+            length,
+            order,
+            allow_same_subnet: self.config.small_network,
+            endpoint_dials: self.store.get(&other_end).map(|info| Reach::of(info)),
+            endpoint_dials_us: to_us && direction == Direction::Outbound,
+            exclude: if self.config.small_network { &[] } else { &exclude },
+            nearest: None,
+            aside: &[],
+            exploratory: pool == PoolId::EXPLORATORY,
+            connected: &|hash| links.is_connected(hash),
+            sessions: &|| links.connected(),
+            unreachable: &|hash| links.is_failed(now, hash),
+        };
+        let (routers, profiles, rng) = (self.store.candidates(), &self.profiles, &mut self.rng);
+        let held = self.pools.get(&pool).and_then(|id| self.first_hops.of.get_mut(id));
+        let hops = match held {
+            Some(held) => {
+                let online = links.stats().sessions > 0;
+                select_behind(&mut held.guards, &terms, online, routers, profiles, rng)
+            }
+            None => select(&terms, routers, profiles, rng),
+        };
+        let hops = hops.map(|hops| hops.into_iter().map(Hop::from).collect());
+        self.tunnels.handle_hops(now, build, hops);
+    }
+
+    /// How the hops of a build answered.
+    pub(super) fn build_ended(&mut self, pool: PoolId, nearest: Option<Hash>, hops: &[(Hash, Answer)]) {
+        let now = self.now;
+        for (hash, answer) in hops {
+            match answer {
+                Answer::Agreed => self.profiles.note_agreed(now, hash),
+                Answer::Declined => self.profiles.note_declined(now, hash),
+                Answer::Unanswered => self.profiles.note_unanswered(now, hash),
+            }
+        }
+        let built = hops.iter().all(|(_, answer)| *answer == Answer::Agreed);
+        let Some(id) = self.pools.get(&pool).copied() else { return };
+        if let (Some(held), Some(nearest)) = (self.first_hops.of.get_mut(&id), nearest) {
+            held.guards.handle_outcome(now, &nearest, built);
+        }
+        self.save_guards(id);
+    }
+
+    /// What a test says of the hops of a tunnel.
+    pub(super) fn tunnel_tested(&mut self, hops: &[Hash], passed: Option<Passed>) {
+        let now = self.now;
+        for hop in hops {
+            match passed {
+                Some(passed) => {
+                    if passed.first {
+                        self.profiles.note_carried(now, hop);
+                    }
+                    self.profiles.note_speed(now, hop, passed.rtt, passed.rate);
+                }
+                None => self.profiles.note_dropped(now, hop),
+            }
+        }
+    }
+
+    pub(super) fn tend_guards(&mut self) {
+        self.timers.set(Timer::TendGuards, self.now.mono + TEND);
+        let ids: Vec<_> = self.first_hops.of.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.tend_guards_of(id));
+    }
+
+    /// Dials or looks up the first hops of a destination without a session, so that it shows in time which of them are
+    /// there.
+    fn tend_guards_of(&mut self, id: DestinationId) {
+        let (now, online) = (self.now, self.links.stats().sessions > 0);
+        let Some(held) = self.first_hops.of.get_mut(&id) else { return };
+        let (links, store) = (&self.links, &self.store);
+        held.guards.update(now, online, |hash| match store.candidates().get(hash) {
+            None => State::Down,
+            Some(_) if links.is_connected(hash) => State::Connected,
+            Some(_) if links.is_failed(now, hash) => State::Down,
+            Some(_) => State::Fine,
+        });
+        for hash in held.guards.hashes() {
+            match self.store.get(&hash).cloned() {
+                Some(info) => drop(self.links.dial(now, &info)),
+                None => self.look_up_router(hash),
+            }
+        }
+        self.save_guards(id);
+    }
+
+    fn save_guards(&mut self, id: DestinationId) {
+        let Some(held) = self.first_hops.of.get_mut(&id) else { return };
+        if let (true, Some(destination)) = (held.guards.take_changed(), held.saved_as) {
+            let bytes = held.guards.to_file();
+            self.outputs.push_back(Output::SaveGuards { destination, bytes });
+        }
+    }
+
+    pub(super) fn save_profiles(&mut self) {
+        self.timers.set(Timer::SaveProfiles, self.now.mono + SAVE);
+        self.profiles.fade(self.now);
+        if !self.profiles.is_empty() {
+            self.outputs.push_back(Output::SaveProfiles(self.profiles.to_file()));
+        }
+    }
+
+    pub(super) fn own_reach(&self) -> Reach {
+        let (v4, v6) = (self.config.addresses.ipv4, self.config.addresses.ipv6);
+        let dials = (u8::from(v4) * Reach::NTCP2_V4) | (u8::from(v6) * Reach::NTCP2_V6);
+        // Until a floodfill has our RouterInfo, only those can dial us who have it from a session.
+        let announced: &[_] = if self.publisher.is_published() { &self.own.published } else { &[] };
+        let published = announced
+            .iter()
+            .fold(0, |bits, addr| bits | if addr.is_ipv4() { Reach::NTCP2_V4 } else { Reach::NTCP2_V6 });
+        Reach::new(published, dials)
+    }
+}
