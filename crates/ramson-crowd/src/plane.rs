@@ -158,8 +158,13 @@ impl Plane {
         let mut links = Links::new(config, self.rng.child("links"));
         links.set_router_info(info.as_bytes().to_vec());
         self.known.insert(hash, Arc::new(info));
-        let transit =
-            TransitRules { accept: true, max_tunnels: TRANSIT, bytes_per_second: u64::MAX, private_network: true };
+        let transit = TransitRules {
+            accept: true,
+            draining: false,
+            max_tunnels: TRANSIT,
+            bytes_per_second: u64::MAX,
+            private_network: true,
+        };
         let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
         let tunnels = Tunnels::new(now, TunnelConfig { own: hash, key, transit }, &mut self.rng);
         Ok(Member { hash, links, tunnels, tokens: BTreeMap::new(), accepted: 0, due: Instant::FAR })

@@ -117,8 +117,13 @@ impl Puppet {
             padding: PaddingStrategy::Random,
             addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: false },
         };
-        let transit =
-            TransitRules { accept: true, max_tunnels: 1_000, bytes_per_second: u64::MAX, private_network: true };
+        let transit = TransitRules {
+            accept: true,
+            draining: false,
+            max_tunnels: 1_000,
+            bytes_per_second: u64::MAX,
+            private_network: true,
+        };
         let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
         let links = Links::new(link_config, rng.child("links"));
         let mut puppet = Self {
@@ -294,7 +299,7 @@ impl Puppet {
             self.note_answer(&message);
         }
         match message.kind {
-            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
+            kind if kind.is_build_request() || matches!(kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY) => {
                 let _ = self.tunnels.handle_message(self.now, from.unwrap_or(self.hash), message);
             }
             Kind::GARLIC => {

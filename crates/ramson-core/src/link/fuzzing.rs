@@ -80,7 +80,7 @@ fn machine(n: u8, skew_ms: u64) -> Machine {
         published: vec![address(n, 9000)],
         ipv4: true,
         ipv6: true,
-        rejects_tunnels: false,
+        congestion: crate::tunnel::Congestion::None,
     };
     let config = LinkConfig {
         network_id: NETWORK,

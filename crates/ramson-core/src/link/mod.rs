@@ -18,7 +18,7 @@ pub mod ntcp2;
 mod outbox;
 mod transfer;
 
-pub use address::AddressRules;
+pub use address::{AddressRules, Prefix};
 pub use job::{LinkDone, LinkJob};
 
 use crate::limits::link as limits;
@@ -240,6 +240,12 @@ impl Links {
         self.peers.get(peer).is_some_and(|p| p.current.is_some())
     }
 
+    /// Where a peer with a session is, by the address of its connection: nobody else can make it another.
+    pub fn prefix(&self, peer: &Hash) -> Option<Prefix> {
+        let conn = self.peers.get(peer)?.current?;
+        self.conns.get(&conn).map(|conn| Prefix::from(conn.addr.ip()))
+    }
+
     /// Whether a failed dial still keeps us from dialling the peer again.
     pub fn is_failed(&self, now: Now, peer: &Hash) -> bool {
         self.failed.get(peer).is_some_and(|f| now.mono < f.until)
@@ -257,6 +263,11 @@ impl Links {
         let sessions = self.conns.values().filter(|c| c.is_up()).count();
         let inbound = self.conns.values().filter(|c| c.is_up() && c.inbound).count();
         LinkStats { sessions, inbound, ..self.stats }
+    }
+
+    /// How much of their limits all links together use, from 0 to 1.
+    pub fn load(&self) -> f64 {
+        self.waiting as f64 / limits::OUTBOX_BYTES_TOTAL as f64
     }
 
     /// Sends a message to a peer with a session, or to one that is being dialled or can be dialled by `info`.

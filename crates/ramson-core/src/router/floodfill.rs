@@ -10,6 +10,7 @@ use crate::netdb::fitness::Signs;
 use crate::netdb::{Floodfill, flood};
 use crate::own_info::says_floodfill;
 use crate::time::Instant;
+use crate::tunnel::Congestion;
 use crate::tunnel::{PoolId, Target};
 use ramson_wire::codec::Encode;
 use ramson_wire::data::Hash;
@@ -73,7 +74,7 @@ impl Router {
             reachable: self.own.is_reachable(),
             published: self.publisher.is_published(),
             bandwidth: self.own.bandwidth,
-            full: self.own.rejects_tunnels,
+            full: self.own.congestion >= Congestion::High,
             routers: self.store.len(),
             floodfills: self.store.floodfills(),
         };

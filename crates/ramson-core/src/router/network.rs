@@ -113,15 +113,17 @@ impl Router {
             return;
         }
         // Tunnels know theirs again by what is in them.
-        let of_tunnels = matches!(message.kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD);
+        let request = message.kind.is_build_request();
+        let of_tunnels = request || matches!(message.kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY);
         if !of_tunnels && !self.is_new(&from, &message) {
             return;
         }
         match message.kind {
-            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
-                // Why a message was dropped is counted by the tunnels; no peer is told.
+            // Why a message was dropped is counted by the tunnels; no peer is told.
+            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY => {
                 let _ = self.tunnels.handle_message(self.now, from, message);
             }
+            _ if request => self.handle_build_request(from, message),
             Kind::GARLIC => self.open_garlic(Some(from), message.body),
             Kind::DATABASE_STORE => self.handle_database_store(Some(from), Some(from), &message.body),
             Kind::DATABASE_LOOKUP => self.handle_question(from, &message.body),

@@ -28,7 +28,9 @@ pub use plane::{Inbound, Outbound, Stats, TunnelConfig, Tunnels};
 pub use pool::{PoolConfig, PoolError, PoolId, Wanted};
 pub use ramson_wire::tunnel::TunnelId;
 pub use ramson_wire::tunnel::delivery::Target;
-pub use transit::{RequestDone, RequestJob, StaticKey, TransitError, TransitRules, TransitStats};
+pub use transit::{
+    Congestion, Declined, Refused, RequestDone, RequestJob, StaticKey, TransitError, TransitRules, TransitStats,
+};
 
 use crate::rng::Rng;
 use ramson_wire::data::Hash;
@@ -51,7 +53,8 @@ pub enum Event {
         message: Message,
     },
     /// The end of another's tunnel delivered a message to us as a router; `from` is the hop before. To be treated as
-    /// anything that comes by a tunnel: from nobody known (threats T82).
+    /// anything that comes by a tunnel: from nobody known (threats T82). Of a build request we are the gateway, and the hop
+    /// before us answers for it: back by `handle_message`.
     Local {
         from: Hash,
         message: Message,

@@ -10,10 +10,11 @@ use super::pool::{BuildBudget, Pool};
 use super::tester::Tester;
 use super::transit::{Action, Transit};
 use super::{
-    Answer, BuildId, Direction, Event, Hop, PoolConfig, PoolError, PoolId, SendError, StaticKey, Target, TransitError,
-    TransitRules, TransitStats, TunnelDone, TunnelId, TunnelJob,
+    Answer, BuildId, Congestion, Direction, Event, Hop, PoolConfig, PoolError, PoolId, SendError, StaticKey, Target,
+    TransitError, TransitRules, TransitStats, TunnelDone, TunnelId, TunnelJob,
 };
 use crate::limits::tunnel as limits;
+use crate::link::Prefix;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::codec::Decode;
@@ -182,36 +183,50 @@ impl Tunnels {
         self.transit.is_accepting(self.now.mono)
     }
 
-    /// Looks anew whether transit is off, or full. To be called regularly: full begins at 95 % of the limit, and ends
-    /// below 80 %.
-    pub fn update_transit_full(&mut self) -> bool {
-        self.transit.update_full()
+    /// Measures transit anew, and says what our RouterInfo is to say of it. To be called every few seconds; `links` is how
+    /// much of their limits all links together use, from 0 to 1.
+    pub fn update_congestion(&mut self, now: Now, links: f64) -> Congestion {
+        self.now = now;
+        self.transit.update_congestion(now.mono, links)
     }
 
-    /// A message of a link, or of garlic that a link brought, of the kinds TunnelData, TunnelGateway and
-    /// ShortTunnelBuild. The error says why it was dropped; no peer is told.
+    /// A message of a link, or of garlic that a link brought, of the kinds TunnelData and TunnelGateway, and build
+    /// requests. The error says why it was dropped; no peer is told.
     pub fn handle_message(&mut self, now: Now, from: Hash, message: Message) -> Result<(), TransitError> {
+        self.handle_message_of(now, from, None, message)
+    }
+
+    /// The same, from a peer that is in this prefix, which has its share of build requests.
+    pub fn handle_message_of(
+        &mut self,
+        now: Now,
+        from: Hash,
+        prefix: Option<Prefix>,
+        message: Message,
+    ) -> Result<(), TransitError> {
         self.now = now;
+        let request = message.kind.is_build_request();
         let result = match message.kind {
             Kind::TUNNEL_DATA => self.handle_data(now, from, message),
             Kind::TUNNEL_GATEWAY => match TunnelGateway::from_bytes(&message.body) {
                 Ok(inner) => self.handle_gateway(now, inner.tunnel, inner.message),
                 Err(error) => Err(error.into()),
             },
-            Kind::SHORT_TUNNEL_BUILD => self.handle_build(now, from, &message),
+            _ if request => self.handle_build(now, from, prefix, &message),
             _ => Err(TransitError::Unfit),
         };
         if let Err(why) = &result {
             tracing::trace!(?from, %why, "tunnel message dropped");
-            self.transit.stats.dropped += 1;
+            self.transit.stats.drop(why, request);
         }
         self.working = None;
         result
     }
 
     /// The job of a request of others has panicked.
-    pub fn handle_request_failed(&mut self) {
-        self.transit.handle_request_failed();
+    pub fn handle_request_failed(&mut self, now: Now) {
+        self.transit.handle_request_failed(now.mono);
+        self.open_requests(now);
     }
 
     /// Removes the tunnel that was worked on when a panic came. False when there is none.
@@ -296,8 +311,9 @@ impl Tunnels {
                 let (transit, tunnels) = (&mut self.transit, &self.tunnels);
                 match transit.handle_opened(now, *done, |id| tunnels.contains_key(&id)) {
                     Ok(action) => self.act(now, &mut vec![action]),
-                    Err(_) => self.transit.stats.dropped += 1,
+                    Err(why) => self.transit.stats.drop(&why, true),
                 }
+                self.open_requests(now);
             }
         }
     }
@@ -383,12 +399,13 @@ impl Tunnels {
 
     pub fn next_timeout(&self) -> Option<Instant> {
         let tick = (self.tick != Instant::FAR).then_some(self.tick);
-        tick.into_iter().chain(self.transit.next_timeout()).min()
+        tick.into_iter().chain(self.transit.next_timeout(self.now.mono)).min()
     }
 
     pub fn handle_timeout(&mut self, now: Now) {
         self.now = now;
         self.transit.handle_timeout(now.mono);
+        self.open_requests(now);
         if self.tick > now.mono {
             return;
         }
@@ -431,7 +448,7 @@ impl Tunnels {
     }
 
     pub fn stats(&self) -> Stats {
-        Stats { transit: self.transit.stats, transit_tunnels: self.transit.len(), ..self.stats }
+        Stats { transit: self.transit.stats(), transit_tunnels: self.transit.len(), ..self.stats }
     }
 
     /// Bytes under reassembly at foreign endpoints.
@@ -449,6 +466,12 @@ impl Tunnels {
     #[cfg(test)]
     pub(super) fn known_targets(&self, tunnel: TunnelId) -> usize {
         self.transit.known_targets(tunnel)
+    }
+
+    /// Bytes of requests that wait.
+    #[cfg(test)]
+    pub(super) fn queue_bytes(&self) -> usize {
+        self.transit.queue_bytes()
     }
 
     /// Previous hops whose requests are counted.
@@ -520,7 +543,13 @@ impl Tunnels {
         result
     }
 
-    fn handle_build(&mut self, now: Now, from: Hash, message: &Message) -> Result<(), TransitError> {
+    fn handle_build(
+        &mut self,
+        now: Now,
+        from: Hash,
+        prefix: Option<Prefix>,
+        message: &Message,
+    ) -> Result<(), TransitError> {
         let ours = self.builds.iter().find(|(_, build)| {
             let plan = build.plan.as_ref().filter(|plan| plan.direction == Direction::Inbound);
             plan.is_some_and(|plan| {
@@ -531,9 +560,16 @@ impl Tunnels {
             self.complete(now, id, &message.body);
             return Ok(());
         }
-        let job = self.transit.handle_build(now, from, message)?;
-        self.events.push_back(Event::Job(TunnelJob::Request(Box::new(job))));
+        self.transit.handle_build(now, from, prefix, message)?;
+        self.open_requests(now);
         Ok(())
+    }
+
+    /// Has those requests opened whose turn it is.
+    fn open_requests(&mut self, now: Now) {
+        while let Some(job) = self.transit.next_request(now.mono) {
+            self.events.push_back(Event::Job(TunnelJob::Request(Box::new(job))));
+        }
     }
 
     fn act(&mut self, now: Now, actions: &mut Vec<Action>) {
@@ -545,20 +581,14 @@ impl Tunnels {
                         self.transit.stats.dropped += 1;
                     }
                 }
-                Action::Local { from, message } => self.local(now, from, message),
+                Action::Local { from, message } => self.local(from, message),
             }
         }
     }
 
     /// A message to us as a router out of the end of somebody's tunnel.
-    fn local(&mut self, now: Now, from: Hash, message: Message) {
-        let unfit = matches!(message.kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY);
-        if message.kind == Kind::SHORT_TUNNEL_BUILD {
-            // We are the gateway of the tunnel that is built; the hop before us answers for the request.
-            if self.handle_build(now, from, &message).is_err() {
-                self.transit.stats.dropped += 1;
-            }
-        } else if unfit {
+    fn local(&mut self, from: Hash, message: Message) {
+        if matches!(message.kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY) {
             self.transit.stats.dropped += 1;
         } else {
             self.events.push_back(Event::Local { from, message });
@@ -580,7 +610,8 @@ impl Tunnels {
                     self.events.push_back(Event::Inbound { pool, tunnel, message });
                 }
             }
-            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => self.stats.dropped += 1,
+            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY => self.stats.dropped += 1,
+            kind if kind.is_build_request() => self.stats.dropped += 1,
             _ if hidden => self.stats.dropped += 1,
             _ => self.events.push_back(Event::Inbound { pool, tunnel, message }),
         }
@@ -627,7 +658,7 @@ impl Tunnels {
                     self.stats.dropped += 1;
                 }
             } else {
-                self.local(now, to, message);
+                self.local(to, message);
             }
         }
     }

@@ -11,6 +11,7 @@ use ramson_wire::garlic::block::{Block, Delivery};
 use ramson_wire::i2np::tunnel_build::BuildRecords;
 use ramson_wire::i2np::tunnel_gateway::TunnelGateway;
 use ramson_wire::i2np::{Kind, tunnel_data};
+use ramson_wire::tunnel::bandwidth::BandwidthRequest;
 use ramson_wire::tunnel::build_record::{self, Request, Role};
 use ramson_wire::tunnel::delivery::Instructions;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,8 +19,13 @@ use std::collections::{BTreeMap, VecDeque};
 mod transit;
 
 const START_MS: u64 = 1_790_000_000_000;
-const RULES: TransitRules =
-    TransitRules { accept: true, max_tunnels: 1000, bytes_per_second: u64::MAX, private_network: false };
+const RULES: TransitRules = TransitRules {
+    accept: true,
+    draining: false,
+    max_tunnels: 1000,
+    bytes_per_second: u64::MAX,
+    private_network: false,
+};
 
 struct Node {
     hash: Hash,
@@ -102,7 +108,7 @@ impl Net {
         let i = self.at(to);
         let node = &mut self.nodes[i];
         match message.kind {
-            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
+            kind if kind.is_build_request() || matches!(kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY) => {
                 self.errors.extend(node.tunnels.handle_message(self.now, from, message).err());
             }
             Kind::GARLIC => self.open_garlic(i, from, &message),
@@ -140,6 +146,9 @@ impl Net {
                     self.nodes[i].tunnels.handle_hops(self.now, build, hops);
                 }
                 Event::Local { from, message } if message.kind == Kind::GARLIC => self.open_garlic(i, from, &message),
+                Event::Local { from, message } if message.kind.is_build_request() => {
+                    self.errors.extend(self.nodes[i].tunnels.handle_message(self.now, from, message).err());
+                }
                 event => self.nodes[i].events.push(event),
             }
         }

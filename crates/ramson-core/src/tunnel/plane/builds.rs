@@ -9,6 +9,7 @@ use crate::limits::tunnel as limits;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::data::Hash;
 use ramson_wire::i2np::Message;
+use ramson_wire::tunnel::bandwidth::Reply;
 use ramson_wire::tunnel::build_record::ACCEPT;
 use tracing::debug;
 
@@ -243,9 +244,9 @@ impl Tunnels {
             self.stats.tampered += 1;
             return self.build_failed(now, &build, Vec::new());
         };
-        let answer = |code: &u8| if *code == ACCEPT { Answer::Agreed } else { Answer::Declined };
+        let answer = |reply: &Reply| if reply.code == ACCEPT { Answer::Agreed } else { Answer::Declined };
         let hops: Vec<_> = plan.hops.iter().map(|hop| hop.hash).zip(replies.iter().map(answer)).collect();
-        if replies.iter().any(|code| *code != ACCEPT) {
+        if replies.iter().any(|reply| reply.code != ACCEPT) {
             self.stats.declined += 1;
             debug!(build = id.0, pool = build.pool.0, ?hops, "build declined");
             return self.build_failed(now, &build, hops);
