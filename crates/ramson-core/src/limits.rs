@@ -6,8 +6,10 @@ pub mod link {
 
     /// Bytes that wait for one peer, with what holding them costs; a message beyond is dropped.
     pub const OUTBOX_BYTES: usize = 1 << 20;
-    /// The same for all peers together.
+    /// The same for all peers together. A quarter of both is for messages of our own.
     pub const OUTBOX_BYTES_TOTAL: usize = 128 << 20;
+    /// Of those for one peer, what messages of others that are no tunnel messages may take; one beyond is dropped.
+    pub const OUTBOX_REQUEST_BYTES: usize = 192 << 10;
     /// Age at which a waiting message is dropped instead of sent.
     pub const OUTBOX_AGE: Duration = Duration::from_secs(8);
     /// Blocks of one frame; small enough that a frame's last byte is not long behind its first.

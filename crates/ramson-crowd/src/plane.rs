@@ -5,7 +5,7 @@ use crate::people::{Crowd, Known, NETWORK_ID};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
-use ramson_core::link::{self, AddressRules, ConnId, LinkConfig, Links};
+use ramson_core::link::{self, AddressRules, Class, ConnId, LinkConfig, Links};
 use ramson_core::rng::Rng;
 use ramson_core::time::{Instant, Now};
 use ramson_core::tunnel::{self, StaticKey, TransitRules, TunnelConfig, Tunnels};
@@ -131,7 +131,7 @@ impl Plane {
     /// Gives a message to the links of a router; it goes out with the next [`Self::drain`] of it.
     pub(crate) fn put(&mut self, now: Now, member: u32, to: &Hash, message: Message) -> bool {
         let info = self.known.get(to);
-        self.members.get_mut(&member).is_some_and(|member| member.links.send(now, to, message, info))
+        self.members.get_mut(&member).is_some_and(|member| member.links.send(now, to, message, Class::Own, info))
     }
 
     fn member(&mut self, number: u32) -> Result<&mut Member, String> {
@@ -407,7 +407,7 @@ impl Plane {
     fn handle_tunnel(&mut self, now: Now, number: u32, event: tunnel::Event) {
         let Some(member) = self.members.get_mut(&number) else { return };
         match event {
-            tunnel::Event::Send { to, message } => {
+            tunnel::Event::Send { to, message, .. } => {
                 self.put(now, number, &to, message);
             }
             tunnel::Event::Job(job) => {

@@ -720,6 +720,7 @@ fn command_number(command: &Command) -> u64 {
         Command::StreamCredit { .. } => 9,
         Command::Lookup { .. } => 10,
         Command::Shutdown => 11,
+        Command::Drain => 12,
     }
 }
 

@@ -10,7 +10,7 @@
 use ramson_core::job::{Job, JobDone};
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
-use ramson_core::link::{self, AddressRules, LinkConfig, Links};
+use ramson_core::link::{self, AddressRules, Class, LinkConfig, Links};
 use ramson_core::netdb::routing_key::Day;
 use ramson_core::own_info::API_VERSION;
 use ramson_core::rng::Rng;
@@ -279,7 +279,7 @@ impl Puppet {
 
     fn handle_tunnels(&mut self, event: tunnel::Event) {
         match event {
-            tunnel::Event::Send { to, message } => self.send(to, message),
+            tunnel::Event::Send { to, message, .. } => self.send(to, message),
             tunnel::Event::Job(job) => self.outputs.push_back(Output::Job(Job::Tunnel(job))),
             tunnel::Event::Local { message, .. } => self.handle_message(None, message),
             // It has no pools.
@@ -479,7 +479,7 @@ impl Puppet {
             return self.handle_message(None, message);
         }
         let info = self.infos.get(&to);
-        if !self.links.send(self.now, &to, message, info) {
+        if !self.links.send(self.now, &to, message, Class::Own, info) {
             self.stats.undeliverable += 1;
             if !self.links.is_connected(&to) {
                 self.tunnels.handle_unreachable(self.now, to);

@@ -32,7 +32,7 @@ pub use error::{Error, ErrorKind};
 pub use ramson_wire::data::PrivateKeys;
 pub use ramson_wire::data::{Destination, Hash};
 pub use status::{
-    BuildStatus, ClockStatus, DestinationStatus, Event, LinkStatus, NetDbStatus, Progress, Reachability, Stage, Status,
-    TransitStatus, TunnelStatus,
+    BuildStatus, ClockStatus, DeclinedBy, DestinationStatus, Draining, DroppedBy, Event, LinkStatus, NetDbStatus,
+    Progress, Reachability, Stage, Status, TransitStatus, TunnelStatus,
 };
 pub use stream::Stream;

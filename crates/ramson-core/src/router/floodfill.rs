@@ -6,6 +6,7 @@ use super::{Event, Router};
 use crate::bucket::{Bucket, PeerBuckets};
 use crate::job::Job;
 use crate::limits::netdb;
+use crate::link::Class;
 use crate::netdb::fitness::Signs;
 use crate::netdb::{Floodfill, flood};
 use crate::own_info::says_floodfill;
@@ -150,9 +151,9 @@ impl Router {
             }
             Some(tunnel) => {
                 let message = self.for_gateway(tunnel, message);
-                self.send_or_look_up(to, message);
+                self.send_or_look_up(to, message, Class::Transit);
             }
-            None => self.send_or_look_up(to, message),
+            None => self.send_or_look_up(to, message, Class::Transit),
         }
     }
 

@@ -222,8 +222,15 @@ impl Router {
             keys,
             config,
         };
+        router.links.set_limits(now, router.config.limits);
         router.begin();
         router
+    }
+
+    /// When sockets may be read again, while they must not be: more has come than the limit allows. To be asked after
+    /// every input of bytes.
+    pub fn reads_at(&mut self) -> Option<Instant> {
+        self.links.reads_at(self.now)
     }
 
     fn begin(&mut self) {

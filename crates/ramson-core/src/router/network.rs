@@ -3,7 +3,7 @@
 use super::faults::Machine;
 use super::{BEGIN_WITH, Event, Output, RESIGN, Router, SWEEP, TUNNELS_WITH, Timer};
 use crate::job::Job;
-use crate::link;
+use crate::link::{self, Class};
 use crate::netdb::publish;
 use crate::netdb::store::{self, Change, Source};
 use crate::own_info::says_other;
@@ -192,8 +192,13 @@ impl Router {
 
     /// Sends to a router over its link, dialling when there is none. False when there is no way to it.
     pub(super) fn send_direct(&mut self, to: &Hash, message: Message) -> bool {
+        self.send_by_link(to, message, Class::Own)
+    }
+
+    /// The same, of others too.
+    pub(super) fn send_by_link(&mut self, to: &Hash, message: Message, class: Class) -> bool {
         let info = self.store.get(to).cloned();
-        self.links.send(self.now, to, message, info.as_ref())
+        self.links.send(self.now, to, message, class, info.as_ref())
     }
 
     // ---- our own RouterInfo ----

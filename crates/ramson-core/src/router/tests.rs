@@ -55,6 +55,7 @@ impl Solo {
             transit_tunnels: 10,
             transit_bytes_per_second: 100_000,
             bandwidth: 'L',
+            limits: link::LinkLimits::default(),
             floodfill: FloodfillMode::No,
         };
         let router = Router::new(config, RouterKeys::generate(&mut rng), rng.bytes(), NOW);

@@ -5,7 +5,7 @@ use super::{Router, lookups};
 use crate::bucket::{Bucket, Buckets, PeerBuckets};
 use crate::job::Job;
 use crate::limits::router as limits;
-use crate::link::Prefix;
+use crate::link::{Class, Prefix};
 use crate::netdb::lookup::Kind as LookupKind;
 use crate::own_info::congestion_of;
 use crate::peers::Reach;
@@ -72,7 +72,7 @@ impl GarlicGate {
 impl Router {
     pub(super) fn handle_tunnels(&mut self, event: tunnel::Event) {
         match event {
-            tunnel::Event::Send { to, message } => self.send_or_look_up(to, message),
+            tunnel::Event::Send { to, message, class } => self.send_or_look_up(to, message, class),
             tunnel::Event::Job(job) => self.job(Job::Tunnel(job)),
             tunnel::Event::Inbound { pool: PoolId::EXPLORATORY, message, .. } => {
                 self.runs(Machine::Item);
@@ -102,12 +102,12 @@ impl Router {
     }
 
     /// Sends to a router; one that is unknown is looked up once, and few messages wait for that.
-    pub(super) fn send_or_look_up(&mut self, to: Hash, message: Message) {
+    pub(super) fn send_or_look_up(&mut self, to: Hash, message: Message, class: Class) {
         if to == self.hash {
             return self.handle_delivered(self.hash, message);
         }
         if self.links.is_connected(&to) || self.store.get(&to).is_some() {
-            if !self.send_direct(&to, message) && !self.links.is_connected(&to) {
+            if !self.send_by_link(&to, message, class) && !self.links.is_connected(&to) {
                 self.tunnels.handle_unreachable(self.now, to);
             }
             return;
@@ -127,7 +127,8 @@ impl Router {
     /// The RouterInfo that messages waited for is here.
     pub(super) fn release_waiting(&mut self, hash: &Hash) {
         for message in self.waiting.remove(hash).map(|w| w.messages).into_iter().flatten() {
-            self.send_direct(hash, message);
+            // What waited here was of others: our own messages go to routers that we know.
+            self.send_by_link(hash, message, Class::Transit);
         }
     }
 
@@ -161,7 +162,7 @@ impl Router {
     /// Has our RouterInfo signed anew when it says something else of transit than is true. A signature that was under
     /// way meanwhile is followed by another.
     pub(super) fn update_caps(&mut self) {
-        self.own.congestion = self.tunnels.update_congestion(self.now, self.links.load());
+        self.own.congestion = self.tunnels.update_congestion(self.now, self.links.measure_load(self.now));
         let wrong = self.own_info.as_ref().is_some_and(|info| congestion_of(info) != self.own.congestion);
         if wrong {
             self.sign_own_info();

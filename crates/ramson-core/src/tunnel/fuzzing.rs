@@ -382,7 +382,7 @@ impl Net {
 
     fn handle(&mut self, at: usize, event: Event) {
         match event {
-            Event::Send { to, message } => {
+            Event::Send { to, message, .. } => {
                 assert_ne!(to, self.nodes[at].hash, "nothing goes to ourselves");
                 let to = self.nodes.iter().position(|node| node.hash == to);
                 if let Some(to) = to.filter(|_| self.wire.len() < WIRE) {

@@ -32,6 +32,7 @@ pub use transit::{
     Congestion, Declined, Refused, RequestDone, RequestJob, StaticKey, TransitError, TransitRules, TransitStats,
 };
 
+use crate::link::Class;
 use crate::rng::Rng;
 use ramson_wire::data::Hash;
 use ramson_wire::i2np::Message;
@@ -43,6 +44,8 @@ pub enum Event {
     Send {
         to: Hash,
         message: Message,
+        /// Whether it is of our tunnels or of those of others.
+        class: Class,
     },
     /// Answer by `handle_job`.
     Job(TunnelJob),

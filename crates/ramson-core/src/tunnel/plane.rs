@@ -14,7 +14,7 @@ use super::{
     TransitError, TransitRules, TransitStats, TunnelDone, TunnelId, TunnelJob,
 };
 use crate::limits::tunnel as limits;
-use crate::link::Prefix;
+use crate::link::{Class, Prefix};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::codec::Decode;
@@ -176,6 +176,16 @@ impl Tunnels {
     #[cfg(ramson_lab)]
     pub fn set_loss(&mut self, share: f64) {
         self.transit.loss = share;
+    }
+
+    /// Lets the tunnels of others run out: no more requests are accepted.
+    pub fn drain_transit(&mut self) {
+        self.transit.drain();
+    }
+
+    /// What decides about requests of others.
+    pub fn transit_rules(&self) -> &TransitRules {
+        self.transit.rules()
     }
 
     /// Whether a request of others may be accepted just now.
@@ -575,7 +585,9 @@ impl Tunnels {
     fn act(&mut self, now: Now, actions: &mut Vec<Action>) {
         for action in actions.drain(..) {
             match action {
-                Action::Send { to, message } => self.events.push_back(Event::Send { to, message }),
+                Action::Send { to, message } => {
+                    self.events.push_back(Event::Send { to, message, class: Class::Transit });
+                }
                 Action::Gateway { tunnel, message } => {
                     if self.handle_gateway(now, tunnel, message).is_err() {
                         self.transit.stats.dropped += 1;
@@ -651,7 +663,7 @@ impl Tunnels {
     fn send_all(&mut self, now: Now, out: Vec<(Hash, Message)>) {
         for (to, message) in out {
             if to != self.own {
-                self.events.push_back(Event::Send { to, message });
+                self.events.push_back(Event::Send { to, message, class: Class::Own });
             } else if message.kind == Kind::TUNNEL_GATEWAY {
                 let inner = TunnelGateway::from_bytes(&message.body);
                 if !inner.is_ok_and(|inner| self.handle_gateway(now, inner.tunnel, inner.message).is_ok()) {

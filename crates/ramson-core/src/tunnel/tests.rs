@@ -131,7 +131,7 @@ impl Net {
     fn drain(&mut self, i: usize) {
         while let Some(event) = self.nodes[i].tunnels.poll_event() {
             match event {
-                Event::Send { to, message } => self.queue.push_back((self.nodes[i].hash, to, message)),
+                Event::Send { to, message, .. } => self.queue.push_back((self.nodes[i].hash, to, message)),
                 Event::Job(job) => {
                     let done = job.run(&mut self.rng);
                     self.nodes[i].tunnels.handle_job(self.now, done);

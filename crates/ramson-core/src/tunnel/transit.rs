@@ -20,12 +20,13 @@ use super::gateway::Gateway;
 use crate::bucket::Bucket;
 use crate::limits::tunnel as limits;
 use crate::link::Prefix;
+use crate::meter::Meter;
 use crate::rng::{Rng, SeededMap, SeededState};
 use crate::seen::SeenIvs;
 use crate::time::{Instant, Now};
 use gate::Gate;
 use grants::Grants;
-use load::{LoadAverage, Meter};
+use load::LoadAverage;
 use ramson_wire::codec::Encode;
 use ramson_wire::crypto::aes::TunnelLayer;
 use ramson_wire::data::Hash;
@@ -239,6 +240,15 @@ impl Transit {
             self.bytes = byte_bucket(&rules, now);
         }
         self.rules = rules;
+    }
+
+    /// From now on no request is accepted, and nothing that is published says so.
+    pub(super) const fn drain(&mut self) {
+        self.rules.draining = true;
+    }
+
+    pub(super) const fn rules(&self) -> &TransitRules {
+        &self.rules
     }
 
     /// Whether a request may be accepted at all just now.

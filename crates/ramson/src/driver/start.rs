@@ -96,6 +96,8 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         inputs: VecDeque::new(),
         buffer: vec![0; READ_BUFFER],
         held: 0,
+        paused: Vec::new(),
+        reads_at: Instant::FAR,
         stopping: None,
         #[cfg(ramson_lab)]
         folder: config.data_dir.clone(),

@@ -6,6 +6,7 @@ use super::super::tester::Test;
 use super::super::{Answer, BuildId, Direction, Event, Hop, PoolId, Target, TunnelId};
 use super::{Build, Tunnels, Way};
 use crate::limits::tunnel as limits;
+use crate::link::Class;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::data::Hash;
 use ramson_wire::i2np::Message;
@@ -232,7 +233,7 @@ impl Tunnels {
                     self.give_up(now, created.id, Vec::new());
                 }
             }
-            _ => self.events.push_back(Event::Send { to: first, message }),
+            _ => self.events.push_back(Event::Send { to: first, message, class: Class::Own }),
         }
     }
 
