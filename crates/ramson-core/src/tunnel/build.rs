@@ -61,6 +61,8 @@ pub(super) struct Plan {
     pub(super) reply_message_id: u32,
     /// Inbound: wrap the message in garlic for the gateway, so that who delivers it does not see what it is.
     pub(super) wrap: bool,
+    /// What each hop is asked to provide, in kilobytes a second.
+    pub(super) bandwidth: Option<u32>,
 }
 
 /// Making the keys and records of a build: public-key work for every hop.
@@ -150,7 +152,7 @@ impl CreateJob {
             role,
             minutes: u32::try_from(self.now.unix_ms / 60_000).unwrap_or(u32::MAX),
             send_message_id: if last { plan.reply_message_id } else { rng.nonzero_u32() },
-            bandwidth: BandwidthRequest::NONE,
+            bandwidth: BandwidthRequest { requested: plan.bandwidth, ..BandwidthRequest::NONE },
         })
     }
 }

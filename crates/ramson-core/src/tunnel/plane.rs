@@ -54,6 +54,8 @@ pub struct Outbound {
     pub last_hop: Hash,
     /// Time of a test through this tunnel and back.
     pub rtt: Option<Duration>,
+    /// Kilobytes a second that hops have promised, where they were asked.
+    pub granted: Option<u32>,
 }
 
 /// Counters since the start.
@@ -296,7 +298,8 @@ impl Tunnels {
             length > 0 && hops.len() == length && all.len() == length && !all.contains(&self.own)
         };
         let plan = hops.filter(fits).and_then(|hops| self.plan(direction, way, hops));
-        let Some(plan) = plan else {
+        let bandwidth = self.wanted_bandwidth(now.mono, pool, direction);
+        let Some(plan) = plan.map(|plan| Plan { bandwidth, ..plan }) else {
             self.builds.remove(&id);
             self.stats.starved += 1;
             if let Some(pool) = self.pools.get_mut(&pool) {
@@ -447,6 +450,7 @@ impl Tunnels {
                 expires_unix_ms: own.health.expires_unix_ms,
                 last_hop: own.hops.last().copied().unwrap_or(self.own),
                 rtt: own.health.rtt,
+                granted: own.granted,
             })
             .collect()
     }
@@ -476,6 +480,12 @@ impl Tunnels {
     #[cfg(test)]
     pub(super) fn known_targets(&self, tunnel: TunnelId) -> usize {
         self.transit.known_targets(tunnel)
+    }
+
+    /// As if the tunnels of this pool had carried so many bytes.
+    #[cfg(test)]
+    pub(super) fn pretend_traffic(&mut self, pool: PoolId, bytes: u64) {
+        self.tunnels.values_mut().filter(|own| own.pool == pool).for_each(|own| own.bytes = bytes);
     }
 
     /// Bytes of requests that wait.

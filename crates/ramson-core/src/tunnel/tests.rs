@@ -297,6 +297,32 @@ fn failed_builds_take_no_direct_way_while_tunnels_stand() {
     assert_eq!(net.counts(0, EXPLORATORY), (2, 2));
 }
 
+/// Pools that carry much ask the hops of their next tunnels for bandwidth, and are told what they get; others ask for
+/// nothing.
+#[test]
+fn busy_pools_ask_for_bandwidth() {
+    let mut net = ready(9, 11, 2);
+    let granted = |net: &Net| -> Vec<u64> { net.nodes.iter().map(|n| n.tunnels.stats().transit.granted).collect() };
+    let promised = |net: &Net, pool| -> Vec<Option<u32>> {
+        net.nodes[0].tunnels.outbound(pool).iter().map(|tunnel| tunnel.granted).collect()
+    };
+    net.advance(Duration::from_secs(700));
+    assert!(granted(&net).iter().all(|granted| *granted == 0), "little is carried");
+    for _ in 0..140 {
+        net.advance(Duration::from_secs(5));
+        // 100 kilobytes in every second of the longest life.
+        net.nodes[0].tunnels.pretend_traffic(CLIENT, 100 * 1_024 * 600);
+        net.nodes[0].tunnels.pretend_traffic(EXPLORATORY, 100 * 1_024 * 600);
+    }
+    let kept = promised(&net, CLIENT);
+    assert!(
+        !kept.is_empty() && kept.iter().all(|kept| kept.is_some_and(|kept| [256, 1_024].contains(&kept))),
+        "{kept:?}"
+    );
+    assert!(promised(&net, EXPLORATORY).iter().all(Option::is_none));
+    assert!(granted(&net).iter().sum::<u64>() >= 3 * 256);
+}
+
 #[test]
 fn tunnels_are_replaced_before_they_end() {
     let mut net = ready(9, 5, 2);
