@@ -58,7 +58,7 @@ impl Served {
         let mut record: Record = [0; RECORD_LEN];
         record[..16].copy_from_slice(&self.hash.as_bytes()[..16]);
         record[16..24].copy_from_slice(&n.to_le_bytes());
-        let body = BuildRecords::new(vec![record]).unwrap().to_bytes();
+        let body = BuildRecords::new([vec![record], vec![[0; RECORD_LEN]; 7]].concat()).unwrap().to_bytes();
         let message = Message { kind: Kind::SHORT_TUNNEL_BUILD, id: 1, expiration: 0, body };
         self.transit.handle_build(self.now, from, None, &message)
     }

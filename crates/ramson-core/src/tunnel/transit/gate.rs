@@ -13,8 +13,8 @@ use crate::time::{Duration, Instant};
 use ramson_wire::data::Hash;
 use std::sync::Arc;
 
-/// From this share of its room on, more and more of what comes to the queue is dropped by chance, so that those who ask
-/// much are the ones that lose.
+/// From this share of its room on, more and more of what comes to the queue is dropped by chance, of those who have
+/// something there already.
 const CROWDED_QUEUE: f64 = 0.5;
 /// A request that takes this long to be opened says that the machine can do no more.
 const SLOW: Duration = Duration::from_secs(2);
@@ -61,7 +61,7 @@ impl Gate {
             return Err(TransitError::Replayed);
         }
         let crowd = (self.queue.fullness() - CROWDED_QUEUE) / (1.0 - CROWDED_QUEUE);
-        if crowd > 0.0 && rng.unit() < crowd {
+        if crowd > 0.0 && self.queue.has(&request.from) && rng.unit() < crowd {
             return Err(TransitError::Overloaded);
         }
         refused.overloaded += self.queue.push(request) as u64;

@@ -70,6 +70,11 @@ impl FairQueue {
         taken
     }
 
+    /// Whether something of this previous hop waits.
+    pub(super) fn has(&self, from: &Hash) -> bool {
+        self.hops.contains_key(from)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
@@ -80,7 +85,7 @@ impl FairQueue {
     }
 
     /// Bytes that wait.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
