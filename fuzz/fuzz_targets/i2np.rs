@@ -7,7 +7,7 @@ use ramson_wire::i2np::database_lookup::DatabaseLookup;
 use ramson_wire::i2np::database_search_reply::DatabaseSearchReply;
 use ramson_wire::i2np::database_store::DatabaseStore;
 use ramson_wire::i2np::delivery_status::DeliveryStatus;
-use ramson_wire::i2np::tunnel_build::BuildRecords;
+use ramson_wire::i2np::tunnel_build::{BuildRecords, LongBuildRecords};
 use ramson_wire::i2np::tunnel_data::TunnelData;
 use ramson_wire::i2np::tunnel_gateway::TunnelGateway;
 use ramson_wire::i2np::{Message, database_store};
@@ -42,7 +42,13 @@ fuzz_target!(|data: &[u8]| {
         5 => stable::<DeliveryStatus>(data),
         6 => stable::<TunnelData>(data),
         7 => stable::<TunnelGateway>(data),
-        8 => stable::<BuildRecords>(data),
+        8 => {
+            stable::<BuildRecords>(data);
+            stable::<LongBuildRecords>(data);
+            if let Ok(records) = LongBuildRecords::from_fixed(data) {
+                assert_eq!(records.to_fixed(), data);
+            }
+        }
         _ => {
             if let Ok(bytes) = database_store::gunzip(data, 4096) {
                 assert!(bytes.len() <= 4096);

@@ -196,9 +196,10 @@ impl Net {
         }
     }
 
-    /// A page of an i2pd's console, without markup.
+    /// A page of an i2pd's console, without markup; the first one has no name.
     pub(crate) fn console(&self, peer: &Peer, page: &str) -> Result<String, String> {
-        let url = format!("http://127.0.0.1:7070/?page={page}");
+        let query = if page.is_empty() { String::new() } else { format!("?page={page}") };
+        let url = format!("http://127.0.0.1:7070/{query}");
         let mut curl = within(&peer.namespace, "curl");
         let said = curl.args(["-sS", "--max-time", "10", &url]).output().map_err(|why| format!("curl: {why}"))?;
         let html = String::from_utf8_lossy(&said.stdout).into_owned();

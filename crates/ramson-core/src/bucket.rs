@@ -1,6 +1,6 @@
 //! A token bucket over the machine's clock: what strangers may make us do.
 
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use ramson_wire::data::Hash;
 use std::collections::BTreeMap;
 
@@ -38,10 +38,23 @@ impl Bucket {
         true
     }
 
-    /// Whether less than a quarter of the burst is left.
-    pub(crate) fn is_low(mut self, now: Instant) -> bool {
+    /// The share of the burst that is left; nothing of a bucket without any.
+    pub(crate) fn left(&mut self, now: Instant) -> f64 {
         self.refill(now);
-        self.level < self.full / 4
+        if self.full == 0 { 0.0 } else { self.level as f64 / self.full as f64 }
+    }
+
+    /// When there is an event to take; `now` where there is one already, and never where none ever comes.
+    pub(crate) fn ready_at(mut self, now: Instant) -> Instant {
+        self.refill(now);
+        let lacks = EVENT.saturating_sub(self.level);
+        if lacks == 0 {
+            return now;
+        }
+        if self.per_second == 0 || self.full < EVENT {
+            return Instant::FAR;
+        }
+        now + Duration::from_micros(lacks.div_ceil(self.per_second))
     }
 
     /// Whether the whole burst is available, so that nothing is lost by forgetting the bucket.
@@ -62,27 +75,30 @@ impl Bucket {
     }
 }
 
-/// A bucket for each of many peers, in a bounded table. Those whose bucket is full make room; where none is, a peer
-/// that is not in the table has no allowance.
-pub(crate) struct PeerBuckets {
+/// A bucket for each of many peers.
+pub(crate) type PeerBuckets = Buckets<Hash>;
+
+/// A bucket for each of many, in a bounded table. Those whose bucket is full make room; where none is, one that is not in
+/// the table has no allowance.
+pub(crate) struct Buckets<K> {
     rate: (u32, u32),
     most: usize,
-    buckets: BTreeMap<Hash, Bucket>,
+    buckets: BTreeMap<K, Bucket>,
 }
 
-impl PeerBuckets {
+impl<K: Ord> Buckets<K> {
     /// At most `most` peers, each with events per second and how many may come at once.
     pub(crate) const fn new(rate: (u32, u32), most: usize) -> Self {
         Self { rate, most, buckets: BTreeMap::new() }
     }
 
     /// Takes one event of the peer's allowance; false when there is none.
-    pub(crate) fn take(&mut self, now: Instant, peer: Hash) -> bool {
+    pub(crate) fn take(&mut self, now: Instant, peer: K) -> bool {
         self.take_many(now, peer, 1)
     }
 
     /// Takes so many events of the peer's allowance, or none of them; false when there are not so many.
-    pub(crate) fn take_many(&mut self, now: Instant, peer: Hash, events: usize) -> bool {
+    pub(crate) fn take_many(&mut self, now: Instant, peer: K, events: usize) -> bool {
         if !self.buckets.contains_key(&peer) && self.buckets.len() >= self.most {
             self.buckets.retain(|_, bucket| !bucket.is_full(now));
             if self.buckets.len() >= self.most {
@@ -130,9 +146,22 @@ mod tests {
         let at = Instant::from_micros;
         let mut bucket = Bucket::new((1_000, 400), at(0));
         assert!(!bucket.take_many(at(0), 401) && !bucket.take_many(at(0), usize::MAX));
-        assert!(bucket.take_many(at(0), 300) && !bucket.is_low(at(0)));
-        assert!(bucket.take(at(0)) && bucket.is_low(at(0)) && !bucket.is_low(at(1_000)));
-        assert!(!bucket.take_many(at(0), 100) && bucket.take_many(at(0), 99));
+        assert!(bucket.take_many(at(0), 300) && bucket.left(at(0)) == 0.25);
+        assert!(bucket.take(at(0)) && bucket.left(at(0)) < 0.25 && bucket.left(at(1_000)) == 0.25);
+        assert!(!bucket.take_many(at(1_000), 101) && bucket.take_many(at(1_000), 100));
+    }
+
+    #[test]
+    fn tells_when_the_next_event_comes() {
+        let at = Instant::from_micros;
+        let mut bucket = Bucket::new((3, 1), at(0));
+        assert_eq!(bucket.ready_at(at(5)), at(5));
+        assert!(bucket.take(at(5)));
+        let ready = bucket.ready_at(at(100));
+        assert_eq!(ready, at(5 + 333_334));
+        assert!(!bucket.take(at(5 + 333_333)) && bucket.take(ready));
+        assert_eq!(Bucket::new((0, 0), at(0)).ready_at(at(1)), Instant::FAR);
+        assert_eq!(Bucket::new((5, 0), at(0)).ready_at(at(1)), Instant::FAR);
     }
 
     #[test]

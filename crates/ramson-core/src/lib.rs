@@ -19,6 +19,7 @@ pub mod job;
 pub mod keys;
 pub mod limits;
 pub mod link;
+mod meter;
 pub mod netdb;
 pub mod own_info;
 pub mod peers;

@@ -6,8 +6,10 @@ pub mod link {
 
     /// Bytes that wait for one peer, with what holding them costs; a message beyond is dropped.
     pub const OUTBOX_BYTES: usize = 1 << 20;
-    /// The same for all peers together.
+    /// The same for all peers together. A quarter of both is for messages of our own.
     pub const OUTBOX_BYTES_TOTAL: usize = 128 << 20;
+    /// Of those for one peer, what messages of others that are no tunnel messages may take; one beyond is dropped.
+    pub const OUTBOX_REQUEST_BYTES: usize = 192 << 10;
     /// Age at which a waiting message is dropped instead of sent.
     pub const OUTBOX_AGE: Duration = Duration::from_secs(8);
     /// Blocks of one frame; small enough that a frame's last byte is not long behind its first.
@@ -116,19 +118,30 @@ pub mod tunnel {
 
     /// Foreign tunnels through us; requests beyond are declined.
     pub const TRANSIT: usize = 5_000;
-    /// Foreign tunnels that came by one previous hop; requests beyond are declined.
-    pub const TRANSIT_PER_PEER: usize = TRANSIT / 4;
+    /// A previous hop may have a quarter of the foreign tunnels that the settings allow, and so many in any case; requests
+    /// beyond are declined.
+    pub const TRANSIT_PER_PEER_LEAST: usize = 100;
+    /// One foreign tunnel is granted this part of the bandwidth at most.
+    pub const GRANT_SHARE: u64 = 4;
     /// Life of every tunnel.
     pub const LIFETIME: Duration = Duration::from_secs(600);
     /// A hop and an inbound endpoint keep a tunnel this much longer, for messages on their way.
     pub const GRACE: Duration = Duration::from_secs(60);
-    /// Build requests that are being opened; one beyond is dropped.
+    /// Build requests that are being opened; one beyond waits.
     pub const REQUEST_JOBS: usize = 64;
     /// Build requests per second of one previous hop, and how many may come at once; one beyond is dropped unopened.
     pub const REQUESTS_PER_PEER: (u32, u32) = (10, 100);
-    /// The same for all previous hops together.
+    /// The same for all previous hops of one IPv4 /24 or IPv6 /48; not in private networks.
+    pub const REQUESTS_PER_PREFIX: (u32, u32) = (30, 300);
+    /// Build requests opened per second, and how many may be at once; others wait.
     pub const REQUESTS: (u32, u32) = (200, 600);
-    /// Previous hops whose requests are counted; those that no longer matter make room.
+    /// Requests of one previous hop that wait; one beyond is dropped.
+    pub const REQUESTS_WAITING_PER_PEER: usize = 16;
+    /// Bytes of requests that wait; beyond, the previous hop that has most of them loses its latest.
+    pub const REQUEST_QUEUE_BYTES: usize = 1 << 20;
+    /// A request that has waited longer is dropped.
+    pub const REQUEST_PATIENCE: Duration = Duration::from_secs(4);
+    /// Previous hops and prefixes whose requests are counted; those that no longer matter make room.
     pub const REQUEST_PEERS: usize = 4_096;
     /// Ephemeral keys of requests in one generation of the replay filter; a full one begins the next early.
     pub const REPLAY_KEYS: usize = 100_000;
@@ -254,6 +267,8 @@ pub mod router {
     pub const GARLIC_JOBS: usize = 64;
     /// The same per second of one router, and how many may come at once; one beyond is dropped unopened.
     pub const GARLIC_PER_PEER: (u32, u32) = (10, 100);
+    /// The same for all routers of one IPv4 /24 or IPv6 /48; not in private networks.
+    pub const GARLIC_PER_PREFIX: (u32, u32) = (30, 300);
     /// The same for all routers together.
     pub const GARLIC: (u32, u32) = (200, 600);
     /// Routers whose garlic is counted; those that no longer matter make room.

@@ -1,6 +1,7 @@
 //! Our own RouterInfo: what it says, and when it changes. Specification notes, parts A6 and B7.
 
 use crate::keys::RouterKeys;
+use crate::tunnel::Congestion;
 use ramson_wire::codec::DecodeError;
 use ramson_wire::data::router_info::Unsigned;
 use ramson_wire::data::{Mapping, RouterAddress, RouterInfo, base64};
@@ -25,8 +26,8 @@ pub struct OwnInfo {
     pub ipv6: bool,
     /// We serve as a floodfill: cap f.
     pub floodfill: bool,
-    /// Transit is off or full: cap G.
-    pub rejects_tunnels: bool,
+    /// How much transit there is: cap D, E or G.
+    pub congestion: Congestion,
 }
 
 impl OwnInfo {
@@ -42,9 +43,7 @@ impl OwnInfo {
             caps.push('f');
         }
         caps.push(if self.is_reachable() { 'R' } else { 'U' });
-        if self.rejects_tunnels {
-            caps.push('G');
-        }
+        caps.extend(self.congestion.letter());
         let id = self.network_id.to_string();
         let options = Mapping::from_pairs([("caps", caps.as_str()), ("netId", &id), ("router.version", API_VERSION)])?;
         let unsigned =
@@ -80,9 +79,12 @@ pub(crate) fn says_other(old: &RouterInfo, new: &RouterInfo) -> bool {
     old.addresses() != new.addresses() || old.options().get("caps") != new.options().get("caps")
 }
 
-/// Whether a RouterInfo of ours says that transit is off or full.
-pub(crate) fn says_full(info: &RouterInfo) -> bool {
-    info.options().get("caps").is_some_and(|caps| caps.contains('G'))
+/// What a RouterInfo of ours says of transit.
+pub(crate) fn congestion_of(info: &RouterInfo) -> Congestion {
+    let caps = info.options().get("caps").unwrap_or_default();
+    let all = [Congestion::Rejecting, Congestion::High, Congestion::Medium];
+    let said = |congestion: &Congestion| congestion.letter().is_some_and(|letter| caps.contains(letter));
+    all.into_iter().find(said).unwrap_or_default()
 }
 
 /// Whether a RouterInfo of ours says that we serve as a floodfill.
@@ -107,7 +109,7 @@ mod tests {
             ipv4: true,
             ipv6: false,
             floodfill: false,
-            rejects_tunnels: false,
+            congestion: Congestion::None,
         }
     }
 
@@ -127,12 +129,16 @@ mod tests {
         assert_eq!(hidden.options().get("caps"), Some("PU"));
         let options = &hidden.addresses()[0].options;
         assert_eq!(options.iter().map(|(k, _)| k).collect::<Vec<_>>(), ["caps", "s", "v"], "no host, port or i");
-        let full = OwnInfo { rejects_tunnels: true, ..own(&[]) }.sign(&keys, 5).unwrap();
+        let full = OwnInfo { congestion: Congestion::Rejecting, ..own(&[]) }.sign(&keys, 5).unwrap();
         assert_eq!(full.options().get("caps"), Some("PUG"));
+        for congestion in [Congestion::None, Congestion::Medium, Congestion::High, Congestion::Rejecting] {
+            let info = OwnInfo { congestion, floodfill: true, ..own(&[]) }.sign(&keys, 5).unwrap();
+            assert_eq!(congestion_of(&info), congestion);
+        }
         let floodfill = OwnInfo { floodfill: true, ..own(&["1.2.3.4:9000"]) }.sign(&keys, 5).unwrap();
         assert_eq!(floodfill.options().get("caps"), Some("PfR"));
         assert!(says_floodfill(&floodfill) && !says_floodfill(&full) && says_other(&info, &floodfill));
-        assert!(says_full(&full) && !says_full(&hidden) && says_other(&hidden, &full) && says_other(&hidden, &info));
+        assert!(says_other(&hidden, &full) && says_other(&hidden, &info));
         assert!(!says_other(&hidden, &own(&[]).sign(&keys, 9).unwrap()), "the time alone is nothing else");
     }
 }

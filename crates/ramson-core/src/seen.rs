@@ -81,6 +81,12 @@ impl<K: Mark> Memory<K> {
         !self.old.contains(&mark) && self.young.insert(mark)
     }
 
+    /// Whether the entry is remembered.
+    pub(crate) fn contains(&self, entry: &[u8]) -> bool {
+        let mark = K::of(self.state.hash_one(entry));
+        self.old.contains(&mark) || self.young.contains(&mark)
+    }
+
     /// From now on a generation has this capacity.
     pub(crate) fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity;

@@ -57,7 +57,7 @@ impl Crowd {
             ipv4: true,
             ipv6: false,
             floodfill: false,
-            rejects_tunnels: false,
+            congestion: ramson_core::tunnel::Congestion::None,
         };
         own.sign(keys, unix_ms).map_err(|why| format!("router {number}: {why}"))
     }

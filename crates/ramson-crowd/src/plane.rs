@@ -5,7 +5,7 @@ use crate::people::{Crowd, Known, NETWORK_ID};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
-use ramson_core::link::{self, AddressRules, ConnId, LinkConfig, Links};
+use ramson_core::link::{self, AddressRules, Class, ConnId, LinkConfig, Links};
 use ramson_core::rng::Rng;
 use ramson_core::time::{Instant, Now};
 use ramson_core::tunnel::{self, StaticKey, TransitRules, TunnelConfig, Tunnels};
@@ -131,7 +131,7 @@ impl Plane {
     /// Gives a message to the links of a router; it goes out with the next [`Self::drain`] of it.
     pub(crate) fn put(&mut self, now: Now, member: u32, to: &Hash, message: Message) -> bool {
         let info = self.known.get(to);
-        self.members.get_mut(&member).is_some_and(|member| member.links.send(now, to, message, info))
+        self.members.get_mut(&member).is_some_and(|member| member.links.send(now, to, message, Class::Own, info))
     }
 
     fn member(&mut self, number: u32) -> Result<&mut Member, String> {
@@ -158,8 +158,13 @@ impl Plane {
         let mut links = Links::new(config, self.rng.child("links"));
         links.set_router_info(info.as_bytes().to_vec());
         self.known.insert(hash, Arc::new(info));
-        let transit =
-            TransitRules { accept: true, max_tunnels: TRANSIT, bytes_per_second: u64::MAX, private_network: true };
+        let transit = TransitRules {
+            accept: true,
+            draining: false,
+            max_tunnels: TRANSIT,
+            bytes_per_second: u64::MAX,
+            private_network: true,
+        };
         let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
         let tunnels = Tunnels::new(now, TunnelConfig { own: hash, key, transit }, &mut self.rng);
         Ok(Member { hash, links, tunnels, tokens: BTreeMap::new(), accepted: 0, due: Instant::FAR })
@@ -402,7 +407,7 @@ impl Plane {
     fn handle_tunnel(&mut self, now: Now, number: u32, event: tunnel::Event) {
         let Some(member) = self.members.get_mut(&number) else { return };
         match event {
-            tunnel::Event::Send { to, message } => {
+            tunnel::Event::Send { to, message, .. } => {
                 self.put(now, number, &to, message);
             }
             tunnel::Event::Job(job) => {

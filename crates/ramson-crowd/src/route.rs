@@ -10,6 +10,7 @@ use ramson_wire::data::{Hash, RouterInfo};
 use ramson_wire::i2np::tunnel_build::BuildRecords;
 use ramson_wire::i2np::tunnel_data::{BODY_LEN, set_tunnel};
 use ramson_wire::i2np::{Kind, Message};
+use ramson_wire::tunnel::bandwidth::BandwidthRequest;
 use ramson_wire::tunnel::build_record::{self, ACCEPT, HopKeys, Record, Request, Role};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -194,6 +195,7 @@ impl Routes {
                 role: Role::Participant,
                 minutes: u32::try_from(now.unix_ms / 60_000).unwrap_or(u32::MAX),
                 send_message_id: if last { reply } else { plane.rng.nonzero_u32() },
+                bandwidth: BandwidthRequest::NONE,
             };
             let hop = &self.hops[*hop];
             let sealed = build_record::seal_request(&request, &hop.info.hash(), &hop.key(), &mut plane.rng);
@@ -241,7 +243,7 @@ impl Routes {
             .ok()
             .and_then(|mut records| build_record::reveal(records.records_mut(), keys).ok());
         route.state = match replies {
-            Some(replies) if replies.iter().all(|reply| *reply == ACCEPT) => {
+            Some(replies) if replies.iter().all(|reply| reply.code == ACCEPT) => {
                 State::Up { layers: keys.iter().map(|(_, keys)| TunnelLayer::new(&keys.layer, &keys.iv)).collect() }
             }
             _ => {

@@ -36,6 +36,15 @@ enum Command {
     Try(TryArgs),
     /// Say how the running router is
     Status(FolderArgs),
+    /// Stop the running router
+    Stop {
+        #[command(flatten)]
+        folder: FolderArgs,
+        /// Take no more tunnels of others, and stop when those that there are have run out: within eleven minutes. Says
+        /// how long that takes, and does not wait for it
+        #[arg(long)]
+        graceful: bool,
+    },
     /// Reseed the running router now, or write a reseed bundle of its netDb
     Reseed {
         #[command(flatten)]
@@ -103,6 +112,14 @@ impl Cli {
             Some(Command::Status(args)) => {
                 let status: Status = control::ask(&args.folder()?, &control::Request::Status)?;
                 show::status(&status, args.json)
+            }
+            Some(Command::Stop { folder: args, graceful }) => {
+                let folder = args.folder()?;
+                let draining = control::ask(&folder, &control::Request::Stop { graceful })?;
+                if !graceful {
+                    control::wait_for_end(&folder)?;
+                }
+                show::stop(graceful, draining, args.json)
             }
             Some(Command::Reseed { folder, files, urls, export }) => {
                 let routers = reseed(&folder.folder()?, files, urls, export)?;

@@ -2,10 +2,12 @@
 
 use crate::Failure;
 use crate::folder::Folder;
-use ramson::{LocalDestination, Ramson};
+use crate::stop::Stop;
+use ramson::{Draining, LocalDestination, Ramson};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Bytes of a request.
 const REQUEST_BYTES: u64 = 64 * 1024;
@@ -22,6 +24,7 @@ pub(crate) enum Request {
     Reseed { files: Vec<PathBuf>, urls: Vec<String> },
     ExportReseed { file: PathBuf },
     Lookup { hash: [u8; 32] },
+    Stop { graceful: bool },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -37,6 +40,8 @@ pub(crate) struct Doors {
     pub(crate) ramson: Ramson,
     /// Whose tunnels look things up; without an own destination there are none.
     pub(crate) local: Option<LocalDestination>,
+    /// Where wishes to stop go.
+    pub(crate) stop: UnboundedSender<Stop>,
 }
 
 impl Doors {
@@ -52,6 +57,14 @@ impl Doors {
                 json(&answer(self.ramson.reseed(ramson::reseed::Sources { files, urls }).await))
             }
             Request::ExportReseed { file } => json(&answer(self.ramson.export_reseed(file).await)),
+            Request::Stop { graceful } => {
+                let draining = if graceful { self.ramson.drain().await } else { Ok(Draining::default()) };
+                if draining.is_ok() {
+                    // One who does not listen any more stops already.
+                    let _ = self.stop.send(if graceful { Stop::Graceful } else { Stop::Now });
+                }
+                json(&answer(draining))
+            }
             Request::Lookup { hash } => match &self.local {
                 Some(local) if !local.progress().borrow().is_ready() => {
                     let progress = local.progress().borrow().clone();
@@ -143,6 +156,18 @@ mod unix {
 #[cfg(unix)]
 pub(crate) use unix::{listen, serve};
 
+/// Waits until a router that was asked to stop has gone.
+pub(crate) fn wait_for_end(folder: &Folder) -> Result<(), Failure> {
+    // More than it takes at most.
+    for _ in 0..200 {
+        if !folder.control().exists() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Err(Failure::failed("the router still runs; see its log"))
+}
+
 /// Asks the running router, and reads its answer.
 pub(crate) fn ask<T: DeserializeOwned>(folder: &Folder, request: &Request) -> Result<T, Failure> {
     #[cfg(unix)]
@@ -165,7 +190,8 @@ mod tests {
         std::fs::write(folder.control(), b"left by a dead router").unwrap();
         let ramson = Network::default().router();
         let local = ramson.destination(DestinationOptions::server("site"), None).await.unwrap();
-        let doors = Doors { ramson, local: Some(local.clone()) };
+        let (stop, mut stops) = tokio::sync::mpsc::unbounded_channel();
+        let doors = Doors { ramson, local: Some(local.clone()), stop };
         tokio::spawn(serve(listen(&folder).unwrap(), doors));
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.control()).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
@@ -176,6 +202,10 @@ mod tests {
             assert_eq!(found, local.base64());
             let error = ask::<usize>(&folder, &Request::Reseed { files: Vec::new(), urls: Vec::new() }).unwrap_err();
             assert!(error.text.contains("netDb"), "{}", error.text);
+            for (graceful, stop) in [(true, Stop::Graceful), (false, Stop::Now)] {
+                let draining: Draining = ask(&folder, &Request::Stop { graceful }).unwrap();
+                assert_eq!((draining, stops.try_recv()), (Draining::default(), Ok(stop)));
+            }
         })
         .await
         .unwrap();
@@ -190,7 +220,8 @@ mod tests {
             let files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
             let file = files.first().cloned().unwrap_or_default();
             let requests =
-                [Request::Status, Request::Reseed { files, urls }, Request::ExportReseed { file }, Request::Lookup { hash }];
+                [Request::Status, Request::Reseed { files, urls }, Request::ExportReseed { file }, Request::Lookup { hash },
+                    Request::Stop { graceful: hash[0] & 1 == 0 }];
             for request in requests {
                 let line = json(&request);
                 proptest::prop_assert_eq!(serde_json::from_str::<Request>(&line).ok(), Some(request));

@@ -11,6 +11,7 @@ mod redact;
 mod run;
 mod settings;
 mod show;
+mod stop;
 mod tryout;
 
 use clap::Parser;

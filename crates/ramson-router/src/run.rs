@@ -5,6 +5,7 @@ use crate::control::{self, Doors};
 use crate::folder::Folder;
 use crate::process;
 use crate::settings::{Hardening, Kind, Level, NetworkId, Settings};
+use crate::stop::{Stop, Wishes};
 use crate::{Failure, offer, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
 use ramson::{DestinationOptions, Event, LocalDestination, PrivateKeys, Ramson};
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 use tracing_subscriber::filter::LevelFilter;
@@ -134,40 +136,50 @@ fn server_keys(folder: &Folder, settings: &Settings) -> Result<Keys, Failure> {
 }
 
 async fn live(folder: &Folder, settings: &Settings, keys: Keys, json: bool) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
+    // What `ramson stop` asks for comes by this channel.
+    let (stop, commands) = tokio::sync::mpsc::unbounded_channel();
+    let mut wishes = Wishes::new(commands)?;
     if settings.network.id.0 == PUBLIC_NETWORK_ID {
         warn!("this is a pre-release on the public network: do not trust your safety to it");
     }
     let ramson = tokio::select! {
         started = Ramson::start(settings.router(folder.path())) => started.map_err(Failure::failed)?,
-        () = signals.next() => return Ok(()),
+        _ = wishes.next() => return Ok(()),
     };
-    until_end(folder, settings, keys, &ramson, json, &mut signals).await
+    until_end(folder, settings, keys, &ramson, json, (stop, &mut wishes)).await
 }
 
-/// Serves until a signal comes, which is success, or the router stops by itself, which is none. Then closes all.
+/// Serves until it is asked to stop, which is success, or the router stops by itself, which is none. Then closes all.
 async fn until_end(
     folder: &Folder,
     settings: &Settings,
     keys: Keys,
     ramson: &Ramson,
     json: bool,
-    signals: &mut Signals,
+    (asks, wishes): (UnboundedSender<Stop>, &mut Wishes),
 ) -> Result<(), Failure> {
     let mut tasks = JoinSet::new();
     let teller = json.then(|| tokio::spawn(tell(ramson.events())));
     let serve = async {
-        open(folder, settings, keys, ramson, &mut tasks).await?;
-        std::future::pending().await
+        open(folder, settings, keys, ramson, asks, &mut tasks).await?;
+        std::future::pending::<Result<Stop, Failure>>().await
     };
     let result = tokio::select! {
         biased;
-        () = signals.next() => {
+        stop = wishes.next() => Ok(stop),
+        () = ramson.stopped() => Err(stopped_by_itself()),
+        failed = serve => failed,
+    };
+    let result = match result {
+        Ok(Stop::Graceful) => {
+            wishes.run_out(ramson).await;
+            Ok(())
+        }
+        Ok(Stop::Now) => {
             info!("stopping; a second signal stops at once");
             Ok(())
         }
-        () = ramson.stopped() => Err(stopped_by_itself()),
-        failed = serve => failed,
+        Err(why) => Err(why),
     };
     let stop = async {
         ramson.shutdown().await;
@@ -179,7 +191,7 @@ async fn until_end(
     };
     tokio::select! {
         () = stop => {}
-        () = signals.next() => warn!("stopped at once"),
+        _ = wishes.next() => warn!("stopped at once"),
         () = tokio::time::sleep(STOP_TIME) => warn!("stopped before everything was closed"),
     }
     let _ = std::fs::remove_file(folder.control());
@@ -198,6 +210,7 @@ async fn open(
     settings: &Settings,
     mut keys: Keys,
     ramson: &Ramson,
+    stop: UnboundedSender<Stop>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
     let names = Arc::new(Names::open(folder.hosts()).map_err(Failure::failed)?);
@@ -267,7 +280,7 @@ async fn open(
     }
     #[cfg(unix)]
     {
-        let doors = Doors { ramson: ramson.clone(), local: any };
+        let doors = Doors { ramson: ramson.clone(), local: any, stop };
         match control::listen(folder) {
             Ok(listener) => drop(tasks.spawn(control::serve(listener, doors))),
             Err(e) => warn!("`ramson status` will not work: {}", e.text),
@@ -298,41 +311,6 @@ async fn tell(mut events: Receiver<Event>) {
     }
 }
 
-/// The signals that stop the router.
-pub(crate) struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    pub(crate) fn new() -> Result<Self, Failure> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
-            let interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-            Ok(Self { terminate, interrupt })
-        }
-        #[cfg(not(unix))]
-        Ok(Self {})
-    }
-
-    /// The next one.
-    pub(crate) async fn next(&mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-        #[cfg(not(unix))]
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,8 +327,10 @@ mod tests {
             other.destination(DestinationOptions::client("a"), None).await.unwrap();
             other.shutdown().await;
         });
-        let mut signals = Signals::new().unwrap();
-        let failure = until_end(&folder, &settings, Keys::new(), &ramson, false, &mut signals).await.unwrap_err();
+        let (stop, commands) = tokio::sync::mpsc::unbounded_channel();
+        let mut wishes = Wishes::new(commands).unwrap();
+        let asked = (stop, &mut wishes);
+        let failure = until_end(&folder, &settings, Keys::new(), &ramson, false, asked).await.unwrap_err();
         assert_eq!(failure.status, 1);
         // It may stop while the services are being opened, or later.
         let said = ["stopped by itself", "shutting down"];

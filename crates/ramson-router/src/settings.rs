@@ -1,12 +1,17 @@
 //! The config file: read strictly, so that a slip is an error with its line, never a silent default.
 
+// With its path: the fuzz target includes this file from elsewhere.
+#[path = "settings/rate.rs"]
+mod rate;
+
 use ramson::TunnelOptions;
 use ramson::config::{
-    Config, Floodfill, NetworkConfig, Ntcp2Config, PUBLIC_NETWORK_ID, Proxy, ProxyKind, ReseedConfig, ReseedServers,
-    TransitConfig, TunnelConfig,
+    BandwidthConfig, Config, Floodfill, NetworkConfig, Ntcp2Config, PUBLIC_NETWORK_ID, Proxy, ProxyKind, ReseedConfig,
+    ReseedServers, TransitConfig, TunnelConfig,
 };
 use ramson_services::names::Host;
 use ramson_wire::data::router_address::is_public;
+use rate::{Percent, Rate};
 use serde::de::{Error as DeError, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt::Formatter;
@@ -31,6 +36,8 @@ pub(crate) struct Settings {
     tunnels: Tunnels,
     #[serde(default)]
     transit: Transit,
+    #[serde(default)]
+    bandwidth: Bandwidth,
     #[serde(default)]
     netdb: NetDb,
     #[serde(default)]
@@ -90,6 +97,16 @@ struct Transit {
     enabled: bool,
     max_tunnels: usize,
     kilobytes_per_second: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Bandwidth {
+    #[serde(rename = "in")]
+    incoming: Rate,
+    #[serde(rename = "out")]
+    outgoing: Rate,
+    share: Percent,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -375,6 +392,11 @@ impl Settings {
                 max_tunnels: self.transit.max_tunnels,
                 bytes_per_second: u64::from(self.transit.kilobytes_per_second) * 1000,
             },
+            bandwidth: BandwidthConfig {
+                incoming: self.bandwidth.incoming.0,
+                outgoing: self.bandwidth.outgoing.0,
+                share_percent: self.bandwidth.share.0,
+            },
             floodfill: match self.netdb.floodfill {
                 Floodfilling::No => Floodfill::No,
                 Floodfilling::Yes => Floodfill::Yes,
@@ -447,6 +469,13 @@ impl Default for Transit {
         let d = TransitConfig::default();
         let kilobytes_per_second = u32::try_from(d.bytes_per_second / 1000).unwrap_or(u32::MAX);
         Self { enabled: d.enabled, max_tunnels: d.max_tunnels, kilobytes_per_second }
+    }
+}
+
+impl Default for Bandwidth {
+    fn default() -> Self {
+        let d = BandwidthConfig::default();
+        Self { incoming: Rate(d.incoming), outgoing: Rate(d.outgoing), share: Percent(d.share_percent) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Answers on standard output, for people and for programs.
 
 use crate::Failure;
-use ramson::{Destination, Status};
+use crate::stop::minutes;
+use ramson::{Destination, Draining, Status};
 use ramson_wire::data::{base32, base64};
 use std::io::Write;
 
@@ -64,11 +65,11 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
         (
             "traffic",
             format!(
-                "{} kB in, {} kB out ({} and {} B/s now)",
+                "{} kB in, {} kB out; now {} in, {} out",
                 s.links.bytes_in / 1000,
                 s.links.bytes_out / 1000,
-                s.links.bytes_per_second_in,
-                s.links.bytes_per_second_out
+                rate(s.links.bytes_per_second_in, s.links.limit_in),
+                rate(s.links.bytes_per_second_out, s.links.limit_out)
             ),
         ),
         ("exploratory", tunnels(&s.exploratory)),
@@ -76,17 +77,8 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
             let b = &s.builds;
             format!("{} good of {}, {} declined, {} unanswered", b.ok, b.started, b.declined, b.timed_out)
         }),
-        (
-            "transit",
-            format!(
-                "{} tunnels, {} accepted, {} declined{}",
-                s.transit.tunnels,
-                s.transit.accepted,
-                s.transit.declined,
-                if s.transit.accepting { "" } else { " (not accepting)" }
-            ),
-        ),
     ];
+    text.extend(transit(&s.transit));
     for d in &s.destinations {
         text.push(("", String::new()));
         text.push(("destination", d.name.clone()));
@@ -96,6 +88,69 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
         text.push(("  streams", format!("{}, {} kB in, {} kB out", d.streams, d.bytes_in / 1000, d.bytes_out / 1000)));
     }
     print(&text.iter().map(|(k, v)| format!("{k:13} {v}").trim_end().to_owned()).collect::<Vec<_>>().join("\n"))
+}
+
+/// What is done for others.
+fn transit(t: &ramson::TransitStatus) -> Vec<(&'static str, String)> {
+    let state = match (t.draining, t.accepting) {
+        (true, _) => format!("; stopping, the last ends in {}", minutes(t.ends_in_seconds)),
+        (false, true) => String::new(),
+        (false, false) => "; not accepting".into(),
+    };
+    let cap = t.cap.map(|cap| format!("; cap {cap}")).unwrap_or_default();
+    let now = rate(t.bytes_per_second, t.limit);
+    let mut lines = vec![
+        ("transit", format!("{} of {} tunnels{state}{cap}", t.tunnels, t.max_tunnels)),
+        ("  traffic", format!("{} kB, {} messages; now {now}; {} KB/s granted", t.bytes / 1000, t.messages, t.granted)),
+    ];
+    let (by, dropped) = (&t.declined_by, &t.dropped_by);
+    let causes = list(&[
+        (by.busy, "busy"),
+        (by.full, "full"),
+        (by.share, "too many of one peer"),
+        (by.bandwidth, "bandwidth"),
+        (by.request, "not to be served"),
+        (by.off, "off"),
+    ]);
+    lines.push(("  requests", format!("{} accepted, {} declined{causes}", t.accepted, t.declined)));
+    let causes = list(&[
+        (dropped.throttled, "requests of peers that ask too much"),
+        (dropped.overloaded, "requests beyond what can be served"),
+        (dropped.replayed, "replays"),
+        (dropped.invalid, "malformed requests"),
+        (dropped.messages, "messages beyond the bandwidth"),
+    ]);
+    if !causes.is_empty() {
+        lines.push(("  dropped", causes.trim_start_matches(" (").trim_end_matches(')').to_owned()));
+    }
+    lines
+}
+
+/// Those that happened, in brackets.
+fn list(causes: &[(u64, &str)]) -> String {
+    let all: Vec<String> = causes.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
+}
+
+/// Bytes a second, and the limit to them.
+fn rate(bytes: u64, limit: Option<u64>) -> String {
+    let limit = limit.map(|limit| format!(" of {}", limit / 1000)).unwrap_or_default();
+    format!("{}.{}{limit} kB/s", bytes / 1000, bytes % 1000 / 100)
+}
+
+/// What a stop takes.
+pub(crate) fn stop(graceful: bool, draining: Draining, json: bool) -> Result<(), Failure> {
+    if json {
+        return pairs(true, &[("tunnels", draining.tunnels.into()), ("seconds", draining.seconds.into())]);
+    }
+    print(&match (graceful, draining.tunnels) {
+        (false, _) => "the router has stopped".into(),
+        (true, 0) => "the router stops: there are no tunnels of others".into(),
+        (true, tunnels) => format!(
+            "the router stops when {tunnels} tunnels of others have run out, within {}; `ramson stop` stops it at once",
+            minutes(draining.seconds)
+        ),
+    })
 }
 
 fn netdb(netdb: &ramson::NetDbStatus) -> String {

@@ -13,6 +13,9 @@
 #[allow(dead_code, reason = "the tests use more of it")]
 mod world;
 
+#[path = "figures/requests.rs"]
+mod requests;
+
 use ramson_core::time::Duration;
 use ramson_sim::{Link, NodeId, Progress, Settings, Transfer};
 use ramson_wire::crypto::aead::AeadKey;
@@ -31,6 +34,7 @@ const ROUNDS: u64 = 5;
 const MESSAGE: usize = 1_028 + 9;
 
 fn main() {
+    requests::measure();
     let crypto = Crypto::measure();
     let (mut hops, mut ends) = (Vec::new(), Vec::new());
     for seed in 0..ROUNDS {

@@ -12,6 +12,7 @@ use ramson_core::own_info::OwnInfo;
 use ramson_core::rng::Rng;
 use ramson_core::router::{Command, Config, Event, Input, Output, Router, Snapshot};
 use ramson_core::time::{Duration, Instant, Now};
+use ramson_core::tunnel::Congestion;
 use ramson_wire::codec::Encode;
 use ramson_wire::data::{Hash, RouterInfo};
 use ramson_wire::i2np::Message;
@@ -197,7 +198,7 @@ impl Net {
                 ipv4: config.addresses.ipv4,
                 ipv6: config.addresses.ipv6,
                 floodfill: config.publishable && config.floodfill == FloodfillMode::Yes,
-                rejects_tunnels: config.transit_tunnels == 0,
+                congestion: if config.transit_tunnels == 0 { Congestion::Rejecting } else { Congestion::None },
             }
             .sign(keys, unix_ms),
         };
@@ -739,6 +740,7 @@ fn command_number(command: &Command) -> u64 {
         Command::Lookup { .. } => 10,
         Command::Shutdown => 11,
         Command::KeepGuards { .. } => 12,
+        Command::Drain => 13,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::link::WireId;
 use crate::puppet::Puppet;
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
-use ramson_core::link::{AddressRules, ConnId};
+use ramson_core::link::{AddressRules, ConnId, LinkLimits};
 use ramson_core::netdb::FloodfillMode;
 use ramson_core::rng::Rng;
 use ramson_core::router::{Config, Event, Input, Output, Router};
@@ -47,6 +47,7 @@ pub fn router_config(addr: SocketAddr) -> Config {
         transit_tunnels: 1_000,
         transit_bytes_per_second: u64::MAX,
         bandwidth: 'P',
+        limits: LinkLimits::default(),
         floodfill: FloodfillMode::No,
     }
 }

@@ -10,7 +10,7 @@
 use ramson_core::job::{Job, JobDone};
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
-use ramson_core::link::{self, AddressRules, LinkConfig, Links};
+use ramson_core::link::{self, AddressRules, Class, LinkConfig, Links};
 use ramson_core::netdb::routing_key::Day;
 use ramson_core::own_info::API_VERSION;
 use ramson_core::rng::Rng;
@@ -117,8 +117,13 @@ impl Puppet {
             padding: PaddingStrategy::Random,
             addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: false },
         };
-        let transit =
-            TransitRules { accept: true, max_tunnels: 1_000, bytes_per_second: u64::MAX, private_network: true };
+        let transit = TransitRules {
+            accept: true,
+            draining: false,
+            max_tunnels: 1_000,
+            bytes_per_second: u64::MAX,
+            private_network: true,
+        };
         let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
         let links = Links::new(link_config, rng.child("links"));
         let mut puppet = Self {
@@ -274,7 +279,7 @@ impl Puppet {
 
     fn handle_tunnels(&mut self, event: tunnel::Event) {
         match event {
-            tunnel::Event::Send { to, message } => self.send(to, message),
+            tunnel::Event::Send { to, message, .. } => self.send(to, message),
             tunnel::Event::Job(job) => self.outputs.push_back(Output::Job(Job::Tunnel(job))),
             tunnel::Event::Local { message, .. } => self.handle_message(None, message),
             // It has no pools.
@@ -294,7 +299,7 @@ impl Puppet {
             self.note_answer(&message);
         }
         match message.kind {
-            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
+            kind if kind.is_build_request() || matches!(kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY) => {
                 let _ = self.tunnels.handle_message(self.now, from.unwrap_or(self.hash), message);
             }
             Kind::GARLIC => {
@@ -474,7 +479,7 @@ impl Puppet {
             return self.handle_message(None, message);
         }
         let info = self.infos.get(&to);
-        if !self.links.send(self.now, &to, message, info) {
+        if !self.links.send(self.now, &to, message, Class::Own, info) {
             self.stats.undeliverable += 1;
             if !self.links.is_connected(&to) {
                 self.tunnels.handle_unreachable(self.now, to);

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::reseed::Sources;
 use crate::seam::{Command, Created, DestinationId, Reply};
-use crate::status::{Event, InboundTunnel, Progress, Route, Status};
+use crate::status::{Draining, Event, InboundTunnel, Progress, Route, Status};
 use crate::stream::Stream;
 use ramson_wire::data::{Destination, Hash, PrivateKeys, base32};
 use std::path::PathBuf;
@@ -79,6 +79,12 @@ impl Ramson {
     /// Writes a reseed bundle of the netDb, a zip without a signature; answers with the number of routers in it.
     pub async fn export_reseed(&self, file: PathBuf) -> Result<usize, Error> {
         self.ask(|reply| Command::ExportReseed { file, reply }).await
+    }
+
+    /// Accepts no more tunnels of others, and says how long those last that there are. All else goes on as before. Who
+    /// then waits so long before [`Ramson::shutdown`] breaks nobody's tunnel.
+    pub async fn drain(&self) -> Result<Draining, Error> {
+        self.ask(|reply| Command::Drain { reply }).await
     }
 
     /// Stops the router in order and returns when it has stopped.

@@ -16,6 +16,7 @@ pub struct Config {
     pub reseed: ReseedConfig,
     pub tunnels: TunnelConfig,
     pub transit: TransitConfig,
+    pub bandwidth: BandwidthConfig,
     /// Whether the router keeps a part of the network database for others.
     pub floodfill: Floodfill,
     /// Through which proxy outgoing connections to peers go. No NTCP2 address is published then.
@@ -32,6 +33,7 @@ impl Config {
             reseed: ReseedConfig::default(),
             tunnels: TunnelConfig::default(),
             transit: TransitConfig::default(),
+            bandwidth: BandwidthConfig::default(),
             floodfill: Floodfill::default(),
             proxy: None,
         }
@@ -151,6 +153,23 @@ pub struct TransitConfig {
 impl Default for TransitConfig {
     fn default() -> Self {
         Self { enabled: true, max_tunnels: 2_500, bytes_per_second: 2_000_000 }
+    }
+}
+
+/// What all traffic of the router may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BandwidthConfig {
+    /// Bytes a second that come in, over all connections with routers. One second of it may come at once.
+    pub incoming: Option<u64>,
+    /// Bytes a second that go out.
+    pub outgoing: Option<u64>,
+    /// The part of the smaller limit that others may use, in percent; nothing is theirs with 0. The rest is ours.
+    pub share_percent: u8,
+}
+
+impl Default for BandwidthConfig {
+    fn default() -> Self {
+        Self { incoming: None, outgoing: None, share_percent: 80 }
     }
 }
 

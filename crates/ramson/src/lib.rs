@@ -32,7 +32,7 @@ pub use error::{Error, ErrorKind};
 pub use ramson_wire::data::PrivateKeys;
 pub use ramson_wire::data::{Destination, Hash};
 pub use status::{
-    BuildStatus, ClockStatus, DestinationStatus, Event, InboundTunnel, LinkStatus, NetDbStatus, Progress, Reachability,
-    Route, Stage, Status, TransitStatus, TunnelStatus,
+    BuildStatus, ClockStatus, DeclinedBy, DestinationStatus, Draining, DroppedBy, Event, InboundTunnel, LinkStatus,
+    NetDbStatus, Progress, Reachability, Route, Stage, Status, TransitStatus, TunnelStatus,
 };
 pub use stream::Stream;

@@ -41,7 +41,7 @@
 use crate::client::{DestinationOptions, Incoming, Ramson, Target};
 use crate::error::Error;
 use crate::reseed::Sources;
-use crate::status::{Event, InboundTunnel, Progress, Route, Status};
+use crate::status::{Draining, Event, InboundTunnel, Progress, Route, Status};
 use crate::stream::{Shared, Stream, lock};
 use ramson_wire::data::{Destination, Hash, PrivateKeys};
 use std::path::PathBuf;
@@ -130,6 +130,10 @@ pub enum Command {
     ExportReseed {
         file: PathBuf,
         reply: Reply<usize>,
+    },
+    /// Accept no more tunnels of others. Answers with how many there are, and how long they last.
+    Drain {
+        reply: Reply<Draining>,
     },
     /// Stop in order: close streams, save, answer, end.
     Shutdown {

@@ -134,6 +134,9 @@ pub struct LinkStatus {
     pub bytes_out: u64,
     pub bytes_per_second_in: u64,
     pub bytes_per_second_out: u64,
+    /// What they may be at most, where there is a limit.
+    pub limit_in: Option<u64>,
+    pub limit_out: Option<u64>,
 }
 
 /// The tunnels of one pool.
@@ -162,9 +165,69 @@ pub struct BuildStatus {
 pub struct TransitStatus {
     pub accepting: bool,
     pub tunnels: usize,
+    /// At most so many.
+    pub max_tunnels: usize,
     pub accepted: u64,
     pub declined: u64,
+    pub declined_by: DeclinedBy,
+    /// Requests that were not answered, and tunnel messages for which there was no bandwidth.
+    pub dropped_by: DroppedBy,
     pub messages: u64,
+    pub bytes: u64,
+    pub bytes_per_second: u64,
+    /// What it may be at most, where there is a limit.
+    pub limit: Option<u64>,
+    /// Kilobytes a second that tunnels were granted, all together.
+    pub granted: u64,
+    /// What our RouterInfo says of congestion: `D`, `E`, `G` or nothing.
+    pub cap: Option<char>,
+    /// No more tunnels are accepted, since the router is to stop.
+    pub draining: bool,
+    /// The last of the tunnels that there are ends in so many seconds.
+    pub ends_in_seconds: u64,
+}
+
+/// Requests that were declined, by cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeclinedBy {
+    /// Transit was off, or the router about to stop.
+    pub off: u64,
+    /// There were as many tunnels as there may be.
+    pub full: u64,
+    /// The router was near one of its limits.
+    pub busy: u64,
+    /// The previous hop had its share of tunnels.
+    pub share: u64,
+    /// The bandwidth that was asked for was not there.
+    pub bandwidth: u64,
+    /// The request could not be served.
+    pub request: u64,
+}
+
+/// What was dropped without an answer, by cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DroppedBy {
+    /// Requests beyond what one router or subnet may ask.
+    pub throttled: u64,
+    /// Requests beyond what can be served.
+    pub overloaded: u64,
+    /// Requests that came again.
+    pub replayed: u64,
+    /// Requests that were not well formed, or not to be served.
+    pub invalid: u64,
+    /// Tunnel messages beyond the bandwidth for others.
+    pub messages: u64,
+}
+
+/// The tunnels of others that a router that is about to stop lets run out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Draining {
+    pub tunnels: usize,
+    /// The last of them ends in so many seconds.
+    pub seconds: u64,
 }
 
 /// One of our own destinations.

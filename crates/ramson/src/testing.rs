@@ -3,7 +3,7 @@
 use crate::client::{DestinationOptions, Incoming, Ramson, Target};
 use crate::error::{Error, ErrorKind};
 use crate::seam::{Command, Created, DestinationId, DriverEnd, StreamHandle, StreamId, open};
-use crate::status::{DestinationStatus, Progress, Stage, Status};
+use crate::status::{DestinationStatus, Draining, Progress, Stage, Status};
 use crate::stream::Stream;
 use ramson_wire::data::{Destination, Hash, PrivateKeys, base32};
 use std::collections::HashMap;
@@ -26,6 +26,7 @@ struct State {
     streams: HashMap<StreamId, Half>,
     faults: HashMap<Hash, Error>,
     opened: usize,
+    draining: Draining,
 }
 
 #[derive(Debug)]
@@ -65,6 +66,11 @@ impl Network {
         self.lock().destinations.values().for_each(|local| {
             local.progress.send_replace(progress.clone());
         });
+    }
+
+    /// Sets what a router says that is asked to let the tunnels of others run out.
+    pub fn set_draining(&self, draining: Draining) {
+        self.lock().draining = draining;
     }
 
     /// How many streams were opened so far.
@@ -118,6 +124,7 @@ impl State {
             Command::Reseed { reply, .. } | Command::ExportReseed { reply, .. } => {
                 let _ = reply.send(Err(Error::new(ErrorKind::Misuse, "a network in memory has no netDb")));
             }
+            Command::Drain { reply } => drop(reply.send(Ok(self.draining))),
             Command::Shutdown { .. } => {}
             command => self.handle_stream(command),
         }

@@ -53,9 +53,41 @@ impl From<IpAddr> for Origin {
     }
 }
 
+/// The unit in which requests are counted beside routers: an IPv4 /24, or an IPv6 /48. Many routers of one owner stand
+/// there for little money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Prefix {
+    V4([u8; 3]),
+    V6([u16; 3]),
+}
+
+impl From<IpAddr> for Prefix {
+    fn from(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, _] = ip.octets();
+                Self::V4([a, b, c])
+            }
+            IpAddr::V6(ip) => {
+                let [a, b, c, ..] = ip.segments();
+                Self::V6([a, b, c])
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prefixes_are_those_of_one_owner() {
+        let prefix = |ip: &str| Prefix::from(ip.parse::<IpAddr>().unwrap());
+        assert_eq!(prefix("192.0.2.1"), prefix("::ffff:192.0.2.200"));
+        assert_ne!(prefix("192.0.2.1"), prefix("192.0.3.1"));
+        assert_eq!(prefix("2001:db8:1:2::3"), prefix("2001:db8:1:ffff::"));
+        assert_ne!(prefix("2001:db8:1::"), prefix("2001:db8:2::"));
+    }
 
     const PUBLIC: AddressRules = AddressRules { allow_reserved: false, ipv4: true, ipv6: true };
 

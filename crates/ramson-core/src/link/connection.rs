@@ -29,6 +29,8 @@ pub(super) struct Connection {
     pub(super) confirmed_len: usize,
     /// The other side has ended TCP, and had not said why.
     pub(super) hung_up: bool,
+    /// It waits for bandwidth.
+    pub(super) stalled: bool,
 }
 
 /// Where a connection stands. While a job is out, the state is `Working`.
@@ -82,6 +84,7 @@ impl Connection {
             sent_at: now,
             confirmed_len: 0,
             hung_up: false,
+            stalled: false,
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::connection::Connection;
 use super::ntcp2::padding::PaddingStrategy;
-use super::{AddressRules, CloseKind, ConnId, Event, LinkConfig, LinkJob, Links};
+use super::{AddressRules, Class, CloseKind, ConnId, Event, LinkConfig, LinkJob, Links};
 use crate::fuzzing::{Program, Script, Seeds};
 use crate::keys::RouterKeys;
 use crate::own_info::OwnInfo;
@@ -80,7 +80,7 @@ fn machine(n: u8, skew_ms: u64) -> Machine {
         published: vec![address(n, 9000)],
         ipv4: true,
         ipv6: true,
-        rejects_tunnels: false,
+        congestion: crate::tunnel::Congestion::None,
     };
     let config = LinkConfig {
         network_id: NETWORK,
@@ -191,7 +191,8 @@ impl Net {
         let message =
             Message { kind, id: self.next_message, expiration: START.unix_ms / 1000 * 1000, body: vec![m as u8; len] };
         let (now, info) = (self.now(m), Arc::clone(&self.machines[1 - m].info));
-        if self.machines[m].links.send(now, &info.hash(), message, Some(&info)) {
+        let class = if len.is_multiple_of(2) { Class::Own } else { Class::Transit };
+        if self.machines[m].links.send(now, &info.hash(), message, class, Some(&info)) {
             self.sent.insert(self.next_message);
         }
     }

@@ -16,12 +16,16 @@ pub(crate) mod fuzzing;
 mod job;
 pub mod ntcp2;
 mod outbox;
+mod throttle;
 mod transfer;
 
-pub use address::AddressRules;
+pub use address::{AddressRules, Prefix};
 pub use job::{LinkDone, LinkJob};
+pub use outbox::Class;
+pub use throttle::LinkLimits;
 
 use crate::limits::link as limits;
+use crate::meter::Meter;
 use crate::netdb::store::Verified;
 use crate::rng::{Rng, SeededMap, SeededState};
 use crate::seen::Seen;
@@ -40,6 +44,7 @@ use ramson_wire::ntcp2::TerminationReason;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use throttle::Throttle;
 
 /// A peer that hung up and cannot be dialled within this time is gone.
 const GONE: Duration = Duration::from_secs(30);
@@ -180,6 +185,12 @@ pub struct Links {
     events: VecDeque<Event>,
     next_conn: u64,
     stats: LinkStats,
+    /// The limits of bandwidth, where there are any.
+    incoming: Option<Throttle>,
+    outgoing: Option<Throttle>,
+    /// Connections that wait for bandwidth, in the order of their turns. Each is there once.
+    stalled: VecDeque<ConnId>,
+    meters: (Meter, Meter),
 }
 
 /// What belongs to a peer and outlives its connections.
@@ -223,7 +234,23 @@ impl Links {
             events: VecDeque::new(),
             next_conn: 0,
             stats: LinkStats::default(),
+            incoming: None,
+            outgoing: None,
+            stalled: VecDeque::new(),
+            meters: (Meter::new(Instant::ZERO), Meter::new(Instant::ZERO)),
         }
+    }
+
+    /// From now on all links together keep to these limits.
+    pub fn set_limits(&mut self, now: Now, limits: LinkLimits) {
+        self.incoming = limits.incoming.map(|rate| Throttle::new(rate, now.mono));
+        self.outgoing = limits.outgoing.map(|rate| Throttle::new(rate, now.mono));
+    }
+
+    /// When reading may go on, while so much has come that it must pause. What is not read waits at its senders.
+    pub fn reads_at(&mut self, now: Now) -> Option<Instant> {
+        let throttle = self.incoming.as_mut()?;
+        (throttle.allows(now.mono) == 0).then(|| throttle.opens_at(now.mono))
     }
 
     /// Our RouterInfo has changed: new handshakes carry it, and standing sessions send it with their next frame.
@@ -238,6 +265,12 @@ impl Links {
 
     pub fn is_connected(&self, peer: &Hash) -> bool {
         self.peers.get(peer).is_some_and(|p| p.current.is_some())
+    }
+
+    /// Where a peer with a session is, by the address of its connection: nobody else can make it another.
+    pub fn prefix(&self, peer: &Hash) -> Option<Prefix> {
+        let conn = self.peers.get(peer)?.current?;
+        self.conns.get(&conn).map(|conn| Prefix::from(conn.addr.ip()))
     }
 
     /// Whether a failed dial still keeps us from dialling the peer again.
@@ -264,15 +297,33 @@ impl Links {
         LinkStats { sessions, inbound, ..self.stats }
     }
 
+    /// Measures how much of their limits all links together use, from 0 to 1. To be called every few seconds.
+    pub fn measure_load(&mut self, now: Now) -> f64 {
+        self.meters.0.update(now.mono, self.stats.received_bytes);
+        self.meters.1.update(now.mono, self.stats.sent_bytes);
+        let used = |throttle: &Option<Throttle>, meter: &Meter| {
+            throttle.as_ref().map_or(0.0, |throttle| meter.per_second() / throttle.rate() as f64)
+        };
+        let waiting = self.waiting as f64 / (limits::OUTBOX_BYTES_TOTAL / 4 * 3) as f64;
+        waiting.max(used(&self.incoming, &self.meters.0)).max(used(&self.outgoing, &self.meters.1)).min(1.0)
+    }
+
     /// Sends a message to a peer with a session, or to one that is being dialled or can be dialled by `info`.
     /// False when there is no way to it or its queue is full: the message is lost.
-    pub fn send(&mut self, now: Now, to: &Hash, message: Message, info: Option<&Arc<RouterInfo>>) -> bool {
+    pub fn send(
+        &mut self,
+        now: Now,
+        to: &Hash,
+        message: Message,
+        class: Class,
+        info: Option<&Arc<RouterInfo>>,
+    ) -> bool {
         let standing = self.peers.get(to).is_some_and(|p| p.current.is_some() || p.dialling.is_some());
         if !standing && !info.is_some_and(|info| self.dial(now, info)) {
             return false;
         }
         let Some(peer) = self.peers.get_mut(to) else { return false };
-        let accepted = peer.outbox.push(now.mono, message, &mut self.waiting);
+        let accepted = peer.outbox.push(now.mono, message, class, &mut self.waiting);
         if let Some(conn) = peer.current {
             self.dirty.insert(conn);
         }
@@ -296,16 +347,20 @@ impl Links {
                 self.working = Some(conn);
                 self.flush(now, conn);
             }
+            self.go_on(now);
             self.working = None;
         }
         self.events.pop_front()
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        let stalled = self.outgoing.filter(|_| !self.stalled.is_empty());
+        let opens = stalled.map(|mut throttle| throttle.opens_at(throttle.at()));
+        self.timers.next().into_iter().chain(opens).min()
     }
 
     pub fn handle_timeout(&mut self, now: Now) {
+        self.go_on(now);
         while let Some(conn) = self.timers.pop_due(now.mono) {
             self.working = Some(conn);
             self.check_deadline(now, conn);
@@ -362,6 +417,9 @@ impl Links {
         let Some(conn) = self.conns.remove(&id) else { return };
         self.timers.cancel(&id);
         self.dirty.remove(&id);
+        if conn.stalled {
+            self.stalled.retain(|stalled| *stalled != id);
+        }
         if conn.inbound {
             let origin = Origin::from(conn.addr.ip());
             if let Some(count) = self.inbound_of.get_mut(&origin) {

@@ -3,6 +3,7 @@ mod handshake;
 mod hostile;
 mod probes;
 mod replay;
+mod throttled;
 
 use super::*;
 use ramson_wire::crypto::sign::SigningKey;
@@ -204,7 +205,7 @@ impl Pair {
             expiration: now.unix_ms / 1000 * 1000 + 60_000,
             body: vec![m as u8; len],
         };
-        self.machines[m].links.send(now, &to, message, Some(&info))
+        self.machines[m].links.send(now, &to, message, Class::Own, Some(&info))
     }
 
     fn lengths(&self, m: usize) -> Vec<usize> {

@@ -15,6 +15,8 @@ use ramson_wire::ntcp2::{Block, Blocks, FRAME_MAX, RouterInfoBlock, Termination,
 pub(super) const RETIRE_AFTER: Duration = Duration::from_secs(5);
 /// A frame that has begun must go on within this time.
 pub(super) const FRAME_STALL: Duration = Duration::from_secs(30);
+/// Bytes that a connection sends in its turn while there is a limit to all.
+const TURN: usize = limits::FRAME_PAYLOAD;
 /// How long a session at most reads on behind a frame that does not open.
 const READ_ON: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
 
@@ -24,6 +26,9 @@ impl Links {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.last_activity = now.mono;
         self.stats.received_bytes += bytes.len() as u64;
+        if let Some(throttle) = &mut self.incoming {
+            throttle.spend(now.mono, bytes.len());
+        }
         match &mut conn.state {
             State::Silent => {}
             State::Up(session) if session.failing.is_some() => {
@@ -86,15 +91,49 @@ impl Links {
         }
     }
 
-    /// Seals what waits for the connection's peer, as far as the socket allows.
+    /// Lets connections have their turns that waited for bandwidth.
+    pub(super) fn go_on(&mut self, now: Now) {
+        while self.outgoing.as_mut().is_some_and(|throttle| throttle.allows(now.mono) > 0) {
+            let Some(id) = self.stalled.pop_front() else { return };
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.stalled = false;
+            }
+            self.working = Some(id);
+            self.flush_within(now, id, TURN);
+        }
+        self.working = None;
+    }
+
+    /// Seals what waits for the connection's peer, as far as the socket and the bandwidth allow.
     pub(super) fn flush(&mut self, now: Now, id: ConnId) {
+        let Some(throttle) = &mut self.outgoing else { return self.flush_within(now, id, usize::MAX) };
+        // Others wait already, or nothing may go: it is not its turn.
+        if !self.stalled.is_empty() || throttle.allows(now.mono) == 0 {
+            self.stall(id);
+        } else {
+            self.flush_within(now, id, TURN);
+        }
+    }
+
+    /// Has a connection wait for bandwidth that has something to send.
+    fn stall(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let waits = conn.peer.and_then(|hash| self.peers.get(&hash)).is_some_and(|peer| !peer.outbox.is_empty());
+        if waits && conn.is_up() && conn.ahead < conn.room && !conn.stalled {
+            conn.stalled = true;
+            self.stalled.push_back(id);
+        }
+    }
+
+    /// Seals frames until there are about so many bytes of them.
+    fn flush_within(&mut self, now: Now, id: ConnId, most: usize) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let Some(peer) = conn.peer.and_then(|hash| self.peers.get_mut(&hash)) else { return };
         if peer.current != Some(id) || !conn.is_up() {
             return;
         }
         let mut out = Vec::with_capacity(peer.outbox.bytes().min(conn.room.saturating_sub(conn.ahead)));
-        while conn.ahead + out.len() < conn.room {
+        while conn.ahead + out.len() < conn.room && out.len() < most {
             let State::Up(session) = &mut conn.state else { return };
             if peer.outbox.is_empty() && !session.date_time_due {
                 break;
@@ -125,6 +164,9 @@ impl Links {
         conn.last_activity = now.mono;
         let exhausted = conn.session().is_some_and(|s| s.sealer.exhausted());
         self.write(id, out);
+        if self.outgoing.is_some() {
+            self.stall(id);
+        }
         if exhausted {
             self.terminate(now, id, TerminationReason::NORMAL);
         }
@@ -134,6 +176,9 @@ impl Links {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.ahead += bytes.len();
             self.stats.sent_bytes += bytes.len() as u64;
+            if let Some(throttle) = &mut self.outgoing {
+                throttle.spend(throttle.at(), bytes.len());
+            }
             self.events.push_back(Event::Write { conn: id, bytes });
         }
     }

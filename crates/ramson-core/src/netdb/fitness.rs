@@ -41,7 +41,7 @@ pub struct Signs {
     pub published: bool,
     /// The letter of the bandwidth that we offer.
     pub bandwidth: char,
-    /// Transit is off or full.
+    /// Transit is off, full or near that.
     pub full: bool,
     pub routers: usize,
     pub floodfills: usize,

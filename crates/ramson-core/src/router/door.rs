@@ -4,7 +4,7 @@
 use super::local::LocalOptions;
 use crate::job::{Job, JobDone};
 use crate::link::ntcp2::padding::PaddingStrategy;
-use crate::link::{AddressRules, CloseKind, ConnId};
+use crate::link::{AddressRules, CloseKind, ConnId, LinkLimits};
 use crate::netdb::FloodfillMode;
 use crate::stream::StreamId;
 use crate::time::{Duration, Instant};
@@ -36,6 +36,8 @@ pub struct Config {
     pub transit_bytes_per_second: u64,
     /// The published bandwidth letter.
     pub bandwidth: char,
+    /// What all links together may use.
+    pub limits: LinkLimits,
     /// Whether to serve as a floodfill.
     pub floodfill: FloodfillMode,
 }
@@ -145,6 +147,9 @@ pub enum Command {
         token: u64,
         hash: Hash,
     },
+    /// Accept no more tunnels of others: the router is to stop when those that there are have ended. Nothing else
+    /// changes, and nobody is told.
+    Drain,
     /// End all streams, then all sessions, and stop.
     Shutdown,
 }

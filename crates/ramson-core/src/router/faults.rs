@@ -122,7 +122,7 @@ impl Router {
         self.fault_count += 1;
         match name.of {
             JobOf::Link(conn) => self.links.handle_job_failed(self.now, conn),
-            JobOf::Request => self.tunnels.handle_request_failed(),
+            JobOf::Request => self.tunnels.handle_request_failed(self.now),
             JobOf::Session(id, done) => {
                 self.local_job(id, |local, now| local.destination_done(now, DestinationDone::Session(done)));
             }

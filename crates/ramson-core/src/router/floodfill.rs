@@ -6,10 +6,12 @@ use super::{Event, Router};
 use crate::bucket::{Bucket, PeerBuckets};
 use crate::job::Job;
 use crate::limits::netdb;
+use crate::link::Class;
 use crate::netdb::fitness::Signs;
 use crate::netdb::{Floodfill, flood};
 use crate::own_info::says_floodfill;
 use crate::time::Instant;
+use crate::tunnel::Congestion;
 use crate::tunnel::{PoolId, Target};
 use ramson_wire::codec::Encode;
 use ramson_wire::data::Hash;
@@ -73,7 +75,7 @@ impl Router {
             reachable: self.own.is_reachable(),
             published: self.publisher.is_published(),
             bandwidth: self.own.bandwidth,
-            full: self.own.rejects_tunnels,
+            full: self.own.congestion >= Congestion::High,
             routers: self.store.len(),
             floodfills: self.store.floodfills(),
         };
@@ -149,9 +151,9 @@ impl Router {
             }
             Some(tunnel) => {
                 let message = self.for_gateway(tunnel, message);
-                self.send_or_look_up(to, message);
+                self.send_or_look_up(to, message, Class::Transit);
             }
-            None => self.send_or_look_up(to, message),
+            None => self.send_or_look_up(to, message, Class::Transit),
         }
     }
 

@@ -133,6 +133,7 @@ impl Solo {
             transit_tunnels: if form & 8 == 0 { 100 } else { 0 },
             transit_bytes_per_second: 100_000,
             bandwidth: 'L',
+            limits: crate::link::LinkLimits::default(),
             floodfill: if form & 16 == 0 { FloodfillMode::No } else { FloodfillMode::Yes },
         };
         let keys = RouterKeys::generate(&mut rng);

@@ -206,6 +206,7 @@ impl Router {
                 self.with_local(stream.destination, |local| local.streams.credit(now, stream.stream, bytes));
             }
             Command::Lookup { destination, token, hash } => self.look_up_destination(destination, token, hash),
+            Command::Drain => self.tunnels.drain_transit(),
             Command::Shutdown => self.shut_down(),
         }
     }

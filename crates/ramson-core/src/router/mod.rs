@@ -41,7 +41,7 @@ use crate::rng::Rng;
 use crate::seen::Seen;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
-use crate::tunnel::{PoolId, StaticKey, TransitRules, TunnelConfig, Tunnels};
+use crate::tunnel::{Congestion, PoolId, StaticKey, TransitRules, TunnelConfig, Tunnels};
 use faults::Machine;
 use local::Local;
 use lookups::Sealing;
@@ -163,6 +163,7 @@ impl Router {
         };
         let transit = TransitRules {
             accept: config.transit_tunnels > 0,
+            draining: false,
             max_tunnels: config.transit_tunnels,
             bytes_per_second: config.transit_bytes_per_second,
             private_network: config.small_network,
@@ -177,7 +178,10 @@ impl Router {
             ipv4: config.addresses.ipv4,
             ipv6: config.addresses.ipv6,
             floodfill: false,
-            rejects_tunnels: config.transit_tunnels == 0 || config.transit_bytes_per_second == 0,
+            congestion: match config.transit_tunnels == 0 || config.transit_bytes_per_second == 0 {
+                true => Congestion::Rejecting,
+                false => Congestion::None,
+            },
         };
         let mut router = Self {
             hash,
@@ -224,8 +228,15 @@ impl Router {
             keys,
             config,
         };
+        router.links.set_limits(now, router.config.limits);
         router.begin();
         router
+    }
+
+    /// When sockets may be read again, while they must not be: more has come than the limit allows. To be asked after
+    /// every input of bytes.
+    pub fn reads_at(&mut self) -> Option<Instant> {
+        self.links.reads_at(self.now)
     }
 
     fn begin(&mut self) {

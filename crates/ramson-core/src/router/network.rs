@@ -3,7 +3,7 @@
 use super::faults::Machine;
 use super::{BEGIN_WITH, Event, Output, RESIGN, Router, SWEEP, TUNNELS_WITH, Timer};
 use crate::job::Job;
-use crate::link;
+use crate::link::{self, Class};
 use crate::netdb::publish;
 use crate::netdb::store::{self, Change, Source};
 use crate::own_info::says_other;
@@ -120,15 +120,17 @@ impl Router {
             return;
         }
         // Tunnels know theirs again by what is in them.
-        let of_tunnels = matches!(message.kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD);
+        let request = message.kind.is_build_request();
+        let of_tunnels = request || matches!(message.kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY);
         if !of_tunnels && !self.is_new(&from, &message) {
             return;
         }
         match message.kind {
-            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
-                // Why a message was dropped is counted by the tunnels; no peer is told.
+            // Why a message was dropped is counted by the tunnels; no peer is told.
+            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY => {
                 let _ = self.tunnels.handle_message(self.now, from, message);
             }
+            _ if request => self.handle_build_request(from, message),
             Kind::GARLIC => self.open_garlic(Some(from), message.body),
             Kind::DATABASE_STORE => self.handle_database_store(Some(from), Some(from), &message.body),
             Kind::DATABASE_LOOKUP => self.handle_question(from, &message.body),
@@ -197,8 +199,13 @@ impl Router {
 
     /// Sends to a router over its link, dialling when there is none. False when there is no way to it.
     pub(super) fn send_direct(&mut self, to: &Hash, message: Message) -> bool {
+        self.send_by_link(to, message, Class::Own)
+    }
+
+    /// The same, of others too.
+    pub(super) fn send_by_link(&mut self, to: &Hash, message: Message, class: Class) -> bool {
         let info = self.store.get(to).cloned();
-        self.links.send(self.now, to, message, info.as_ref())
+        self.links.send(self.now, to, message, class, info.as_ref())
     }
 
     // ---- our own RouterInfo ----

@@ -1,9 +1,9 @@
 //! A snapshot of the router, for the status.
 
 use super::{DestinationId, PoolState, Router};
-use crate::link::LinkStats;
+use crate::link::{LinkLimits, LinkStats};
 use crate::netdb::{Floodfill, flood};
-use crate::tunnel::{PoolConfig, PoolId, Stats};
+use crate::tunnel::{Congestion, PoolConfig, PoolId, Stats, TransitRules};
 use ramson_wire::data::{AnyLeaseSet, Hash};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +30,12 @@ pub struct Snapshot {
     pub tunnels: Stats,
     /// A request of others may be accepted just now.
     pub accepts_transit: bool,
+    /// By what requests of others are decided.
+    pub transit_rules: TransitRules,
+    /// What our RouterInfo says of transit.
+    pub congestion: Congestion,
+    /// What all links together may use.
+    pub limits: LinkLimits,
     /// Garlic messages to the router that were dropped unopened, because there were too many.
     pub garlic_dropped: u64,
     /// Our addresses are published with cap R.
@@ -120,6 +126,9 @@ impl Router {
             exploratory: self.pool_state(PoolId::EXPLORATORY, self.config.exploratory),
             tunnels: self.tunnels.stats(),
             accepts_transit: self.tunnels.accepts_transit(),
+            transit_rules: *self.tunnels.transit_rules(),
+            congestion: self.own.congestion,
+            limits: self.config.limits,
             garlic_dropped: self.garlic.dropped,
             reachable: self.own.is_reachable(),
             why: self.why_reachable(),

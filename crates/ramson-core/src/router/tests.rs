@@ -8,6 +8,7 @@ use crate::job::JobName;
 use crate::limits::router as limits;
 use crate::limits::tunnel::POOLS;
 use crate::link;
+use crate::link::Prefix;
 use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, CloseKind, ConnId};
 use crate::netdb::FloodfillMode;
@@ -54,6 +55,7 @@ impl Solo {
             transit_tunnels: 10,
             transit_bytes_per_second: 100_000,
             bandwidth: 'L',
+            limits: link::LinkLimits::default(),
             floodfill: FloodfillMode::No,
         };
         let router = Router::new(config, RouterKeys::generate(&mut rng), rng.bytes(), NOW);
@@ -422,6 +424,28 @@ fn t76_garlic_of_one_router_is_throttled_before_it_is_opened() {
 }
 
 #[test]
+fn t76_garlic_of_one_prefix_is_throttled() {
+    let mut solo = Solo::new();
+    let prefix = |ip: [u8; 4]| Some(Prefix::from(std::net::IpAddr::from(ip)));
+    let mut gate = tunnels::GarlicGate::new(solo.now.mono);
+    let mut offer = |n: u32, ip| {
+        let admitted = gate.admit(solo.now.mono, Hash::of(&n.to_be_bytes()), prefix(ip));
+        if admitted {
+            gate.job_done();
+        }
+        admitted
+    };
+    let admitted = (0..500).filter(|n| offer(*n, [192, 0, 2, 7])).count();
+    assert_eq!(admitted, limits::GARLIC_PER_PREFIX.1 as usize);
+    assert!(offer(1_000, [192, 0, 3, 7]), "another prefix has its own");
+    // In small networks all are in one place, and none counts.
+    let peer = Hash([7; 32]);
+    assert_eq!((solo.router.prefix_of(&peer), solo.router.config.small_network), (None, false));
+    solo.router.config.small_network = true;
+    assert_eq!(solo.router.prefix_of(&peer), None);
+}
+
+#[test]
 fn jobs_that_open_garlic_are_bounded() {
     let mut solo = Solo::new();
     let offer = |solo: &mut Solo, from: u32| {
@@ -463,7 +487,7 @@ fn requests_by_a_tunnel_count_for_the_hop_before_us() {
         let payload = Block::encode_all(&[Block::DateTime(1), clove]);
         let before = solo.router.tunnels.stats().transit.dropped;
         solo.router.opened_at_router(from, Ok(payload));
-        solo.router.tunnels.handle_request_failed();
+        solo.router.tunnels.handle_request_failed(solo.now);
         solo.router.tunnels.stats().transit.dropped == before
     };
     let burst = crate::limits::tunnel::REQUESTS_PER_PEER.1 as usize;
@@ -477,6 +501,7 @@ fn caps_follow_what_transit_can_take() {
     let mut solo = Solo::new();
     let rules = |accept| TransitRules {
         accept,
+        draining: false,
         max_tunnels: 10,
         bytes_per_second: solo.router.config.transit_bytes_per_second,
         private_network: false,

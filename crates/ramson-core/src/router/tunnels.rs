@@ -3,11 +3,12 @@
 use super::faults::Machine;
 use super::hops::Wanted;
 use super::{Router, lookups};
-use crate::bucket::{Bucket, PeerBuckets};
+use crate::bucket::{Bucket, Buckets, PeerBuckets};
 use crate::job::Job;
 use crate::limits::router as limits;
+use crate::link::{Class, Prefix};
 use crate::netdb::lookup::Kind as LookupKind;
-use crate::own_info::says_full;
+use crate::own_info::congestion_of;
 use crate::time::Instant;
 use crate::tunnel::{self, PoolId};
 use ramson_wire::codec::DecodeError;
@@ -27,6 +28,7 @@ pub(super) struct Waiting {
 /// What bounds the work on garlic to our static key (threats T76): most requests of others come in such garlic.
 pub(super) struct GarlicGate {
     per_peer: PeerBuckets,
+    per_prefix: Buckets<Prefix>,
     all: Bucket,
     jobs: usize,
     /// Messages that were dropped unopened.
@@ -36,12 +38,17 @@ pub(super) struct GarlicGate {
 impl GarlicGate {
     pub(super) fn new(now: Instant) -> Self {
         let per_peer = PeerBuckets::new(limits::GARLIC_PER_PEER, limits::GARLIC_PEERS);
-        Self { per_peer, all: Bucket::new(limits::GARLIC, now), jobs: 0, dropped: 0 }
+        let per_prefix = Buckets::new(limits::GARLIC_PER_PREFIX, limits::GARLIC_PEERS);
+        Self { per_peer, per_prefix, all: Bucket::new(limits::GARLIC, now), jobs: 0, dropped: 0 }
     }
 
-    /// Whether a message that `from` answers for may be opened. Then a job is begun.
-    fn admit(&mut self, now: Instant, from: Hash) -> bool {
-        let admitted = self.jobs < limits::GARLIC_JOBS && self.per_peer.take(now, from) && self.all.take(now);
+    /// Whether a message that `from` answers for may be opened, who is in this prefix, where that counts. Then a job is
+    /// begun.
+    pub(super) fn admit(&mut self, now: Instant, from: Hash, prefix: Option<Prefix>) -> bool {
+        let admitted = self.jobs < limits::GARLIC_JOBS
+            && self.per_peer.take(now, from)
+            && prefix.is_none_or(|prefix| self.per_prefix.take(now, prefix))
+            && self.all.take(now);
         match admitted {
             true => self.jobs += 1,
             false => self.dropped += 1,
@@ -64,7 +71,7 @@ impl GarlicGate {
 impl Router {
     pub(super) fn handle_tunnels(&mut self, event: tunnel::Event) {
         match event {
-            tunnel::Event::Send { to, message } => self.send_or_look_up(to, message),
+            tunnel::Event::Send { to, message, class } => self.send_or_look_up(to, message, class),
             tunnel::Event::Job(job) => self.job(Job::Tunnel(job)),
             tunnel::Event::Inbound { pool: PoolId::EXPLORATORY, message, .. } => {
                 self.runs(Machine::Item);
@@ -87,12 +94,12 @@ impl Router {
     }
 
     /// Sends to a router; one that is unknown is looked up once, and few messages wait for that.
-    pub(super) fn send_or_look_up(&mut self, to: Hash, message: Message) {
+    pub(super) fn send_or_look_up(&mut self, to: Hash, message: Message, class: Class) {
         if to == self.hash {
             return self.handle_delivered(self.hash, message);
         }
         if self.links.is_connected(&to) || self.store.get(&to).is_some() {
-            if !self.send_direct(&to, message) && !self.links.is_connected(&to) {
+            if !self.send_by_link(&to, message, class) && !self.links.is_connected(&to) {
                 self.tunnels.handle_unreachable(self.now, to);
             }
             return;
@@ -112,18 +119,30 @@ impl Router {
     /// The RouterInfo that messages waited for is here.
     pub(super) fn release_waiting(&mut self, hash: &Hash) {
         for message in self.waiting.remove(hash).map(|w| w.messages).into_iter().flatten() {
-            self.send_direct(hash, message);
+            // What waited here was of others: our own messages go to routers that we know.
+            self.send_by_link(hash, message, Class::Transit);
         }
     }
 
     /// Has our RouterInfo signed anew when it says something else of transit than is true. A signature that was under
     /// way meanwhile is followed by another.
     pub(super) fn update_caps(&mut self) {
-        self.own.rejects_tunnels = self.tunnels.update_transit_full();
-        let wrong = self.own_info.as_ref().is_some_and(|info| says_full(info) != self.own.rejects_tunnels);
+        self.own.congestion = self.tunnels.update_congestion(self.now, self.links.measure_load(self.now));
+        let wrong = self.own_info.as_ref().is_some_and(|info| congestion_of(info) != self.own.congestion);
         if wrong {
             self.sign_own_info();
         }
+    }
+
+    /// A request to take part in a tunnel, for which `from` answers: the hop before us.
+    pub(super) fn handle_build_request(&mut self, from: Hash, message: Message) {
+        let prefix = self.prefix_of(&from);
+        let _ = self.tunnels.handle_message_of(self.now, from, prefix, message);
+    }
+
+    /// Where a peer is, for its share of what costs us work. In small networks all may be in one place.
+    pub(super) fn prefix_of(&self, peer: &Hash) -> Option<Prefix> {
+        if self.config.small_network { None } else { self.links.prefix(peer) }
     }
 
     // ---- what comes to the router by tunnels and garlic ----
@@ -144,9 +163,10 @@ impl Router {
     fn handle_delivered(&mut self, from: Hash, message: Message) {
         match message.kind {
             Kind::GARLIC => self.open_garlic(Some(from), message.body),
-            Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
+            Kind::TUNNEL_GATEWAY => {
                 let _ = self.tunnels.handle_message(self.now, from, message);
             }
+            kind if kind.is_build_request() => self.handle_build_request(from, message),
             Kind::DATABASE_LOOKUP => self.handle_question(from, &message.body),
             Kind::DATABASE_STORE => self.handle_database_store(None, None, &message.body),
             _ => {}
@@ -164,7 +184,8 @@ impl Router {
             }
             return;
         }
-        if !self.garlic.admit(self.now.mono, from.unwrap_or(self.hash)) {
+        let prefix = from.and_then(|from| self.prefix_of(&from));
+        if !self.garlic.admit(self.now.mono, from.unwrap_or(self.hash), prefix) {
             return;
         }
         let key = self.keys.static_key.clone();
@@ -194,9 +215,9 @@ impl Router {
             }
             match clove.message.kind {
                 // Nobody asks for a tunnel by a tunnel of ours.
-                Kind::SHORT_TUNNEL_BUILD => {
+                kind if kind.is_build_request() => {
                     let Some(from) = from else { continue };
-                    let _ = self.tunnels.handle_message(self.now, from, clove.message);
+                    self.handle_build_request(from, clove.message);
                 }
                 Kind::DATABASE_LOOKUP => {
                     let Some(from) = from else { continue };

@@ -13,6 +13,7 @@ use ramson_wire::garlic::block::{Block, Clove, Delivery};
 use ramson_wire::i2np::tunnel_build::BuildRecords;
 use ramson_wire::i2np::{Kind, Message};
 use ramson_wire::tunnel::TunnelId;
+use ramson_wire::tunnel::bandwidth::{BandwidthRequest, Reply};
 use ramson_wire::tunnel::build_record::{self, GarlicReply, HopKeys, Record, Request, Role};
 
 /// Records of a message with few hops: one size for most tunnels, so that hops learn nothing from it.
@@ -60,6 +61,8 @@ pub(super) struct Plan {
     pub(super) reply_message_id: u32,
     /// Inbound: wrap the message in garlic for the gateway, so that who delivers it does not see what it is.
     pub(super) wrap: bool,
+    /// What each hop is asked to provide, in kilobytes a second.
+    pub(super) bandwidth: Option<u32>,
 }
 
 /// Making the keys and records of a build: public-key work for every hop.
@@ -149,13 +152,14 @@ impl CreateJob {
             role,
             minutes: u32::try_from(self.now.unix_ms / 60_000).unwrap_or(u32::MAX),
             send_message_id: if last { plan.reply_message_id } else { rng.nonzero_u32() },
+            bandwidth: BandwidthRequest { requested: plan.bandwidth, ..BandwidthRequest::NONE },
         })
     }
 }
 
 impl Pending {
     /// Reads the replies of all hops, in order, and checks that nobody changed what is not theirs.
-    pub(super) fn replies(&self, body: &[u8]) -> Result<Vec<u8>, ReplyError> {
+    pub(super) fn replies(&self, body: &[u8]) -> Result<Vec<Reply>, ReplyError> {
         use ramson_wire::codec::Decode;
         let mut records = BuildRecords::from_bytes(body).map_err(|_| ReplyError::Tampered)?;
         if records.records().len() != self.count {

@@ -21,6 +21,7 @@ use ramson_wire::garlic::block::{Block, Clove, Delivery};
 use ramson_wire::i2np::tunnel_build::BuildRecords;
 use ramson_wire::i2np::tunnel_gateway::TunnelGateway;
 use ramson_wire::i2np::{Kind, Message};
+use ramson_wire::tunnel::bandwidth::BandwidthRequest;
 use ramson_wire::tunnel::build_record::{self, Record, Request, Role};
 use ramson_wire::tunnel::delivery::Instructions;
 use ramson_wire::tunnel::message;
@@ -76,7 +77,7 @@ pub fn tunnel_build(bytes: &[u8]) -> Outcome {
 }
 
 fn rules(accept: bool) -> TransitRules {
-    TransitRules { accept, max_tunnels: TRANSIT, bytes_per_second: 1 << 20, private_network: false }
+    TransitRules { accept, draining: false, max_tunnels: TRANSIT, bytes_per_second: 1 << 20, private_network: false }
 }
 
 fn config(form: u8) -> PoolConfig {
@@ -119,7 +120,8 @@ impl Net {
             }
             6 => self.deliver(program.byte().into(), false, Some(at)),
             7 => {
-                let kinds = [Kind::TUNNEL_DATA, Kind::TUNNEL_GATEWAY, Kind::SHORT_TUNNEL_BUILD, Kind::GARLIC];
+                let kinds =
+                    [Kind::TUNNEL_DATA, Kind::TUNNEL_GATEWAY, Kind::SHORT_TUNNEL_BUILD, Kind::VARIABLE_TUNNEL_BUILD];
                 let kind = program.pick(&kinds).copied().unwrap_or(Kind::DATA);
                 let (from, body) = (program.below(NODES), program.blob().to_vec());
                 let message = self.message(kind, program.byte().into(), body);
@@ -142,7 +144,8 @@ impl Net {
             19 => self.run_job(program.flag()),
             20 => self.jobs.rotate_left(usize::from(self.jobs.len() > 1)),
             21 => {
-                self.nodes[at].tunnels.update_transit_full();
+                let links = f64::from(program.byte()) / 200.0;
+                self.nodes[at].tunnels.update_congestion(self.now, links.min(1.0));
             }
             _ => self.calm(program.below(60)),
         }
@@ -180,7 +183,8 @@ impl Net {
         let from = self.nodes[from].hash;
         match message.kind {
             Kind::GARLIC => self.garlic(to, from, &message),
-            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => self.hand(to, from, message),
+            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY => self.hand(to, from, message),
+            kind if kind.is_build_request() => self.hand(to, from, message),
             _ => self.outcome.local += 1,
         }
     }
@@ -195,7 +199,7 @@ impl Net {
         let Ok(blocks) = payload.and_then(|payload| Block::decode_all(&payload)) else { return };
         for block in blocks {
             if let Block::Clove(Clove { delivery: Delivery::Local, message }) = block
-                && message.kind == Kind::SHORT_TUNNEL_BUILD
+                && message.kind.is_build_request()
             {
                 self.hand(to, from, message);
             }
@@ -228,6 +232,11 @@ impl Net {
             role,
             minutes: now.wrapping_add_signed(i32::from(minutes.cast_signed()) / 8),
             send_message_id: program.byte().into(),
+            bandwidth: BandwidthRequest {
+                minimum: (minutes & 1 != 0).then_some(u32::from(minutes) + 1),
+                requested: (minutes & 2 != 0).then_some(u32::from(minutes) * 100 + 1),
+                limit: (minutes & 4 != 0).then_some(u32::from(count) * 50 + 1),
+            },
         };
         let from = program.below(NODES);
         let node = &self.nodes[to];
@@ -330,7 +339,7 @@ impl Net {
         let Some((at, job)) = self.jobs.pop_front() else { return };
         let tunnels = &mut self.nodes[at].tunnels;
         match (fails, &job) {
-            (true, TunnelJob::Request(_)) => tunnels.handle_request_failed(),
+            (true, TunnelJob::Request(_)) => tunnels.handle_request_failed(self.now),
             (true, TunnelJob::Create(_)) => {}
             (false, _) => {
                 let done = job.run(&mut self.rng);
@@ -373,7 +382,7 @@ impl Net {
 
     fn handle(&mut self, at: usize, event: Event) {
         match event {
-            Event::Send { to, message } => {
+            Event::Send { to, message, .. } => {
                 assert_ne!(to, self.nodes[at].hash, "nothing goes to ourselves");
                 let to = self.nodes.iter().position(|node| node.hash == to);
                 if let Some(to) = to.filter(|_| self.wire.len() < WIRE) {
@@ -395,6 +404,7 @@ impl Net {
                 let whole = message.body.iter().all(|byte| *byte == message.body[0] && byte & 0x40 != 0);
                 assert!(!self.honest || message.kind != Kind::DATA || whole, "what comes is what was sent");
             }
+            Event::Local { from, message } if message.kind.is_build_request() => self.hand(at, from, message),
             Event::Local { from, message } => {
                 self.outcome.local += 1;
                 let kind = message.kind;

@@ -28,8 +28,11 @@ pub use plane::{Inbound, Outbound, Stats, TunnelConfig, Tunnels};
 pub use pool::{PoolConfig, PoolError, PoolId, Wanted};
 pub use ramson_wire::tunnel::TunnelId;
 pub use ramson_wire::tunnel::delivery::Target;
-pub use transit::{RequestDone, RequestJob, StaticKey, TransitError, TransitRules, TransitStats};
+pub use transit::{
+    Congestion, Declined, Refused, RequestDone, RequestJob, StaticKey, TransitError, TransitRules, TransitStats,
+};
 
+use crate::link::Class;
 use crate::rng::Rng;
 use crate::time::Duration;
 use ramson_wire::data::Hash;
@@ -42,6 +45,8 @@ pub enum Event {
     Send {
         to: Hash,
         message: Message,
+        /// Whether it is of our tunnels or of those of others.
+        class: Class,
     },
     /// Answer by `handle_job`.
     Job(TunnelJob),
@@ -52,7 +57,8 @@ pub enum Event {
         message: Message,
     },
     /// The end of another's tunnel delivered a message to us as a router; `from` is the hop before. To be treated as
-    /// anything that comes by a tunnel: from nobody known (threats T82).
+    /// anything that comes by a tunnel: from nobody known (threats T82). Of a build request we are the gateway, and the hop
+    /// before us answers for it: back by `handle_message`.
     Local {
         from: Hash,
         message: Message,

@@ -28,6 +28,8 @@ const RETEST: (Duration, Duration) = (Duration::from_millis(300), Duration::from
 const SUSPECT_PAUSE: Duration = Duration::from_secs(3);
 /// The least time for a test.
 const MIN_PATIENCE: Duration = Duration::from_millis(1_500);
+/// A tunnel that is this old tells how much its pool carries.
+const MEASURED: Duration = Duration::from_secs(60);
 /// What a failed test says against a tunnel, where its partner is known to work and where not.
 const PROVEN: u8 = 3;
 const SHARED: u8 = 1;
@@ -48,6 +50,10 @@ pub(super) struct Own {
     /// Tunnel messages since the last test that came back, or the beginning.
     messages: u32,
     counted_at: Instant,
+    /// Bytes of tunnel messages that it has carried.
+    pub(super) bytes: u64,
+    /// Kilobytes a second that every hop which was asked has promised at least.
+    pub(super) granted: Option<u32>,
 }
 
 enum Work {
@@ -157,7 +163,15 @@ impl Own {
         };
         let (hops, layers) = path;
         let counted_at = health.tested_at;
-        Self { pool, direction, hops, entry, layers, work, health, hidden: false, messages: 0, counted_at }
+        let (hidden, messages, bytes, granted) = (false, 0, 0, None);
+        Self { pool, direction, hops, entry, layers, work, health, hidden, messages, counted_at, bytes, granted }
+    }
+
+    /// What it carries on average: kilobytes a second; nothing while it is too young to tell.
+    pub(super) fn kilobytes_per_second(&self, now: Instant) -> u64 {
+        let left = self.health.expires.since(now);
+        let age = limits::LIFETIME.saturating_sub(left);
+        if age < MEASURED { 0 } else { self.bytes / 1_024 / age.as_secs().max(1) }
     }
 
     /// Takes a message for the far end of an outbound tunnel; tunnel messages that are full go out.
@@ -198,6 +212,7 @@ impl Own {
         let Work::Endpoint(work) = &mut self.work else { return false };
         let (endpoint, seen) = &mut **work;
         let Ok((_, data)) = tunnel_data::split_mut(&mut message.body) else { return false };
+        self.bytes += data.len() as u64;
         if self.hops.last() != Some(&from) || !seen.insert(now.mono, &data[..32]) {
             return false;
         }
@@ -224,6 +239,7 @@ impl Own {
         for mut body in bodies {
             self.messages = self.messages.saturating_add(1);
             if let Some(data) = body.get_mut(4..) {
+                self.bytes += data.len() as u64;
                 self.layers.iter().rev().for_each(|layer| layer.decrypt(data));
             }
             let expiration = now.unix_ms + EXPIRY_MS;

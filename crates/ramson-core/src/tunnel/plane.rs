@@ -10,10 +10,11 @@ use super::pool::{BuildBudget, Pool};
 use super::tester::Tester;
 use super::transit::{Action, Transit};
 use super::{
-    Answer, BuildId, Direction, Event, Hop, PoolConfig, PoolError, PoolId, SendError, StaticKey, Target, TransitError,
-    TransitRules, TransitStats, TunnelDone, TunnelId, TunnelJob,
+    Answer, BuildId, Congestion, Direction, Event, Hop, PoolConfig, PoolError, PoolId, SendError, StaticKey, Target,
+    TransitError, TransitRules, TransitStats, TunnelDone, TunnelId, TunnelJob,
 };
 use crate::limits::tunnel as limits;
+use crate::link::{Class, Prefix};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::codec::Decode;
@@ -53,6 +54,8 @@ pub struct Outbound {
     pub last_hop: Hash,
     /// Time of a test through this tunnel and back.
     pub rtt: Option<Duration>,
+    /// Kilobytes a second that hops have promised, where they were asked.
+    pub granted: Option<u32>,
 }
 
 /// Counters since the start.
@@ -189,41 +192,65 @@ impl Tunnels {
         self.transit.loss = share;
     }
 
+    /// Lets the tunnels of others run out: no more requests are accepted.
+    pub fn drain_transit(&mut self) {
+        self.transit.drain();
+    }
+
+    /// What decides about requests of others.
+    pub fn transit_rules(&self) -> &TransitRules {
+        self.transit.rules()
+    }
+
     /// Whether a request of others may be accepted just now.
     pub fn accepts_transit(&self) -> bool {
         self.transit.is_accepting(self.now.mono)
     }
 
-    /// Looks anew whether transit is off, or full. To be called regularly: full begins at 95 % of the limit, and ends
-    /// below 80 %.
-    pub fn update_transit_full(&mut self) -> bool {
-        self.transit.update_full()
+    /// Measures transit anew, and says what our RouterInfo is to say of it. To be called every few seconds; `links` is how
+    /// much of their limits all links together use, from 0 to 1.
+    pub fn update_congestion(&mut self, now: Now, links: f64) -> Congestion {
+        self.now = now;
+        self.transit.update_congestion(now.mono, links)
     }
 
-    /// A message of a link, or of garlic that a link brought, of the kinds TunnelData, TunnelGateway and
-    /// ShortTunnelBuild. The error says why it was dropped; no peer is told.
+    /// A message of a link, or of garlic that a link brought, of the kinds TunnelData and TunnelGateway, and build
+    /// requests. The error says why it was dropped; no peer is told.
     pub fn handle_message(&mut self, now: Now, from: Hash, message: Message) -> Result<(), TransitError> {
+        self.handle_message_of(now, from, None, message)
+    }
+
+    /// The same, from a peer that is in this prefix, which has its share of build requests.
+    pub fn handle_message_of(
+        &mut self,
+        now: Now,
+        from: Hash,
+        prefix: Option<Prefix>,
+        message: Message,
+    ) -> Result<(), TransitError> {
         self.now = now;
+        let request = message.kind.is_build_request();
         let result = match message.kind {
             Kind::TUNNEL_DATA => self.handle_data(now, from, message),
             Kind::TUNNEL_GATEWAY => match TunnelGateway::from_bytes(&message.body) {
                 Ok(inner) => self.handle_gateway(now, inner.tunnel, inner.message),
                 Err(error) => Err(error.into()),
             },
-            Kind::SHORT_TUNNEL_BUILD => self.handle_build(now, from, &message),
+            _ if request => self.handle_build(now, from, prefix, &message),
             _ => Err(TransitError::Unfit),
         };
         if let Err(why) = &result {
             tracing::trace!(?from, %why, "tunnel message dropped");
-            self.transit.stats.dropped += 1;
+            self.transit.stats.drop(why, request);
         }
         self.working = None;
         result
     }
 
     /// The job of a request of others has panicked.
-    pub fn handle_request_failed(&mut self) {
-        self.transit.handle_request_failed();
+    pub fn handle_request_failed(&mut self, now: Now) {
+        self.transit.handle_request_failed(now.mono);
+        self.open_requests(now);
     }
 
     /// Removes the tunnel that was worked on when a panic came. False when there is none.
@@ -283,7 +310,8 @@ impl Tunnels {
             length > 0 && hops.len() == length && all.len() == length && !all.contains(&self.own)
         };
         let plan = hops.filter(fits).and_then(|hops| self.plan(direction, way, hops));
-        let Some(plan) = plan else {
+        let bandwidth = self.wanted_bandwidth(now.mono, pool, direction);
+        let Some(plan) = plan.map(|plan| Plan { bandwidth, ..plan }) else {
             self.builds.remove(&id);
             self.stats.starved += 1;
             if let Some(pool) = self.pools.get_mut(&pool) {
@@ -308,8 +336,9 @@ impl Tunnels {
                 let (transit, tunnels) = (&mut self.transit, &self.tunnels);
                 match transit.handle_opened(now, *done, |id| tunnels.contains_key(&id)) {
                     Ok(action) => self.act(now, &mut vec![action]),
-                    Err(_) => self.transit.stats.dropped += 1,
+                    Err(why) => self.transit.stats.drop(&why, true),
                 }
+                self.open_requests(now);
             }
         }
     }
@@ -395,12 +424,13 @@ impl Tunnels {
 
     pub fn next_timeout(&self) -> Option<Instant> {
         let tick = (self.tick != Instant::FAR).then_some(self.tick);
-        tick.into_iter().chain(self.transit.next_timeout()).min()
+        tick.into_iter().chain(self.transit.next_timeout(self.now.mono)).min()
     }
 
     pub fn handle_timeout(&mut self, now: Now) {
         self.now = now;
         self.transit.handle_timeout(now.mono);
+        self.open_requests(now);
         if self.tick > now.mono {
             return;
         }
@@ -432,6 +462,7 @@ impl Tunnels {
                 expires_unix_ms: own.health.expires_unix_ms,
                 last_hop: own.hops.last().copied().unwrap_or(self.own),
                 rtt: own.health.rtt,
+                granted: own.granted,
             })
             .collect()
     }
@@ -453,7 +484,7 @@ impl Tunnels {
     }
 
     pub fn stats(&self) -> Stats {
-        Stats { transit: self.transit.stats, transit_tunnels: self.transit.len(), ..self.stats }
+        Stats { transit: self.transit.stats(), transit_tunnels: self.transit.len(), ..self.stats }
     }
 
     /// Bytes under reassembly at foreign endpoints.
@@ -471,6 +502,18 @@ impl Tunnels {
     #[cfg(test)]
     pub(super) fn known_targets(&self, tunnel: TunnelId) -> usize {
         self.transit.known_targets(tunnel)
+    }
+
+    /// As if the tunnels of this pool had carried so many bytes.
+    #[cfg(test)]
+    pub(super) fn pretend_traffic(&mut self, pool: PoolId, bytes: u64) {
+        self.tunnels.values_mut().filter(|own| own.pool == pool).for_each(|own| own.bytes = bytes);
+    }
+
+    /// Bytes of requests that wait.
+    #[cfg(test)]
+    pub(super) fn queue_bytes(&self) -> usize {
+        self.transit.queue_bytes()
     }
 
     /// Previous hops whose requests are counted.
@@ -542,7 +585,13 @@ impl Tunnels {
         result
     }
 
-    fn handle_build(&mut self, now: Now, from: Hash, message: &Message) -> Result<(), TransitError> {
+    fn handle_build(
+        &mut self,
+        now: Now,
+        from: Hash,
+        prefix: Option<Prefix>,
+        message: &Message,
+    ) -> Result<(), TransitError> {
         let ours = self.builds.iter().find(|(_, build)| {
             let plan = build.plan.as_ref().filter(|plan| plan.direction == Direction::Inbound);
             plan.is_some_and(|plan| {
@@ -553,34 +602,37 @@ impl Tunnels {
             self.complete(now, id, &message.body);
             return Ok(());
         }
-        let job = self.transit.handle_build(now, from, message)?;
-        self.events.push_back(Event::Job(TunnelJob::Request(Box::new(job))));
+        self.transit.handle_build(now, from, prefix, message)?;
+        self.open_requests(now);
         Ok(())
+    }
+
+    /// Has those requests opened whose turn it is.
+    fn open_requests(&mut self, now: Now) {
+        while let Some(job) = self.transit.next_request(now.mono) {
+            self.events.push_back(Event::Job(TunnelJob::Request(Box::new(job))));
+        }
     }
 
     fn act(&mut self, now: Now, actions: &mut Vec<Action>) {
         for action in actions.drain(..) {
             match action {
-                Action::Send { to, message } => self.events.push_back(Event::Send { to, message }),
+                Action::Send { to, message } => {
+                    self.events.push_back(Event::Send { to, message, class: Class::Transit });
+                }
                 Action::Gateway { tunnel, message } => {
                     if self.handle_gateway(now, tunnel, message).is_err() {
                         self.transit.stats.dropped += 1;
                     }
                 }
-                Action::Local { from, message } => self.local(now, from, message),
+                Action::Local { from, message } => self.local(from, message),
             }
         }
     }
 
     /// A message to us as a router out of the end of somebody's tunnel.
-    fn local(&mut self, now: Now, from: Hash, message: Message) {
-        let unfit = matches!(message.kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY);
-        if message.kind == Kind::SHORT_TUNNEL_BUILD {
-            // We are the gateway of the tunnel that is built; the hop before us answers for the request.
-            if self.handle_build(now, from, &message).is_err() {
-                self.transit.stats.dropped += 1;
-            }
-        } else if unfit {
+    fn local(&mut self, from: Hash, message: Message) {
+        if matches!(message.kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY) {
             self.transit.stats.dropped += 1;
         } else {
             self.events.push_back(Event::Local { from, message });
@@ -602,7 +654,8 @@ impl Tunnels {
                     self.events.push_back(Event::Inbound { pool, tunnel, message });
                 }
             }
-            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => self.stats.dropped += 1,
+            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY => self.stats.dropped += 1,
+            kind if kind.is_build_request() => self.stats.dropped += 1,
             _ if hidden => self.stats.dropped += 1,
             _ => self.events.push_back(Event::Inbound { pool, tunnel, message }),
         }
@@ -642,14 +695,14 @@ impl Tunnels {
     fn send_all(&mut self, now: Now, out: Vec<(Hash, Message)>) {
         for (to, message) in out {
             if to != self.own {
-                self.events.push_back(Event::Send { to, message });
+                self.events.push_back(Event::Send { to, message, class: Class::Own });
             } else if message.kind == Kind::TUNNEL_GATEWAY {
                 let inner = TunnelGateway::from_bytes(&message.body);
                 if !inner.is_ok_and(|inner| self.handle_gateway(now, inner.tunnel, inner.message).is_ok()) {
                     self.stats.dropped += 1;
                 }
             } else {
-                self.local(now, to, message);
+                self.local(to, message);
             }
         }
     }

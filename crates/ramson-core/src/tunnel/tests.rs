@@ -11,6 +11,7 @@ use ramson_wire::garlic::block::{Block, Delivery};
 use ramson_wire::i2np::tunnel_build::BuildRecords;
 use ramson_wire::i2np::tunnel_gateway::TunnelGateway;
 use ramson_wire::i2np::{Kind, tunnel_data};
+use ramson_wire::tunnel::bandwidth::BandwidthRequest;
 use ramson_wire::tunnel::build_record::{self, Request, Role};
 use ramson_wire::tunnel::delivery::Instructions;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,8 +19,13 @@ use std::collections::{BTreeMap, VecDeque};
 mod transit;
 
 const START_MS: u64 = 1_790_000_000_000;
-const RULES: TransitRules =
-    TransitRules { accept: true, max_tunnels: 1000, bytes_per_second: u64::MAX, private_network: false };
+const RULES: TransitRules = TransitRules {
+    accept: true,
+    draining: false,
+    max_tunnels: 1000,
+    bytes_per_second: u64::MAX,
+    private_network: false,
+};
 
 struct Node {
     hash: Hash,
@@ -102,7 +108,7 @@ impl Net {
         let i = self.at(to);
         let node = &mut self.nodes[i];
         match message.kind {
-            Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY | Kind::SHORT_TUNNEL_BUILD => {
+            kind if kind.is_build_request() || matches!(kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY) => {
                 self.errors.extend(node.tunnels.handle_message(self.now, from, message).err());
             }
             Kind::GARLIC => self.open_garlic(i, from, &message),
@@ -125,7 +131,7 @@ impl Net {
     fn drain(&mut self, i: usize) {
         while let Some(event) = self.nodes[i].tunnels.poll_event() {
             match event {
-                Event::Send { to, message } => self.queue.push_back((self.nodes[i].hash, to, message)),
+                Event::Send { to, message, .. } => self.queue.push_back((self.nodes[i].hash, to, message)),
                 Event::Job(job) => {
                     let done = job.run(&mut self.rng);
                     self.nodes[i].tunnels.handle_job(self.now, done);
@@ -140,6 +146,9 @@ impl Net {
                     self.nodes[i].tunnels.handle_hops(self.now, build, hops);
                 }
                 Event::Local { from, message } if message.kind == Kind::GARLIC => self.open_garlic(i, from, &message),
+                Event::Local { from, message } if message.kind.is_build_request() => {
+                    self.errors.extend(self.nodes[i].tunnels.handle_message(self.now, from, message).err());
+                }
                 event => self.nodes[i].events.push(event),
             }
         }
@@ -286,6 +295,32 @@ fn failed_builds_take_no_direct_way_while_tunnels_stand() {
     net.nodes[1..].iter_mut().for_each(|n| n.tunnels.set_transit_rules(RULES));
     net.advance(Duration::from_secs(60));
     assert_eq!(net.counts(0, EXPLORATORY), (2, 2));
+}
+
+/// Pools that carry much ask the hops of their next tunnels for bandwidth, and are told what they get; others ask for
+/// nothing.
+#[test]
+fn busy_pools_ask_for_bandwidth() {
+    let mut net = ready(9, 11, 2);
+    let granted = |net: &Net| -> Vec<u64> { net.nodes.iter().map(|n| n.tunnels.stats().transit.granted).collect() };
+    let promised = |net: &Net, pool| -> Vec<Option<u32>> {
+        net.nodes[0].tunnels.outbound(pool).iter().map(|tunnel| tunnel.granted).collect()
+    };
+    net.advance(Duration::from_secs(700));
+    assert!(granted(&net).iter().all(|granted| *granted == 0), "little is carried");
+    for _ in 0..140 {
+        net.advance(Duration::from_secs(5));
+        // 100 kilobytes in every second of the longest life.
+        net.nodes[0].tunnels.pretend_traffic(CLIENT, 100 * 1_024 * 600);
+        net.nodes[0].tunnels.pretend_traffic(EXPLORATORY, 100 * 1_024 * 600);
+    }
+    let kept = promised(&net, CLIENT);
+    assert!(
+        !kept.is_empty() && kept.iter().all(|kept| kept.is_some_and(|kept| [256, 1_024].contains(&kept))),
+        "{kept:?}"
+    );
+    assert!(promised(&net, EXPLORATORY).iter().all(Option::is_none));
+    assert!(granted(&net).iter().sum::<u64>() >= 3 * 256);
 }
 
 #[test]

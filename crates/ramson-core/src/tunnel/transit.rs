@@ -3,27 +3,41 @@
 
 #[cfg(any(test, fuzzing))]
 mod check;
+mod gate;
+mod grants;
+mod load;
+mod queue;
+mod request;
+mod stats;
+
+pub use load::Congestion;
+pub use request::{RequestDone, RequestJob, StaticKey};
+pub use stats::{Declined, Refused, TransitStats};
 
 use super::build::wrap_once;
 use super::endpoint::{Delivered, Endpoint};
 use super::gateway::Gateway;
-use crate::bucket::{Bucket, PeerBuckets};
+use crate::bucket::Bucket;
 use crate::limits::tunnel as limits;
+use crate::link::Prefix;
+use crate::meter::Meter;
 use crate::rng::{Rng, SeededMap, SeededState};
-use crate::seen::{Seen, SeenIvs};
+use crate::seen::SeenIvs;
 use crate::time::{Instant, Now};
-use ramson_wire::codec::{Decode, Encode};
+use gate::Gate;
+use grants::Grants;
+use load::LoadAverage;
+use ramson_wire::codec::Encode;
 use ramson_wire::crypto::aes::TunnelLayer;
-use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
 use ramson_wire::data::Hash;
-use ramson_wire::i2np::tunnel_build::BuildRecords;
 use ramson_wire::i2np::tunnel_gateway::TunnelGateway;
 use ramson_wire::i2np::{Kind, Message, tunnel_data};
 use ramson_wire::tunnel::TunnelId;
-use ramson_wire::tunnel::build_record::{self, HopKeys, OpenError, Request, Role};
+use ramson_wire::tunnel::bandwidth::Reply;
+use ramson_wire::tunnel::build_record::{self, OpenError, Request, Role};
 use ramson_wire::tunnel::delivery::Target;
+use request::{Keys, Records, Waiting};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 /// Messages of builds and of endpoints are of no use after this.
 const EXPIRY_MS: u64 = 10_000;
@@ -31,43 +45,10 @@ const EXPIRY_MS: u64 = 10_000;
 const PASSING: usize = 64;
 /// Above this share of the limit more and more requests are declined by chance.
 const CROWDED: f64 = 0.7;
-
-/// The keys by which requests to us are opened.
-#[derive(Debug)]
-pub struct StaticKey {
-    pub secret: SecretKey,
-    pub public: PublicKey,
-}
-
-/// Opening a request that is addressed to us: public-key work.
-#[derive(Debug)]
-pub struct RequestJob {
-    from: Hash,
-    index: u8,
-    records: BuildRecords,
-    key: Arc<StaticKey>,
-}
-
-/// The result of a [`RequestJob`].
-#[derive(Debug)]
-pub struct RequestDone {
-    from: Hash,
-    index: u8,
-    records: BuildRecords,
-    result: Result<(Request, HopKeys), OpenError>,
-}
-
-impl RequestJob {
-    /// Draws nothing at random; the argument keeps all jobs alike.
-    pub fn run(self, _rng: &mut Rng) -> RequestDone {
-        let record = self.records.records().get(usize::from(self.index)).copied();
-        let result = match record {
-            Some(record) => build_record::open_request(&record, &self.key.secret, &self.key.public),
-            None => Err(OpenError::Crypto(ramson_wire::crypto::CryptoError)),
-        };
-        RequestDone { from: self.from, index: self.index, records: self.records, result }
-    }
-}
+/// What is left of the bytes that may come at once, as a share: below the first some are dropped, below the second all but
+/// those that were granted.
+const DROPPING: f64 = 0.5;
+const GRANTED: f64 = 0.25;
 
 /// What the table asks of its owner.
 #[derive(Debug)]
@@ -98,9 +79,12 @@ pub enum TransitError {
     /// No record for us, or more than one.
     #[error("not one record for us")]
     NotForUs,
-    /// The previous hop, or all together, ask for too much.
+    /// The previous hop, or its prefix, asks for too much.
     #[error("more requests than are served")]
     Throttled,
+    /// More requests wait than can be served.
+    #[error("too many requests wait")]
+    Overloaded,
     /// The ephemeral key was seen before.
     #[error("a request came twice")]
     Replayed,
@@ -122,7 +106,7 @@ pub enum TransitError {
     /// A tunnel message came twice.
     #[error("a tunnel message came twice")]
     Duplicate,
-    /// More bytes than are carried for others.
+    /// More bytes than are carried for others, or than the tunnel's creator lets into it.
     #[error("more bytes than are carried")]
     OverBandwidth,
     /// A message for a tunnel inside a message for a tunnel, or one too large.
@@ -138,12 +122,31 @@ pub enum TransitError {
 pub struct TransitRules {
     /// Whether requests are accepted at all.
     pub accept: bool,
+    /// The router is about to stop: no request is accepted any more, and nothing that is published says so.
+    pub draining: bool,
     /// At most this many tunnels, and never more than the limit of the router.
     pub max_tunnels: usize,
     /// At most this many bytes a second are carried for others; messages beyond are dropped. Zero for none.
     pub bytes_per_second: u64,
     /// A private network: the previous hop of a participant may be its next hop too.
     pub private_network: bool,
+}
+
+/// Why a request is declined. The creator is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    /// Transit is off, or the router is about to stop.
+    Off,
+    /// There are as many tunnels as there may be.
+    Full,
+    /// Too much of the bandwidth or of the machine is used.
+    Busy,
+    /// The previous hop has as many tunnels as one may have.
+    Share,
+    /// The bandwidth that is asked for is not there.
+    Bandwidth,
+    /// Its ids are taken, or are one.
+    Request,
 }
 
 struct Entry {
@@ -154,30 +157,38 @@ struct Entry {
     seen: SeenIvs,
     work: Work,
     expires: Instant,
+    /// What the tunnel was granted: kilobytes a second, and the bucket that holds them.
+    granted: Option<Box<(u32, Bucket)>>,
 }
 
 enum Work {
     Participant,
-    Gateway(Gateway),
-    Endpoint { endpoint: Endpoint, known: BTreeSet<Hash>, allowance: Bucket },
+    /// The creator may have set a limit to what comes in.
+    Gateway(Gateway, Option<Box<Bucket>>),
+    Endpoint {
+        endpoint: Endpoint,
+        known: BTreeSet<Hash>,
+        allowance: Bucket,
+    },
 }
 
 /// Foreign tunnels.
 pub(super) struct Transit {
     own: Hash,
-    key: Arc<StaticKey>,
     rules: TransitRules,
     rng: Rng,
     table: SeededMap<TunnelId, Entry>,
     /// In the order of their end: all live equally long.
     expiry: VecDeque<(Instant, TunnelId)>,
     per_peer: BTreeMap<Hash, usize>,
-    replays: Seen,
-    throttle: Bucket,
-    throttles: PeerBuckets,
-    jobs: usize,
+    gate: Gate,
+    grants: Grants,
     /// What may be carried, in bytes.
     bytes: Bucket,
+    meter: Meter,
+    average: LoadAverage,
+    /// How much of their limits all links together use, and what waits for them: from 0 to 1.
+    link_load: f64,
     /// The table is about full, and was not roomy since.
     full: bool,
     /// Entries of all duplicate filters.
@@ -195,32 +206,21 @@ pub(super) struct Transit {
     pub(super) loss: f64,
 }
 
-/// Counters of foreign tunnels since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TransitStats {
-    pub accepted: u64,
-    pub declined: u64,
-    /// Messages that were dropped, requests and tunnel messages.
-    pub dropped: u64,
-    /// Tunnel messages that passed.
-    pub messages: u64,
-}
-
 impl Transit {
     pub(super) fn new(now: Now, own: Hash, key: StaticKey, rules: TransitRules, rng: &mut Rng) -> Self {
         let mut rng = rng.child("transit");
         Self {
             own,
-            key: Arc::new(key),
             rules,
             table: SeededMap::with_hasher(SeededState::new(&mut rng)),
             expiry: VecDeque::new(),
             per_peer: BTreeMap::new(),
-            replays: Seen::new(limits::REPLAY_KEYS, limits::REPLAY_GENERATION, &mut rng),
-            throttle: Bucket::new(limits::REQUESTS, now.mono),
-            throttles: PeerBuckets::new(limits::REQUESTS_PER_PEER, limits::REQUEST_PEERS),
-            jobs: 0,
+            gate: Gate::new(now.mono, key, &mut rng),
+            grants: Grants::default(),
             bytes: byte_bucket(&rules, now.mono),
+            meter: Meter::new(now.mono),
+            average: LoadAverage::new(now.mono),
+            link_load: 0.0,
             full: false,
             ivs: 0,
             partial_bytes: 0,
@@ -242,22 +242,65 @@ impl Transit {
         self.rules = rules;
     }
 
-    /// Whether a request may be accepted at all just now.
-    pub(super) fn is_accepting(&self, now: Instant) -> bool {
-        let TransitRules { accept, bytes_per_second, .. } = self.rules;
-        accept && bytes_per_second > 0 && self.table.len() < self.most() && !self.bytes.is_low(now)
+    /// From now on no request is accepted, and nothing that is published says so.
+    pub(super) const fn drain(&mut self) {
+        self.rules.draining = true;
     }
 
-    /// Looks anew whether transit is off, or full: that begins near the limit, and ends well below it, so that what
-    /// we publish does not go to and fro.
-    pub(super) fn update_full(&mut self) -> bool {
+    pub(super) const fn rules(&self) -> &TransitRules {
+        &self.rules
+    }
+
+    /// Whether a request may be accepted at all just now.
+    pub(super) fn is_accepting(&self, now: Instant) -> bool {
+        self.obstacle(now).is_none()
+    }
+
+    /// What keeps requests from being accepted just now.
+    fn obstacle(&self, now: Instant) -> Option<Obstacle> {
+        let mut bytes = self.bytes;
+        if !self.is_on() || self.rules.draining {
+            Some(Obstacle::Off)
+        } else if self.table.len() >= self.most() {
+            Some(Obstacle::Full)
+        } else if bytes.left(now) < DROPPING {
+            Some(Obstacle::Busy)
+        } else {
+            None
+        }
+    }
+
+    const fn is_on(&self) -> bool {
+        self.rules.accept && self.rules.bytes_per_second > 0 && self.rules.max_tunnels > 0
+    }
+
+    /// Measures anew, and says what the RouterInfo is to say. To be called every few seconds; `links` is how much of
+    /// their limits all links together use, from 0 to 1.
+    ///
+    /// Full begins near the limit, and ends well below it, so that what we publish does not go to and fro.
+    pub(super) fn update_congestion(&mut self, now: Instant, links: f64) -> Congestion {
+        self.link_load = links;
+        self.meter.update(now, self.stats.bytes);
         let bound = if self.full { limits::TRANSIT_ROOMY } else { limits::TRANSIT_FULL };
         self.full = self.table.len() * 100 >= self.most() * bound;
-        self.full || !self.rules.accept || self.rules.bytes_per_second == 0
+        let load = self.load(now);
+        self.average.update(now, load, self.full || !self.is_on())
+    }
+
+    /// How near we are to the nearest of our limits, from 0 to 1.
+    fn load(&self, now: Instant) -> f64 {
+        let tunnels = self.table.len() as f64 / self.most().max(1) as f64;
+        let bytes = self.meter.per_second() / (self.rules.bytes_per_second.max(1) as f64);
+        [tunnels, bytes, self.link_load, self.gate.lag(now)].into_iter().fold(0.0, f64::max).min(1.0)
     }
 
     fn most(&self) -> usize {
         self.rules.max_tunnels.min(limits::TRANSIT)
+    }
+
+    /// Tunnels that may come by one previous hop.
+    fn most_per_peer(&self) -> usize {
+        (self.most() / 4).max(limits::TRANSIT_PER_PEER_LEAST)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -277,12 +320,26 @@ impl Transit {
     /// Previous hops whose requests are counted.
     #[cfg(test)]
     pub(super) fn throttled_peers(&self) -> usize {
-        self.throttles.len()
+        self.gate.counted_peers()
     }
 
-    /// When the next tunnel ends.
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.expiry.front().map(|(at, _)| *at)
+    /// Bytes of requests that wait.
+    #[cfg(test)]
+    pub(super) fn queue_bytes(&self) -> usize {
+        self.gate.queue_bytes()
+    }
+
+    /// The counters, with what is so at this moment.
+    pub(super) fn stats(&self) -> TransitStats {
+        let bytes_per_second = self.meter.per_second() as u64;
+        let ends = self.expiry.iter().rev().find(|(_, id)| self.table.contains_key(id)).map(|(at, _)| *at);
+        TransitStats { bytes_per_second, granted: self.grants.granted(), ends, ..self.stats }
+    }
+
+    /// When the next tunnel ends, or a request that waits may have its turn.
+    pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let ends = self.expiry.front().map(|(at, _)| *at);
+        ends.into_iter().chain(self.gate.next_timeout(now)).min()
     }
 
     /// Forgets tunnels that are over.
@@ -300,6 +357,7 @@ impl Transit {
         if let Work::Endpoint { endpoint, .. } = &entry.work {
             self.partial_bytes = self.partial_bytes.saturating_sub(endpoint.bytes());
         }
+        self.grants.remove(entry.granted.map(|granted| granted.0));
         if let Some(count) = self.per_peer.get_mut(&entry.previous) {
             *count -= 1;
             if *count == 0 {
@@ -308,20 +366,25 @@ impl Transit {
         }
     }
 
-    /// A build request. All checks that need no public-key work come before the job.
-    pub(super) fn handle_build(&mut self, now: Now, from: Hash, message: &Message) -> Result<RequestJob, TransitError> {
-        let records = BuildRecords::from_bytes(&message.body)?;
-        let mut ours = (0u8..).zip(records.records()).filter(|(_, record)| build_record::is_for(record, &self.own));
-        let (Some((index, record)), None) = (ours.next(), ours.next()) else { return Err(TransitError::NotForUs) };
-        let ephemeral = build_record::ephemeral_key(record);
-        if self.jobs >= limits::REQUEST_JOBS || !self.throttles.take(now.mono, from) || !self.throttle.take(now.mono) {
-            return Err(TransitError::Throttled);
-        }
-        if !self.replays.insert(now.mono, &ephemeral) {
-            return Err(TransitError::Replayed);
-        }
-        self.jobs += 1;
-        Ok(RequestJob { from, index, records, key: Arc::clone(&self.key) })
+    /// A build request: waits for its turn after all checks that need no public-key work. `prefix` is where the previous
+    /// hop is, where that counts. Then [`Self::next_request`].
+    pub(super) fn handle_build(
+        &mut self,
+        now: Now,
+        from: Hash,
+        prefix: Option<Prefix>,
+        message: &Message,
+    ) -> Result<(), TransitError> {
+        self.gate.admit(now.mono, from, prefix)?;
+        let records = Records::read(message)?;
+        let (index, ephemeral) = records.ours(&self.own).ok_or(TransitError::NotForUs)?;
+        let request = Waiting { from, index, ephemeral, records, since: now.mono };
+        self.gate.push(request, &mut self.rng, &mut self.stats.refused)
+    }
+
+    /// The next request to open. To be called until `None` after a request came, was opened or was lost, and in time.
+    pub(super) fn next_request(&mut self, now: Instant) -> Option<RequestJob> {
+        self.gate.next_job(now, &mut self.stats.refused)
     }
 
     /// The opened request: decides, answers, and sends the message on. Ids that are `taken` by own tunnels are not
@@ -332,23 +395,26 @@ impl Transit {
         done: RequestDone,
         taken: impl Fn(TunnelId) -> bool,
     ) -> Result<Action, TransitError> {
-        self.jobs = self.jobs.saturating_sub(1);
-        let RequestDone { from, index, mut records, result } = done;
+        let RequestDone { request: Waiting { from, index, mut records, since, .. }, result } = done;
+        self.gate.job_done(now.mono, Some(since));
         let (request, keys) = result.map_err(|error| match error {
             OpenError::Malformed(error) => TransitError::Malformed(error),
             _ => TransitError::Unopened,
         })?;
         self.check(now, from, &request)?;
-        let accept = self.wants(now.mono, from, &request) && !taken(request.receive_tunnel);
-        let code = if accept { build_record::ACCEPT } else { build_record::REJECT };
-        if accept {
-            self.add(now.mono, from, &request, &keys);
-            self.stats.accepted += 1;
-        } else {
-            self.stats.declined += 1;
-        }
-        keys.answer(records.records_mut(), index, code, &mut self.rng);
-        Ok(self.answer(now, &request, &keys, records.to_bytes()))
+        let reply = match self.decide(now.mono, from, &request, taken(request.receive_tunnel)) {
+            Ok(bandwidth) => {
+                self.add(now.mono, from, &request, &keys, bandwidth);
+                self.stats.accepted += 1;
+                Reply { code: build_record::ACCEPT, bandwidth }
+            }
+            Err(why) => {
+                self.stats.decline(why);
+                Reply::of(build_record::REJECT)
+            }
+        };
+        records.answer(&keys, index, reply, &mut self.rng);
+        Ok(self.answer(now, &request, &keys, &records))
     }
 
     /// Threats T69, T71: requests that no honest creator makes.
@@ -363,24 +429,32 @@ impl Transit {
         if to_self || back { Err(TransitError::Loop) } else { Ok(()) }
     }
 
-    fn wants(&mut self, now: Instant, from: Hash, request: &Request) -> bool {
-        if !self.is_accepting(now) || request.receive_tunnel == request.next_tunnel {
-            return false;
+    /// What the tunnel is granted, or why it is declined.
+    fn decide(&mut self, now: Instant, from: Hash, request: &Request, taken: bool) -> Result<Option<u32>, Obstacle> {
+        if let Some(obstacle) = self.obstacle(now) {
+            return Err(obstacle);
         }
-        if self.table.contains_key(&request.receive_tunnel) {
-            return false;
+        let id = request.receive_tunnel;
+        if taken || id == request.next_tunnel || self.table.contains_key(&id) {
+            return Err(Obstacle::Request);
         }
-        if self.per_peer.get(&from).is_some_and(|count| *count >= limits::TRANSIT_PER_PEER) {
-            return false;
+        if self.per_peer.get(&from).is_some_and(|count| *count >= self.most_per_peer()) {
+            return Err(Obstacle::Share);
         }
-        let load = self.table.len() as f64 / self.most() as f64;
-        load < CROWDED || self.rng.unit() >= (load - CROWDED) / (1.0 - CROWDED)
+        let crowd = (self.load(now) - CROWDED) / (1.0 - CROWDED);
+        if crowd > 0.0 && self.rng.unit() < crowd {
+            return Err(Obstacle::Busy);
+        }
+        self.grants.offer(&request.bandwidth, self.rules.bytes_per_second).map_err(|()| Obstacle::Bandwidth)
     }
 
-    fn add(&mut self, now: Instant, from: Hash, request: &Request, keys: &HopKeys) {
+    fn add(&mut self, now: Instant, from: Hash, request: &Request, keys: &Keys, granted: Option<u32>) {
         let work = match request.role {
             Role::Participant => Work::Participant,
-            Role::InboundGateway => Work::Gateway(Gateway::default()),
+            Role::InboundGateway => {
+                let limit = request.bandwidth.limit.map(|limit| Box::new(tunnel_bucket(limit, now)));
+                Work::Gateway(Gateway::default(), limit)
+            }
             Role::OutboundEndpoint => Work::Endpoint {
                 endpoint: Endpoint::default(),
                 known: BTreeSet::new(),
@@ -392,30 +466,34 @@ impl Transit {
             previous: from,
             next: request.next_hop,
             next_tunnel: request.next_tunnel,
-            layer: TunnelLayer::new(&keys.layer, &keys.iv),
+            layer: keys.layer(),
             seen: SeenIvs::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, &mut self.rng),
             work,
             expires,
+            granted: granted.map(|granted| Box::new((granted, tunnel_bucket(granted, now)))),
         };
+        self.grants.add(granted);
         *self.per_peer.entry(from).or_default() += 1;
         self.expiry.push_back((expires, request.receive_tunnel));
         self.table.insert(request.receive_tunnel, entry);
     }
 
-    fn answer(&mut self, now: Now, request: &Request, keys: &HopKeys, body: Vec<u8>) -> Action {
+    fn answer(&mut self, now: Now, request: &Request, keys: &Keys, records: &Records) -> Action {
         let expiration = now.unix_ms + EXPIRY_MS;
-        let id = request.send_message_id;
         let to = request.next_hop;
-        let Some(garlic) = &keys.garlic else {
-            let message = Message { kind: Kind::SHORT_TUNNEL_BUILD, id, expiration, body };
+        let replies = request.role == Role::OutboundEndpoint;
+        let message = records.message(replies, request.send_message_id, expiration);
+        if !replies {
             return Action::Send { to, message };
-        };
-        let reply = Message { kind: Kind::OUTBOUND_TUNNEL_BUILD_REPLY, id, expiration, body };
+        }
         if to == self.own {
             // The gateway of the reply tunnel is here: nobody stands between whom garlic would hide it from.
-            return Action::Gateway { tunnel: request.next_tunnel, message: reply };
+            return Action::Gateway { tunnel: request.next_tunnel, message };
         }
-        let message = wrap_once(&garlic.key, &garlic.tag, reply, &mut self.rng);
+        let message = match keys.garlic() {
+            Some(garlic) => wrap_once(&garlic.key, &garlic.tag, message, &mut self.rng),
+            None => message,
+        };
         Action::Send { to, message: self.for_gateway(request.next_tunnel, message) }
     }
 
@@ -448,7 +526,7 @@ impl Transit {
         let (tunnel, data) = tunnel_data::split_mut(&mut message.body)?;
         let entry = self.table.get_mut(&tunnel).filter(|entry| entry.expires > now.mono);
         let entry = entry.ok_or(TransitError::NoTunnel)?;
-        if matches!(entry.work, Work::Gateway(_)) {
+        if matches!(entry.work, Work::Gateway(..)) {
             return Err(TransitError::NoTunnel);
         }
         if entry.previous != from {
@@ -457,10 +535,11 @@ impl Transit {
         if !note_iv(entry, now.mono, data, &mut self.ivs) {
             return Err(TransitError::Duplicate);
         }
-        if !self.bytes.take_many(now.mono, data.len()) {
+        if !carries(&mut self.bytes, &mut self.rng, entry, now.mono, data.len()) {
             return Err(TransitError::OverBandwidth);
         }
         self.stats.messages += 1;
+        self.stats.bytes += data.len() as u64;
         match &mut entry.work {
             #[cfg(ramson_lab)]
             Work::Endpoint { .. } if self.rng.unit() < self.loss => Ok(()),
@@ -546,11 +625,17 @@ impl Transit {
         }
         let entry = self.table.get_mut(&tunnel).filter(|entry| entry.expires > now.mono);
         let entry = entry.ok_or(TransitError::NoTunnel)?;
-        let Work::Gateway(gateway) = &mut entry.work else { return Err(TransitError::NoTunnel) };
         // However small it is, a tunnel message may be filled up for it.
-        if !self.bytes.take_many(now.mono, message.body.len().max(tunnel_data::DATA_LEN)) {
+        let bytes = message.body.len().max(tunnel_data::DATA_LEN);
+        let Work::Gateway(_, limit) = &mut entry.work else { return Err(TransitError::NoTunnel) };
+        if limit.as_mut().is_some_and(|limit| !limit.take_many(now.mono, bytes)) {
             return Err(TransitError::OverBandwidth);
         }
+        if !carries(&mut self.bytes, &mut self.rng, entry, now.mono, bytes) {
+            return Err(TransitError::OverBandwidth);
+        }
+        let Work::Gateway(gateway, _) = &mut entry.work else { return Err(TransitError::NoTunnel) };
+        self.stats.bytes += bytes as u64;
         let mut bodies = Vec::new();
         let put = gateway.put(entry.next_tunnel, Target::Local, message, &mut self.rng, &mut bodies);
         self.stats.messages += 1;
@@ -567,7 +652,7 @@ impl Transit {
         for tunnel in std::mem::take(&mut self.dirty) {
             self.working = Some(tunnel);
             let Some(entry) = self.table.get_mut(&tunnel) else { continue };
-            if let Work::Gateway(gateway) = &mut entry.work {
+            if let Work::Gateway(gateway, _) = &mut entry.work {
                 let mut bodies = Vec::new();
                 gateway.flush(entry.next_tunnel, &mut self.rng, &mut bodies);
                 send_down(entry, bodies, now, &mut self.rng, out);
@@ -576,9 +661,9 @@ impl Transit {
         self.working = None;
     }
 
-    /// The job of a request has panicked.
-    pub(super) fn handle_request_failed(&mut self) {
-        self.jobs = self.jobs.saturating_sub(1);
+    /// The job of a request has panicked, or there was no room for it.
+    pub(super) fn handle_request_failed(&mut self, now: Instant) {
+        self.gate.job_done(now, None);
     }
 
     fn for_gateway(&mut self, tunnel: TunnelId, message: Message) -> Message {
@@ -602,6 +687,28 @@ fn send_down(entry: &Entry, bodies: Vec<Vec<u8>>, now: Now, rng: &mut Rng, out: 
         let message = Message { kind: Kind::TUNNEL_DATA, id: rng.nonzero_u32(), expiration, body };
         out.push(Action::Send { to: entry.next, message });
     }
+}
+
+/// Whether so many bytes of a tunnel are carried.
+///
+/// While little is left of what may come at once, more and more is dropped by chance, of all tunnels alike: streams notice
+/// that, and slow down before much of one of them is lost. The last quarter is for what tunnels were granted.
+fn carries(all: &mut Bucket, rng: &mut Rng, entry: &mut Entry, now: Instant, bytes: usize) -> bool {
+    let left = all.left(now);
+    if left < DROPPING {
+        let granted = entry.granted.as_mut().is_some_and(|granted| granted.1.take_many(now, bytes));
+        if !granted && rng.unit() >= (left - GRANTED) / (DROPPING - GRANTED) {
+            return false;
+        }
+    }
+    all.take_many(now, bytes)
+}
+
+/// The bucket of one tunnel, of kilobytes a second: two seconds of it, and the largest message in any case, may come at
+/// once.
+fn tunnel_bucket(kilobytes: u32, now: Instant) -> Bucket {
+    let rate = kilobytes.saturating_mul(1_024);
+    Bucket::new((rate, rate.saturating_mul(2).max(limits::TRANSIT_BURST)), now)
 }
 
 /// The allowance of bytes: one second of it may come at once.

@@ -22,13 +22,13 @@ fn the_template_is_good_and_every_setting_in_it_is_known() {
 #[test]
 fn what_the_template_says_is_the_default_is_the_default() {
     let bare = Settings::parse("[network]\nid = 99\n").unwrap().router(Path::new("/d"));
-    let tunnels = "[network]\nid = 99\n[tunnels]\nexploratory_hops = 2\nexploratory_quantity = 3\n[transit]\nenabled = true\nmax_tunnels = 2500\nkilobytes_per_second = 2000\n";
+    let tunnels = "[network]\nid = 99\n[tunnels]\nexploratory_hops = 2\nexploratory_quantity = 3\n[transit]\nenabled = true\nmax_tunnels = 2500\nkilobytes_per_second = 2000\n[bandwidth]\nin = \"unlimited\"\nout = \"unlimited\"\nshare = 80\n";
     let said = Settings::parse(tunnels).unwrap().router(Path::new("/d"));
     let asks = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().names.ask_first_use;
     assert!(asks("") && asks("[names]\n") && !asks("names.ask_first_use = false\n"));
     let hardening = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().process.hardening;
     assert_eq!([hardening(""), hardening("process.hardening = \"off\"\n")], [Hardening::On, Hardening::Off]);
-    assert_eq!((bare.tunnels, bare.transit), (said.tunnels, said.transit));
+    assert_eq!((bare.tunnels, bare.transit, bare.bandwidth), (said.tunnels, said.transit, said.bandwidth));
 }
 
 #[test]
@@ -50,6 +50,10 @@ fn errors_name_the_line_and_the_key() {
         ("[http_proxy]\nlisen = \"127.0.0.1:1\"\n", ["line 4", "lisen"]),
         ("[http_proxi]\n", ["line 3", "http_proxi"]),
         ("[tunnels]\nexploratory_hops = 9\n", ["line 4", "0 to 7 hops"]),
+        ("[bandwidth]\nin = \"2 mb/s\"\n", ["line 4", "such as"]),
+        ("[bandwidth]\nout = \"1 KB/s\"\n", ["line 4", "at least 16 KB/s"]),
+        ("[bandwidth]\nout = 100\n", ["line 4", "string"]),
+        ("[bandwidth]\nshare = 101\n", ["line 4", "0 to 100"]),
         ("[log]\nlevel = \"loud\"\n", ["line 4", "\"debug\" or \"trace\""]),
         ("[ntcp2]\nproxy = \"socks5://host:1\"\n", ["line 4", "address in numbers"]),
         ("[[client]]\nname = \"x\"\nlisten = \"127.0.0.1:1\"\nto = \"example.com\"\n", ["line 6", "i2p"]),

@@ -6,7 +6,7 @@ mod picture;
 mod site;
 
 use crate::Failure;
-use crate::run::Signals;
+use crate::stop::Signals;
 use network::Network;
 use picture::Picture;
 use ramson::DestinationOptions;
@@ -53,12 +53,12 @@ impl TryArgs {
             network = tokio::time::timeout(START_TIME, self.start(&picture, &mut tasks)) => {
                 network.map_err(|_| Failure::failed("the network did not stand within a minute"))??
             }
-            () = signals.next() => return Ok(()),
+            _ = signals.next() => return Ok(()),
         };
         let Open { network, proxy } = network;
         picture.ready(proxy, started.elapsed());
         tokio::select! {
-            () = signals.next() => {}
+            _ = signals.next() => {}
             _ = tasks.join_next() => return Err(Failure::failed("the site or the proxy has stopped by itself")),
         }
         picture.bye();

@@ -21,8 +21,7 @@ pub const STANDARD_HEADER: usize = 16;
 /// Length of the header inside NTCP2 and SSU2 blocks and ratchet cloves.
 pub const SHORT_HEADER: usize = 9;
 
-/// The type byte of a message. Only types of today's network have names; the obsolete build messages are named so
-/// that they can be refused by name.
+/// The type byte of a message. Only types of today's network have names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind(pub u8);
 
@@ -41,6 +40,11 @@ impl Kind {
     pub const VARIABLE_TUNNEL_BUILD_REPLY: Self = Self(24);
     pub const SHORT_TUNNEL_BUILD: Self = Self(25);
     pub const OUTBOUND_TUNNEL_BUILD_REPLY: Self = Self(26);
+
+    /// Whether it asks the hops of a tunnel to take part.
+    pub const fn is_build_request(self) -> bool {
+        matches!(self, Self::TUNNEL_BUILD | Self::VARIABLE_TUNNEL_BUILD | Self::SHORT_TUNNEL_BUILD)
+    }
 
     /// The specification's name, for logs.
     pub const fn name(self) -> &'static str {

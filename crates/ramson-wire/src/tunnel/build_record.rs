@@ -12,6 +12,7 @@
 //! that each hop finds its own record bare.
 
 use super::TunnelId;
+use super::bandwidth::{BandwidthRequest, Reply};
 use crate::codec::{DecodeError, Reader, Write};
 use crate::crypto::aead::{AeadKey, TAG_LEN};
 use crate::crypto::noise::SymmetricState;
@@ -35,7 +36,7 @@ pub type Record = [u8; RECORD_LEN];
 const PREFIX: usize = 16;
 const SEALED_AT: usize = 48;
 const REQUEST_LEN: usize = 154;
-const REPLY_LEN: usize = 202;
+const OPTIONS_AT: usize = 56;
 const PROTOCOL: &[u8] = b"Noise_N_25519_ChaChaPoly_SHA256";
 const INBOUND_GATEWAY: u8 = 0x80;
 const OUTBOUND_ENDPOINT: u8 = 0x40;
@@ -48,6 +49,26 @@ pub enum Role {
     /// Sends messages to anyone, and the reply of the build to a reply tunnel.
     OutboundEndpoint,
     Participant,
+}
+
+impl Role {
+    pub(super) const fn flags(self) -> u8 {
+        match self {
+            Self::InboundGateway => INBOUND_GATEWAY,
+            Self::OutboundEndpoint => OUTBOUND_ENDPOINT,
+            Self::Participant => 0,
+        }
+    }
+
+    /// The role of these flags; there is none that is both.
+    pub(super) fn of(flags: u8) -> Result<Self, DecodeError> {
+        match flags & (INBOUND_GATEWAY | OUTBOUND_ENDPOINT) {
+            0 => Ok(Self::Participant),
+            INBOUND_GATEWAY => Ok(Self::InboundGateway),
+            OUTBOUND_ENDPOINT => Ok(Self::OutboundEndpoint),
+            _ => Err(DecodeError::invalid("build record flags", "gateway and endpoint at once")),
+        }
+    }
 }
 
 /// What the creator asks of one hop.
@@ -64,6 +85,7 @@ pub struct Request {
     pub minutes: u32,
     /// The I2NP id of the message that the hop sends on.
     pub send_message_id: u32,
+    pub bandwidth: BandwidthRequest,
 }
 
 /// The secrets that creator and hop share, and the hash that binds the reply to the request.
@@ -174,8 +196,8 @@ pub fn conceal(records: &mut [Record], hops: &[(u8, HopKeys)]) {
 
 /// Removes the masks from a build message that came back. The result is one reply per hop, in order; the records that
 /// belong to no hop are left as they were made, for a check of their integrity.
-pub fn reveal(records: &mut [Record], hops: &[(u8, HopKeys)]) -> Result<Vec<u8>, CryptoError> {
-    let mut replies = vec![0; hops.len()];
+pub fn reveal(records: &mut [Record], hops: &[(u8, HopKeys)]) -> Result<Vec<Reply>, CryptoError> {
+    let mut replies = vec![Reply::of(REJECT); hops.len()];
     for (index, record) in (0u8..).zip(records) {
         let place = hops.iter().position(|(own, _)| *own == index);
         // A hop's own reply carries the masks of those behind it; a fake record, which was masked in advance by all
@@ -197,19 +219,15 @@ impl Request {
         out.put_u32(self.receive_tunnel);
         out.put_u32(self.next_tunnel);
         out.put(self.next_hop.as_bytes());
-        out.put_u8(match self.role {
-            Role::InboundGateway => INBOUND_GATEWAY,
-            Role::OutboundEndpoint => OUTBOUND_ENDPOINT,
-            Role::Participant => 0,
-        });
+        out.put_u8(self.role.flags());
         out.put(&[0, 0, 0]); // more flags, and the layer type AES
         out.put_u32(self.minutes);
         out.put_u32(LIFETIME_SECS);
         out.put_u32(self.send_message_id);
-        out.put_u16(0); // no options
+        self.bandwidth.encode(out);
     }
 
-    /// The options (bandwidth parameters) and the padding behind them are not looked at.
+    /// The padding behind the options is not looked at.
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(bytes);
         let receive_tunnel = r.u32("build record receiveTunnel")?;
@@ -218,12 +236,7 @@ impl Request {
             return Err(DecodeError::invalid("build record tunnel id", "zero"));
         }
         let next_hop = Hash(r.array("build record nextIdent")?);
-        let role = match r.u8("build record flags")? & (INBOUND_GATEWAY | OUTBOUND_ENDPOINT) {
-            0 => Role::Participant,
-            INBOUND_GATEWAY => Role::InboundGateway,
-            OUTBOUND_ENDPOINT => Role::OutboundEndpoint,
-            _ => return Err(DecodeError::invalid("build record flags", "gateway and endpoint at once")),
-        };
+        let role = Role::of(r.u8("build record flags")?)?;
         r.u16("build record more flags")?;
         match r.u8("build record layer type")? {
             0 => {}
@@ -234,7 +247,8 @@ impl Request {
         let minutes = r.u32("build record time")?;
         r.u32("build record expiration")?;
         let send_message_id = r.u32("build record sendMessageId")?;
-        Ok(Self { receive_tunnel, next_tunnel, next_hop, role, minutes, send_message_id })
+        let bandwidth = BandwidthRequest::decode(bytes.get(OPTIONS_AT..).unwrap_or_default());
+        Ok(Self { receive_tunnel, next_tunnel, next_hop, role, minutes, send_message_id, bandwidth })
     }
 }
 
@@ -256,22 +270,20 @@ impl HopKeys {
     }
 
     /// The hop's own reply, for the place `index` of its request.
-    pub fn seal_reply(&self, index: u8, code: u8, rng: &mut impl CryptoRng) -> Record {
+    pub fn seal_reply(&self, index: u8, reply: Reply, rng: &mut impl CryptoRng) -> Record {
         let mut record: Record = crate::crypto::random(rng);
         if let Some((plain, tag)) = record.split_last_chunk_mut::<TAG_LEN>() {
-            if let [options_high, options_low, .., reply] = plain {
-                (*options_high, *options_low, *reply) = (0, 0, code);
-            }
+            reply.write(plain);
             *tag = AeadKey::new(&self.reply).seal(u64::from(index), &self.hash, plain);
         }
         record
     }
 
-    /// The code in the hop's reply.
-    pub fn open_reply(&self, index: u8, record: &Record) -> Result<u8, CryptoError> {
+    /// The hop's reply.
+    pub fn open_reply(&self, index: u8, record: &Record) -> Result<Reply, CryptoError> {
         let mut sealed = *record;
         let plain = AeadKey::new(&self.reply).open(u64::from(index), &self.hash, &mut sealed)?;
-        plain.get(REPLY_LEN - 1).copied().ok_or(CryptoError)
+        Reply::read(plain).ok_or(CryptoError)
     }
 
     /// Masks or unmasks the record at `index`, which belongs to another hop.
@@ -280,10 +292,10 @@ impl HopKeys {
     }
 
     /// What a hop does to a build message: its reply into its place, a mask over every other record.
-    pub fn answer(&self, records: &mut [Record], own: u8, code: u8, rng: &mut impl CryptoRng) {
+    pub fn answer(&self, records: &mut [Record], own: u8, reply: Reply, rng: &mut impl CryptoRng) {
         for (index, record) in (0u8..).zip(records) {
             if index == own {
-                *record = self.seal_reply(index, code, rng);
+                *record = self.seal_reply(index, reply, rng);
             } else {
                 self.mask(index, record);
             }
@@ -291,7 +303,8 @@ impl HopKeys {
     }
 }
 
-fn start(hop_key: &PublicKey, ephemeral: &PublicKey) -> SymmetricState {
+/// The Noise state of a record, up to the ephemeral key.
+pub(super) fn start(hop_key: &PublicKey, ephemeral: &PublicKey) -> SymmetricState {
     let mut noise = SymmetricState::new(PROTOCOL);
     noise.mix_hash(&hop_key.0);
     noise.mix_hash(&ephemeral.0);
@@ -312,6 +325,7 @@ mod tests {
             role,
             minutes: 29_000_000,
             send_message_id: 0x0a0b_0c0d,
+            bandwidth: BandwidthRequest::NONE,
         }
     }
 
@@ -338,8 +352,8 @@ mod tests {
             let garlic = ours.garlic.as_ref().map(|g| (g.key.clone(), g.tag));
             assert_eq!(garlic, theirs.garlic.as_ref().map(|g| (g.key.clone(), g.tag)));
             assert_eq!(garlic.is_some(), role == Role::OutboundEndpoint);
-            let reply = theirs.seal_reply(3, REJECT, &mut rng);
-            assert_eq!(ours.open_reply(3, &reply), Ok(REJECT));
+            let reply = theirs.seal_reply(3, Reply::of(REJECT), &mut rng);
+            assert_eq!(ours.open_reply(3, &reply), Ok(Reply::of(REJECT)));
             assert!(ours.open_reply(2, &reply).is_err(), "the index is the nonce");
         }
     }
@@ -349,6 +363,7 @@ mod tests {
     fn a_build_message_goes_through_its_hops() {
         let mut rng = TestRng::new(2);
         let routers = hops(3, &mut rng);
+        let replies = [Reply::of(ACCEPT), Reply::of(REJECT), Reply { code: ACCEPT, bandwidth: Some(7) }];
         for order in [[0u8, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]] {
             let fake = fake_record(&Hash([8; 32]), &mut rng);
             let mut records = vec![fake; 4];
@@ -365,10 +380,9 @@ mod tests {
                 let mine: Vec<_> = (0..4).filter(|i| is_for(&records[*i], &router.hash)).collect();
                 assert_eq!(mine, [usize::from(index)], "a hop sees only its own record");
                 let (_, k) = open_request(&records[mine[0]], &router.secret, &router.secret.public_key()).unwrap();
-                let code = if at == 1 { REJECT } else { ACCEPT };
-                k.answer(&mut records, index, code, &mut rng);
+                k.answer(&mut records, index, replies[at], &mut rng);
             }
-            assert_eq!(reveal(&mut records, &keys), Ok(vec![ACCEPT, REJECT, ACCEPT]));
+            assert_eq!(reveal(&mut records, &keys), Ok(replies.to_vec()));
             assert_eq!(records[usize::from(order[3])], fake);
         }
     }
@@ -385,7 +399,7 @@ mod tests {
             bad[at] ^= 0x40;
             assert!(matches!(open_request(&bad, &hop.secret, &hop.secret.public_key()), Err(OpenError::Crypto(_))));
         }
-        let reply = keys.seal_reply(0, ACCEPT, &mut rng);
+        let reply = keys.seal_reply(0, Reply::of(ACCEPT), &mut rng);
         for at in 0..RECORD_LEN {
             let mut bad = reply;
             bad[at] ^= 1;
@@ -394,7 +408,7 @@ mod tests {
         assert!(open_request(&record, &SecretKey::random(&mut rng), &hop.secret.public_key()).is_err());
     }
 
-    /// Threats T68 and T70: both roles at once, ids of zero, another layer type; T75: options are not looked at.
+    /// Threats T68 and T70: both roles at once, ids of zero, another layer type; T75: options that are none.
     #[test]
     fn t68_t70_t75_fields() {
         let mut plain = Vec::new();

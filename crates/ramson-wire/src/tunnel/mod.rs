@@ -1,8 +1,10 @@
 //! What travels inside tunnels, and what builds them: tunnel messages and their delivery instructions
 //! (<https://geti2p.net/spec/tunnel-message>) and build records (<https://geti2p.net/spec/tunnel-creation-ecies>).
 
+pub mod bandwidth;
 pub mod build_record;
 pub mod delivery;
+pub mod long_record;
 pub mod message;
 
 /// The name of a tunnel at one router: nonzero, chosen at random by the tunnel's creator.

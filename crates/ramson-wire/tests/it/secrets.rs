@@ -12,6 +12,7 @@ use ramson_wire::crypto::siphash::LengthMask;
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::{Hash, PrivateKeys};
 use ramson_wire::i2np::database_lookup::ReplyEncryption;
+use ramson_wire::tunnel::bandwidth::BandwidthRequest;
 use ramson_wire::tunnel::build_record::{HopKeys, Request, Role, open_request, seal_request};
 use std::fmt::Debug;
 use zeroize::Zeroizing;
@@ -60,6 +61,7 @@ fn hop(secrets: &mut Secrets, n: u32) -> (HopKeys, HopKeys) {
         role: Role::OutboundEndpoint,
         minutes: 4,
         send_message_id: 5,
+        bandwidth: BandwidthRequest::NONE,
     };
     let mut rng = Draws("build", n * 100);
     let (record, creators) = seal_request(&request, &Hash([6; 32]), &own.public_key(), &mut rng).unwrap();

@@ -81,6 +81,9 @@ struct Driver {
     buffer: Vec<u8>,
     /// Bytes read since the core last sealed what waits for peers.
     held: usize,
+    /// Sockets that could be read, while the limit to what comes in does not allow it, and until when.
+    paused: Vec<ConnId>,
+    reads_at: Instant,
     stopping: Option<Stopping>,
     #[cfg(ramson_lab)]
     folder: std::path::PathBuf,
@@ -112,7 +115,7 @@ impl Driver {
         let mut timer = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut armed = Instant::ZERO;
         while !self.is_over() {
-            let at = self.due.min(self.next_tick);
+            let at = self.due.min(self.next_tick).min(self.reads_at);
             if armed != at {
                 timer.as_mut().reset(self.clock.tokio(at));
                 armed = at;
@@ -291,7 +294,26 @@ impl Driver {
         }
     }
 
+    /// Whether the limit to what comes in has been reached: sockets are left alone then, and their senders wait.
+    fn is_reading_paused(&mut self) -> bool {
+        let reads_at = self.router.reads_at();
+        self.reads_at = reads_at.unwrap_or(Instant::FAR);
+        reads_at.is_some()
+    }
+
+    /// Goes on reading, when the time for that has come.
+    fn read_on(&mut self) {
+        if self.reads_at != Instant::FAR && !self.is_reading_paused() {
+            for conn in std::mem::take(&mut self.paused) {
+                self.conns.await_readable(conn);
+            }
+        }
+    }
+
     fn handle_readable(&mut self, conn: ConnId, more: bool) {
+        if self.reads_at != Instant::FAR && self.is_reading_paused() {
+            return self.paused.push(conn);
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut budget = READ_BUDGET;
         while budget > 0 {
@@ -300,7 +322,7 @@ impl Driver {
                     budget = budget.saturating_sub(n);
                     let more = more && self.held + n < HOLD;
                     self.input(Input::TcpData { conn, bytes: buffer.get(..n).unwrap_or_default(), more });
-                    if n < buffer.len() {
+                    if self.is_reading_paused() || n < buffer.len() {
                         break;
                     }
                 }
@@ -345,6 +367,7 @@ impl Driver {
             }
         }
         self.input(Input::Timeout);
+        self.read_on();
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.tick(now);
@@ -444,6 +467,12 @@ impl Driver {
             }
             Command::ExportReseed { file, reply } => {
                 reseeding::export(self.disk.store(), file, reply);
+                Outcome::Nothing
+            }
+            Command::Drain { reply } => {
+                self.input(Input::Command(router::Command::Drain));
+                let draining = translate::draining(&self.router.snapshot(), self.clock.now().mono);
+                let _ = reply.send(Ok(draining));
                 Outcome::Nothing
             }
             Command::Shutdown { reply } => {

@@ -98,6 +98,8 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         inputs: VecDeque::new(),
         buffer: vec![0; READ_BUFFER],
         held: 0,
+        paused: Vec::new(),
+        reads_at: Instant::FAR,
         stopping: None,
         #[cfg(ramson_lab)]
         folder: config.data_dir.clone(),
@@ -356,6 +358,35 @@ mod tests {
         }
         assert_eq!(seen[0], seen[1]);
         assert_eq!(seen[0].1.len(), 1);
+    }
+
+    /// What comes faster than the limit waits, and is read all the same: a second's worth at once, the rest after pauses.
+    #[tokio::test]
+    async fn reading_goes_on_after_a_pause() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::private(dir.path(), 99);
+        config.ntcp2.bind = vec!["127.0.0.1:0".parse().unwrap()];
+        config.ntcp2.publish = vec!["127.0.0.1:0".parse().unwrap()];
+        config.bandwidth.incoming = Some(1_000_000);
+        let ramson = start(config).await.unwrap();
+        let status = ramson.status().await.unwrap();
+        assert_eq!((status.links.limit_in, status.links.limit_out), (Some(1_000_000), None));
+        assert_eq!(status.transit.limit, Some(800_000));
+        let at = status.reachability.published[0].trim_start_matches("NTCP2 ").to_owned();
+        // No handshake, so that it is read and thrown away.
+        let sender = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(at).unwrap();
+            std::io::Write::write_all(&mut stream, &vec![7; 1_200_000]).unwrap();
+            stream
+        });
+        while ramson.status().await.unwrap().links.bytes_in < 1_200_000 {
+            tokio::task::yield_now().await;
+        }
+        drop(sender.await.unwrap());
+        let draining = ramson.drain().await.unwrap();
+        let status = ramson.status().await.unwrap().transit;
+        assert_eq!((draining, status.draining, status.accepting), (crate::Draining::default(), true, false));
+        ramson.shutdown().await;
     }
 
     #[tokio::test]

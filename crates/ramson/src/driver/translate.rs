@@ -3,15 +3,15 @@
 use super::clients::Clients;
 use super::progress::Reporter;
 use crate::client::{DestinationOptions, TunnelOptions};
-use crate::config::{Config, Floodfill, TransitConfig};
+use crate::config::{BandwidthConfig, Config, Floodfill};
 use crate::net::connections::Source;
 use crate::seam::DestinationId;
 use crate::status::{
-    BuildStatus, ClockStatus, DestinationStatus, InboundTunnel, LinkStatus, NetDbStatus, Reachability, Route, Status,
-    TransitStatus, TunnelStatus,
+    BuildStatus, ClockStatus, DeclinedBy, DestinationStatus, Draining, DroppedBy, InboundTunnel, LinkStatus,
+    NetDbStatus, Reachability, Route, Status, TransitStatus, TunnelStatus,
 };
-use ramson_core::link::AddressRules;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
+use ramson_core::link::{AddressRules, LinkLimits};
 use ramson_core::netdb::FloodfillMode;
 use ramson_core::router::{self, LocalOptions, PoolState, Removed, Router, Snapshot};
 use ramson_core::time::Instant;
@@ -38,8 +38,9 @@ pub(crate) fn config(config: &Config, addresses: Publishing, ipv4: bool, ipv6: b
         small_network: config.network.allow_same_subnet,
         exploratory: PoolConfig { inbound: exploratory, outbound: exploratory },
         transit_tunnels: if config.transit.enabled { config.transit.max_tunnels } else { 0 },
-        transit_bytes_per_second: config.transit.bytes_per_second,
-        bandwidth: bandwidth_letter(&config.transit),
+        transit_bytes_per_second: transit_bytes(config),
+        bandwidth: bandwidth_letter(transit_bytes(config)),
+        limits: LinkLimits { incoming: config.bandwidth.incoming, outgoing: config.bandwidth.outgoing },
         floodfill: match config.floodfill {
             Floodfill::No => FloodfillMode::No,
             Floodfill::Yes => FloodfillMode::Yes,
@@ -48,10 +49,19 @@ pub(crate) fn config(config: &Config, addresses: Publishing, ipv4: bool, ipv6: b
     }
 }
 
+/// Bytes a second that others may use: what the settings of transit say, and no more than their share of the limits.
+fn transit_bytes(config: &Config) -> u64 {
+    let BandwidthConfig { incoming, outgoing, share_percent } = config.bandwidth;
+    if !config.transit.enabled || share_percent == 0 {
+        return 0;
+    }
+    let share = incoming.into_iter().chain(outgoing).min().map(|limit| limit / 100 * u64::from(share_percent.min(100)));
+    config.transit.bytes_per_second.min(share.unwrap_or(u64::MAX))
+}
+
 /// The letter of the bandwidth that is offered to others, by the classes of the netDb page of the specification.
-fn bandwidth_letter(transit: &TransitConfig) -> char {
-    let kilobytes = if transit.enabled { transit.bytes_per_second / 1000 } else { 0 };
-    match kilobytes {
+fn bandwidth_letter(bytes_per_second: u64) -> char {
+    match bytes_per_second / 1000 {
         0..12 => 'K',
         12..48 => 'L',
         48..64 => 'M',
@@ -147,6 +157,8 @@ pub(crate) fn status(snapshot: &Snapshot, reporter: &Reporter, clients: &Clients
             bytes_out: links.sent_bytes,
             bytes_per_second_in,
             bytes_per_second_out,
+            limit_in: snapshot.limits.incoming,
+            limit_out: snapshot.limits.outgoing,
         },
         exploratory: pool(snapshot.exploratory),
         builds: BuildStatus {
@@ -155,15 +167,53 @@ pub(crate) fn status(snapshot: &Snapshot, reporter: &Reporter, clients: &Clients
             declined: tunnels.declined,
             timed_out: tunnels.timed_out,
         },
-        transit: TransitStatus {
-            accepting: snapshot.accepts_transit,
-            tunnels: tunnels.transit_tunnels,
-            accepted: tunnels.transit.accepted,
-            declined: tunnels.transit.declined,
-            messages: tunnels.transit.messages,
-        },
+        transit: transit(snapshot, now),
         destinations: destinations(snapshot, clients),
     }
+}
+
+/// What is done for others.
+fn transit(snapshot: &Snapshot, now: Instant) -> TransitStatus {
+    let (stats, rules) = (&snapshot.tunnels.transit, &snapshot.transit_rules);
+    let (causes, refused) = (&stats.causes, &stats.refused);
+    TransitStatus {
+        accepting: snapshot.accepts_transit,
+        tunnels: snapshot.tunnels.transit_tunnels,
+        max_tunnels: rules.max_tunnels,
+        accepted: stats.accepted,
+        declined: stats.declined,
+        declined_by: DeclinedBy {
+            off: causes.off,
+            full: causes.full,
+            busy: causes.busy,
+            share: causes.share,
+            bandwidth: causes.bandwidth,
+            request: causes.request,
+        },
+        dropped_by: DroppedBy {
+            throttled: refused.throttled,
+            overloaded: refused.overloaded,
+            replayed: refused.replayed,
+            invalid: refused.invalid,
+            messages: stats.over_bandwidth,
+        },
+        messages: stats.messages,
+        bytes: stats.bytes,
+        bytes_per_second: stats.bytes_per_second,
+        limit: (rules.bytes_per_second < u64::MAX).then_some(rules.bytes_per_second),
+        granted: stats.granted,
+        cap: snapshot.congestion.letter(),
+        draining: rules.draining,
+        ends_in_seconds: draining(snapshot, now).seconds,
+    }
+}
+
+/// How long the tunnels of others last that there are.
+pub(crate) fn draining(snapshot: &Snapshot, now: Instant) -> Draining {
+    let left = snapshot.tunnels.transit.ends.map(|ends| ends.since(now));
+    // A second more where it is not a whole one: nothing is over before.
+    let seconds = left.map_or(0, |left| left.as_secs() + u64::from(left.subsec_nanos() > 0));
+    Draining { tunnels: snapshot.tunnels.transit_tunnels, seconds }
 }
 
 fn destinations(snapshot: &Snapshot, clients: &Clients) -> Vec<DestinationStatus> {
@@ -217,7 +267,7 @@ fn pool(state: PoolState) -> TunnelStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Proxy, ProxyKind};
+    use crate::config::{Proxy, ProxyKind, TransitConfig};
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -293,11 +343,25 @@ mod tests {
 
     #[test]
     fn bandwidth_letters() {
-        let letter =
-            |bytes_per_second| bandwidth_letter(&TransitConfig { bytes_per_second, ..TransitConfig::default() });
+        let letter = |bytes_per_second| bandwidth_letter(bytes_per_second);
         let rates = [0, 11_999, 12_000, 48_000, 64_000, 128_000, 256_000, 2_000_000, 2_001_000];
         assert_eq!(rates.map(letter), ['K', 'K', 'L', 'M', 'N', 'O', 'P', 'P', 'X']);
-        assert_eq!(bandwidth_letter(&TransitConfig { enabled: false, ..TransitConfig::default() }), 'K');
+        let of = |incoming, outgoing, share_percent, enabled| {
+            let bandwidth = BandwidthConfig { incoming, outgoing, share_percent };
+            let transit = TransitConfig { enabled, ..TransitConfig::default() };
+            let core = super::config(
+                &Config { bandwidth, transit, ..Config::new("/nowhere") },
+                Publishing::default(),
+                true,
+                false,
+            );
+            assert_eq!((core.limits.incoming, core.limits.outgoing), (incoming, outgoing));
+            (core.transit_bytes_per_second, core.bandwidth)
+        };
+        assert_eq!(of(None, None, 80, true), (2_000_000, 'P'), "what [transit] says");
+        assert_eq!(of(Some(1_000_000), Some(100_000), 80, true), (80_000, 'N'), "the share of the smaller limit");
+        assert_eq!(of(None, Some(100_000_000), 50, true), (2_000_000, 'P'));
+        assert_eq!((of(None, None, 0, true), of(None, None, 80, false)), ((0, 'K'), (0, 'K')));
     }
 
     #[test]

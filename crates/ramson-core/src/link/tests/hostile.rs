@@ -227,7 +227,7 @@ fn t12_introducers_are_never_asked() {
         let links = &mut pair.machines[0].links;
         assert!(links.dial_target(&info).is_none() && !links.dial(now, &info), "{n}");
         let message = Message { kind: Kind::DATA, id: 1, expiration: now.unix_ms + 9_000, body: vec![1] };
-        assert!(!links.send(now, &info.hash(), message, Some(&info)), "{n}");
+        assert!(!links.send(now, &info.hash(), message, Class::Own, Some(&info)), "{n}");
         assert!(links.poll_event(now).is_none() && links.conns.is_empty() && links.peers.is_empty(), "{n}");
         assert!(!crate::peers::Reach::of(&info).is_published(), "{n}: nobody is thought to reach it");
     }

@@ -17,7 +17,7 @@ fn t69_unknown_next_hops_are_looked_up_within_bounds() {
         for _ in 0..6 {
             let message = message_for(&solo, Kind::SHORT_TUNNEL_BUILD, n, vec![1; 2_000]);
             let to = Hash::of(&n.to_be_bytes());
-            solo.router.handle_tunnels(tunnel::Event::Send { to, message });
+            solo.router.handle_tunnels(tunnel::Event::Send { to, message, class: link::Class::Transit });
         }
     }
     assert_eq!(solo.router.waiting.len(), limits::WAITING_ROUTERS);

@@ -6,9 +6,11 @@ use super::super::tester::Test;
 use super::super::{Answer, BuildId, Direction, Event, Hop, PoolId, Target, TunnelId};
 use super::{Build, Tunnels, Way};
 use crate::limits::tunnel as limits;
+use crate::link::Class;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::data::Hash;
 use ramson_wire::i2np::Message;
+use ramson_wire::tunnel::bandwidth::Reply;
 use ramson_wire::tunnel::build_record::ACCEPT;
 use tracing::debug;
 
@@ -17,6 +19,9 @@ const FAILURES_BEFORE_DIRECT: u32 = 6;
 /// A tunnel that worked within this time tells which one of a pair does not.
 const WITNESS: Duration = Duration::from_secs(5);
 const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
+
+/// Kilobytes a second that are asked for. A tunnel that carries less than the first asks for nothing.
+const BANDWIDTHS: [u32; 4] = [16, 64, 256, 1_024];
 
 /// What one direction of a pool lacks.
 struct Lack {
@@ -205,7 +210,20 @@ impl Tunnels {
             Direction::Inbound => ((self.own, own_id), through.is_some() && through != hops.first().map(|h| h.hash)),
             Direction::Outbound => (reply_to?, false),
         };
-        Some(Plan { direction, hops, ids, end, reply_message_id: self.rng.nonzero_u32(), wrap })
+        Some(Plan { direction, hops, ids, end, reply_message_id: self.rng.nonzero_u32(), wrap, bandwidth: None })
+    }
+
+    /// What hops of a new tunnel are asked to provide, in kilobytes a second: enough for what the busiest of the pool's
+    /// tunnels carries; of few that carry little, nothing, as of most tunnels in the network. Steps, so that hops learn
+    /// little of who asks.
+    pub(super) fn wanted_bandwidth(&self, now: Instant, pool: PoolId, direction: Direction) -> Option<u32> {
+        if pool == PoolId::EXPLORATORY {
+            return None;
+        }
+        let used = self.usable(pool, direction).map(|(_, own)| own.kilobytes_per_second(now)).max()?;
+        let [least, .., most] = BANDWIDTHS;
+        let enough = BANDWIDTHS.into_iter().find(|step| u64::from(*step) > used).unwrap_or(most);
+        (used >= least.into()).then_some(enough)
     }
 
     fn unused_id(&mut self, also: &[TunnelId]) -> TunnelId {
@@ -231,7 +249,7 @@ impl Tunnels {
                     self.give_up(now, created.id, Vec::new());
                 }
             }
-            _ => self.events.push_back(Event::Send { to: first, message }),
+            _ => self.events.push_back(Event::Send { to: first, message, class: Class::Own }),
         }
     }
 
@@ -243,16 +261,17 @@ impl Tunnels {
             self.stats.tampered += 1;
             return self.build_failed(now, &build, Vec::new());
         };
-        let answer = |code: &u8| if *code == ACCEPT { Answer::Agreed } else { Answer::Declined };
+        let answer = |reply: &Reply| if reply.code == ACCEPT { Answer::Agreed } else { Answer::Declined };
         let hops: Vec<_> = plan.hops.iter().map(|hop| hop.hash).zip(replies.iter().map(answer)).collect();
-        if replies.iter().any(|code| *code != ACCEPT) {
+        if replies.iter().any(|reply| reply.code != ACCEPT) {
             self.stats.declined += 1;
             debug!(build = id.0, pool = build.pool.0, ?hops, "build declined");
             return self.build_failed(now, &build, hops);
         }
         self.stats.built += 1;
         let after = now.mono.since(build.started.mono);
-        debug!(build = id.0, pool = build.pool.0, direction = ?build.direction, ?after, "tunnel built");
+        let granted = replies.iter().filter_map(|reply| reply.bandwidth).min();
+        debug!(build = id.0, pool = build.pool.0, direction = ?build.direction, ?after, ?granted, "tunnel built");
         let (Some(entry_hop), Some(entry_id)) = (plan.hops.first(), plan.ids.first()) else { return };
         // An inbound tunnel is known here by the id that its last hop sends to; an outbound one by that of its first.
         let name = match build.direction {
@@ -262,7 +281,8 @@ impl Tunnels {
         let path = (plan.hops.iter().map(|hop| hop.hash).collect(), pending.layers());
         let health = Health::new(build.started, &mut self.rng);
         let entry = (entry_hop.hash, *entry_id);
-        let own = Own::new(build.pool, build.direction, entry, path, health, &mut self.rng);
+        let mut own = Own::new(build.pool, build.direction, entry, path, health, &mut self.rng);
+        own.granted = granted;
         self.events.push_back(Event::Outcome { pool: build.pool, nearest: build.nearest(), hops });
         self.tunnels.insert(name, own);
         if let Some(pool) = self.pools.get_mut(&build.pool) {

@@ -1,6 +1,8 @@
 //! A router that serves as a hop, and what it is asked to carry.
 
 use super::*;
+use ramson_wire::i2np::tunnel_build::LongBuildRecords;
+use ramson_wire::tunnel::long_record;
 
 /// One router that serves, and requests to it made by hand.
 struct Served {
@@ -20,6 +22,7 @@ impl Served {
             role: Role::Participant,
             minutes: u32::try_from(self.net.now.unix_ms / 60_000).unwrap(),
             send_message_id: 5,
+            bandwidth: BandwidthRequest::NONE,
         }
     }
 
@@ -138,14 +141,101 @@ fn requests_wait_in_bounded_number_for_their_jobs() {
     let mut served = Served::new();
     let good = served.request();
     let now = served.net.now;
-    let mut taken = 0;
     for id in 1..200u32 {
         let body = served.body(&[Request { receive_tunnel: id, ..good.clone() }]);
         let from = Hash::of(&id.to_be_bytes());
         let message = Message { kind: Kind::SHORT_TUNNEL_BUILD, id: 1, expiration: 0, body };
-        taken += usize::from(served.net.nodes[1].tunnels.handle_message(now, from, message).is_ok());
+        assert_eq!(served.net.nodes[1].tunnels.handle_message(now, from, message), Ok(()));
     }
-    assert_eq!(taken, limits::REQUEST_JOBS);
+    let tunnels = &mut served.net.nodes[1].tunnels;
+    let mut jobs = VecDeque::new();
+    let take = |tunnels: &mut Tunnels, jobs: &mut VecDeque<TunnelJob>| {
+        while let Some(event) = tunnels.poll_event() {
+            if let Event::Job(job) = event {
+                jobs.push_back(job);
+            }
+        }
+    };
+    take(tunnels, &mut jobs);
+    assert!(jobs.len() == limits::REQUEST_JOBS && tunnels.queue_bytes() > 0, "the others wait");
+    let mut served_in_all = 0;
+    while let Some(job) = jobs.pop_front() {
+        served_in_all += 1;
+        tunnels.handle_job(now, job.run(&mut served.net.rng));
+        take(tunnels, &mut jobs);
+        assert!(jobs.len() <= limits::REQUEST_JOBS);
+    }
+    assert_eq!((served_in_all, tunnels.queue_bytes()), (199, 0));
+}
+
+/// The older messages are served in every role, and go on in their own form.
+#[test]
+fn long_records_are_served_in_every_role() {
+    let mut served = Served::new();
+    let (hop, good) = (served.net.hop(1), served.request());
+    let mut id = 100;
+    for (kind, reply) in [
+        (Kind::VARIABLE_TUNNEL_BUILD, Kind::VARIABLE_TUNNEL_BUILD_REPLY),
+        (Kind::TUNNEL_BUILD, Kind::TUNNEL_BUILD_REPLY),
+    ] {
+        for role in [Role::Participant, Role::InboundGateway, Role::OutboundEndpoint] {
+            id += 1;
+            let bandwidth = BandwidthRequest { requested: Some(7), ..BandwidthRequest::NONE };
+            let request = Request { receive_tunnel: id, role, bandwidth, ..good.clone() };
+            let (record, keys) =
+                long_record::seal_request(&request, &hop.hash, &hop.static_key, &mut served.net.rng).unwrap();
+            let mut records = vec![[9; long_record::RECORD_LEN]; 8];
+            records[5] = record;
+            let records = LongBuildRecords::new(records).unwrap();
+            let fixed = kind == Kind::TUNNEL_BUILD;
+            let body = if fixed { records.to_fixed() } else { records.to_bytes() };
+            let message = Message { kind, id: 1, expiration: 0, body: body.clone() };
+            served.net.receive(served.net.nodes[0].hash, hop.hash, message.clone());
+            served.net.drain(1);
+            let (_, to, sent) = served.net.queue.pop_front().unwrap();
+            assert_eq!((to, served.net.queue.len()), (good.next_hop, 0));
+            let answered = match role {
+                Role::OutboundEndpoint => {
+                    assert_eq!(sent.kind, Kind::TUNNEL_GATEWAY);
+                    let inner = TunnelGateway::from_bytes(&sent.body).unwrap();
+                    assert_eq!(inner.tunnel, good.next_tunnel);
+                    inner.message
+                }
+                _ => sent,
+            };
+            let last = role == Role::OutboundEndpoint;
+            assert_eq!((answered.kind, answered.id), (if last { reply } else { kind }, 5));
+            let parsed = match fixed {
+                true => LongBuildRecords::from_fixed(&answered.body),
+                false => LongBuildRecords::from_bytes(&answered.body),
+            };
+            let mut records = parsed.unwrap();
+            let answer = keys.open_reply(&records.records()[5]).unwrap();
+            assert_eq!((answer.code, answer.bandwidth), (build_record::ACCEPT, Some(7)));
+            let other = &mut records.records_mut()[3];
+            keys.uncover(other);
+            assert_eq!(*other, [9; long_record::RECORD_LEN]);
+            // The tunnel's keys are those of the record.
+            if role == Role::Participant {
+                let mut data = data(id, 3);
+                served.net.receive(served.net.nodes[0].hash, hop.hash, data.clone());
+                served.net.drain(1);
+                let (_, _, passed) = served.net.queue.pop_front().unwrap();
+                TunnelLayer::new(&keys.layer, &keys.iv).encrypt(&mut data.body[4..]);
+                assert_eq!(passed.body[4..], data.body[4..]);
+            }
+            served.net.receive(served.net.nodes[0].hash, hop.hash, message);
+            assert_eq!(served.net.errors.pop(), Some(TransitError::Replayed), "T72");
+        }
+    }
+    for (kind, body) in [
+        (Kind::VARIABLE_TUNNEL_BUILD, vec![4; 1 + 4 * 218]),
+        (Kind::VARIABLE_TUNNEL_BUILD, vec![9; 1 + 9 * 528]),
+        (Kind::TUNNEL_BUILD, vec![4; 4 * 528]),
+    ] {
+        served.net.receive(served.net.nodes[0].hash, hop.hash, Message { kind, id: 1, expiration: 0, body });
+        assert!(matches!(served.net.errors.pop(), Some(TransitError::Malformed(_))), "T67");
+    }
 }
 
 #[test]
