@@ -22,18 +22,22 @@
 //! assert_eq!(net.snapshot(a).routers, 2);
 //! ```
 
+mod geo;
 mod link;
 mod net;
 mod node;
 mod pair;
 mod puppet;
+mod role;
 mod trace;
 mod transfer;
 
-pub use link::Link;
+pub use geo::Region;
+pub use link::{Access, Link};
 pub use net::{Meter, Net, Settings};
-pub use node::{NETWORK_ID, NodeId, router_config};
+pub use node::{NETWORK_ID, NodeId, Place, router_config};
 pub use pair::Pair;
 pub use puppet::{Puppet, PuppetStats};
+pub use role::Role;
 pub use trace::Trace;
 pub use transfer::{End, Progress, Transfer};
