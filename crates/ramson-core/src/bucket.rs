@@ -93,7 +93,7 @@ impl PeerBuckets {
     }
 
     /// Peers that are counted.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(crate) fn len(&self) -> usize {
         self.buckets.len()
     }

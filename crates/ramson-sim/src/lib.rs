@@ -22,20 +22,30 @@
 //! assert_eq!(net.snapshot(a).routers, 2);
 //! ```
 
+mod arena;
+mod churn;
 mod geo;
+mod invariants;
 mod link;
+pub mod measure;
 mod net;
 mod node;
+mod outcome;
 mod pair;
+pub mod property;
 mod puppet;
 mod role;
+pub mod scenario;
+pub mod swarm;
 mod trace;
 mod transfer;
 
+pub use arena::{run, run_with};
 pub use geo::Region;
 pub use link::{Access, Link};
 pub use net::{Meter, Net, Settings};
 pub use node::{NETWORK_ID, NodeId, Place, router_config};
+pub use outcome::{LookUp, Outcome, Passage, Sample};
 pub use pair::Pair;
 pub use puppet::{Puppet, PuppetStats};
 pub use role::Role;

@@ -83,6 +83,8 @@ pub struct Net {
     cut: BTreeSet<(NodeId, NodeId)>,
     trace: Trace,
     meter: Option<Meter>,
+    /// Who has told something, for [`Net::take_told`].
+    told: Vec<NodeId>,
     /// The last RouterInfo of each router that somebody has verified.
     verified: BTreeMap<Hash, Verified>,
 }
@@ -122,6 +124,7 @@ impl Net {
             cut: BTreeSet::new(),
             trace: Trace::default(),
             meter: None,
+            told: Vec::new(),
             verified: BTreeMap::new(),
         }
     }
@@ -232,13 +235,7 @@ impl Net {
     }
 
     /// The RouterInfo of a node as the others know it from a reseed.
-    fn sign_info(
-        &self,
-        keys: &RouterKeys,
-        config: Option<&Config>,
-        role: &Role,
-        addr: SocketAddr,
-    ) -> Arc<RouterInfo> {
+    fn sign_info(&self, keys: &RouterKeys, config: Option<&Config>, role: &Role, addr: SocketAddr) -> Arc<RouterInfo> {
         let unix_ms = self.unix_ms() - INFO_AGE_MS;
         let signed = match config {
             None => crate::puppet::sign_info(keys, NETWORK_ID, addr, unix_ms, role.is_floodfill()),
@@ -438,6 +435,31 @@ impl Net {
         (0..self.nodes.len()).map(NodeId).find(|id| self.hash(*id) == *hash)
     }
 
+    /// The RouterInfo of a node, as a reseed has it.
+    pub fn info(&self, id: NodeId) -> Arc<RouterInfo> {
+        Arc::clone(&self.nodes[id.0].info)
+    }
+
+    /// The RouterInfo of a router at an address where nobody is.
+    pub fn info_of_nobody(&self, keys: &RouterKeys, number: usize) -> Arc<RouterInfo> {
+        let addr = NodeId(number + 20_000).far_address();
+        self.sign_info(keys, Some(&router_config(addr)), &Role::default(), addr)
+    }
+
+    /// Gives a node a RouterInfo.
+    pub fn give_info(&mut self, id: NodeId, info: &RouterInfo) {
+        self.give(id, info);
+    }
+
+    /// Whether the rules for subnets do not count for a router.
+    pub fn is_small(&self, id: NodeId) -> bool {
+        self.nodes[id.0].config.as_ref().is_none_or(|config| config.small_network)
+    }
+
+    pub fn address_of(&self, id: NodeId) -> SocketAddr {
+        self.nodes[id.0].addr
+    }
+
     pub fn is_up(&self, id: NodeId) -> bool {
         self.nodes[id.0].is_up()
     }
@@ -469,6 +491,11 @@ impl Net {
     /// What the router at a node has told since the last call.
     pub fn take_events(&mut self, id: NodeId) -> Vec<(Instant, Event)> {
         self.nodes[id.0].events.drain(..).collect()
+    }
+
+    /// The nodes whose routers have told anything since the last call and had nothing waiting before.
+    pub fn take_told(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.told)
     }
 
     /// Whether the router at a node has told anything that was not taken.
@@ -660,7 +687,11 @@ impl Net {
             Output::Event(event) => {
                 let (numbers, bytes) = event_numbers(&event);
                 self.trace.add(self.now, What::Event, id.0, numbers, bytes);
-                self.nodes[id.0].events.push_back((self.now, event));
+                let events = &mut self.nodes[id.0].events;
+                if events.is_empty() {
+                    self.told.push(id);
+                }
+                events.push_back((self.now, event));
             }
             Output::Timeout(_) => {}
         }

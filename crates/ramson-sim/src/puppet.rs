@@ -272,7 +272,8 @@ impl Puppet {
             } else if let Some(event) = self.tunnels.poll_event() {
                 self.handle_tunnels(event);
             } else {
-                let timeouts = [self.links.next_timeout(), self.tunnels.next_timeout(), Some(self.resign), Some(self.flood_at)];
+                let timeouts =
+                    [self.links.next_timeout(), self.tunnels.next_timeout(), Some(self.resign), Some(self.flood_at)];
                 return Output::Timeout(timeouts.into_iter().flatten().min().unwrap_or(Instant::FAR));
             }
         }

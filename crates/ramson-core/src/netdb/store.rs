@@ -1,6 +1,6 @@
 //! The RouterInfos that we know. Only what verified and keeps the rules comes in.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 mod verify;
 
