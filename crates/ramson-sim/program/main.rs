@@ -6,7 +6,9 @@
     reason = "what the simulator must not know is measured here"
 )]
 
+mod figures;
 mod options;
+mod plots;
 mod report;
 mod show;
 
@@ -68,7 +70,7 @@ fn one(options: &Options, name: &str) -> Result<(), String> {
         show::summary(&scenario, &outcomes);
     }
     if let Some(path) = &options.report {
-        let html = report::html(&scenario, &outcomes, &properties)?;
+        let html = report::html(name, &scenario, &outcomes, &properties)?;
         std::fs::write(path, html).map_err(|why| format!("{}: {why}", path.display()))?;
         eprintln!("report: {}", path.display());
     }
