@@ -2,7 +2,7 @@
 
 use crate::plots::{Axes, FIRST, Line, SECOND, THIRD, bars, lines};
 use ramson_sim::measure::median;
-use ramson_sim::{Outcome, Sample};
+use ramson_sim::{Outcome, Passage, Sample};
 
 pub(crate) struct Figure {
     pub(crate) title: &'static str,
@@ -18,18 +18,18 @@ pub(crate) fn all(outcomes: &[Outcome]) -> Result<Vec<Figure>, String> {
 }
 
 fn builds(outcomes: &[Outcome]) -> Result<Option<Figure>, String> {
-    let share = |s: &Sample| s.built as f64 / (s.built + s.declined + s.timed_out + s.starved) as f64;
-    let (mean, low, high) = over_time(outcomes, share);
+    let (mean, low, high) =
+        over_time(&smooth(outcomes), |s| s.built as f64 / (s.built + s.declined + s.timed_out + s.starved) as f64);
     let Some(end) = last(&mean) else { return Ok(None) };
     let axes = Axes { x: ("minutes", 0.0, end), y: ("", 0.0, 1.02), percent: true };
     let svg = lines(&axes, &[Line::new(mean, FIRST)], Some((low, high)))?;
-    let caption = "<i class=\"first\"></i>The share of honest routers' builds that end in a tunnel, minute by minute: the \
+    let caption = "<i class=\"first\"></i>The share of honest routers' builds that end in a tunnel, over five minutes: the \
                    mean of all worlds, and from the worst to the best of them.";
     Ok(Some(Figure { title: "Builds that succeed", svg, caption: caption.to_owned() }))
 }
 
 fn opening(outcomes: &[Outcome]) -> Result<Option<Figure>, String> {
-    let times = outcomes.iter().flat_map(|o| &o.transfers).filter_map(|passage| passage.connect());
+    let times = outcomes.iter().flat_map(|o| &o.transfers).filter_map(Passage::connect);
     let caption =
         "The share of streams that are open after so long; look-up of the LeaseSet and six hops each way are in it.";
     distribution(times.collect(), "seconds", "Latency: until a stream is open", caption)
@@ -38,7 +38,7 @@ fn opening(outcomes: &[Outcome]) -> Result<Option<Figure>, String> {
 fn throughput(outcomes: &[Outcome]) -> Result<Option<Figure>, String> {
     let whole = outcomes.iter().flat_map(|o| &o.transfers).filter(|passage| passage.whole);
     let caption = "The share of streams that are no faster than this, each way, of those that carried every byte.";
-    distribution(whole.map(|passage| passage.throughput()).collect(), "kB/s", "Throughput of streams", caption)
+    distribution(whole.map(Passage::throughput).collect(), "kB/s", "Throughput of streams", caption)
 }
 
 fn look_ups(outcomes: &[Outcome]) -> Result<Option<Figure>, String> {
@@ -157,6 +157,25 @@ fn netdb(outcomes: &[Outcome]) -> Result<Option<Figure>, String> {
     }
     let svg = lines(&axes, &shown, Some((low, high)))?;
     Ok(Some(Figure { title: "Health of the netDb", svg, caption }))
+}
+
+/// Each minute with the four before it: few tunnels are built in one alone.
+fn smooth(outcomes: &[Outcome]) -> Vec<Outcome> {
+    let window = |samples: &[Sample], at: usize| {
+        let mut sum = samples[at];
+        for sample in &samples[at.saturating_sub(4)..at] {
+            sum.built += sample.built;
+            sum.declined += sample.declined;
+            sum.timed_out += sample.timed_out;
+            sum.starved += sample.starved;
+        }
+        sum
+    };
+    let smooth = |outcome: &Outcome| Outcome {
+        samples: (0..outcome.samples.len()).map(|at| window(&outcome.samples, at)).collect(),
+        ..Outcome::default()
+    };
+    outcomes.iter().map(smooth).collect()
 }
 
 type Points = Vec<(f64, f64)>;

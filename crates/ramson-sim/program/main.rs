@@ -24,6 +24,7 @@ const HELP: &str = "\
 cargo xtask sim SCENARIO [--seeds N] [--first N] [--short] [--json] [--report FILE] [--traces]
 cargo xtask sim swarm [--seeds N] [--first N] [--seconds N]
 cargo xtask sim traces [--seeds N]      the same worlds in a debug and a release build
+cargo xtask sim --stub SCENARIO ...     without any cryptography
 cargo xtask sim list
 
 SCENARIO is a name of crates/ramson-sim/scenarios, a path, or `bar`: all of them in their short form.";

@@ -80,7 +80,7 @@ fn draw(axes: &Axes, fill: impl FnOnce(&mut Chart<'_, '_>) -> Result<(), String>
         let mut chart = ChartBuilder::on(&area)
             .margin_top(12)
             .margin_right(16)
-            .x_label_area_size(38)
+            .x_label_area_size(46)
             .y_label_area_size(52)
             .build_cartesian_2d(axes.x.1..axes.x.2, axes.y.1..axes.y.2)
             .map_err(said)?;

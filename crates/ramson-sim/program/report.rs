@@ -4,7 +4,7 @@ use crate::figures;
 use ramson_sim::measure::median;
 use ramson_sim::property::{Property, mean};
 use ramson_sim::scenario::Scenario;
-use ramson_sim::{Outcome, Sample};
+use ramson_sim::{Outcome, Passage, Sample};
 use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("style.css");
@@ -63,7 +63,7 @@ fn cards(scenario: &Scenario, outcomes: &[Outcome]) -> String {
         (format!("{:.1} %", 100.0 * built as f64 / all.max(1) as f64), "of own tunnel builds succeed"),
     ];
     if whole().count() > 0 {
-        let kilobytes = median(whole().map(|passage| passage.throughput()));
+        let kilobytes = median(whole().map(Passage::throughput));
         cards.push((format!("{kilobytes:.0} kB/s"), "median of a stream, each way"));
     }
     cards.push((format!("{speed:.0} x"), "real time, on one core"));

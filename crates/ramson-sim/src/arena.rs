@@ -80,7 +80,7 @@ struct Arena<'a> {
     floodfills: Vec<NodeId>,
     hostile: BTreeSet<Hash>,
     by_hash: BTreeMap<Hash, NodeId>,
-    flooding: BTreeSet<NodeId>,
+    kinds: BTreeMap<NodeId, Kind>,
     clients: Vec<Client>,
     by_node: BTreeMap<NodeId, usize>,
     agenda: BTreeSet<(Instant, Due)>,
@@ -114,7 +114,7 @@ impl<'a> Arena<'a> {
             floodfills: Vec::new(),
             hostile: BTreeSet::new(),
             by_hash: BTreeMap::new(),
-            flooding: BTreeSet::new(),
+            kinds: BTreeMap::new(),
             clients: Vec::new(),
             by_node: BTreeMap::new(),
             agenda: BTreeSet::new(),
@@ -211,9 +211,7 @@ impl<'a> Arena<'a> {
                     let region = Some(Region::draw(&mut self.rng));
                     self.net.set_place(id, Place { region, ..Place::default() });
                 }
-                if adversary.kind == Kind::Flooding {
-                    self.flooding.insert(id);
-                }
+                self.kinds.insert(id, adversary.kind);
                 infos.push(self.net.info(id));
                 self.hostile.insert(self.net.hash(id));
                 self.by_hash.insert(self.net.hash(id), id);
@@ -345,8 +343,15 @@ impl<'a> Arena<'a> {
                 self.agenda.insert((now + PACE_TICK, Due::Pace));
             }
             Due::Join(id) => {
-                let known = if self.flooding.contains(&id) { self.honest.clone() } else { self.floodfills.clone() };
                 self.net.refresh(id);
+                // Who serves as a hop must find the next one.
+                let known = match self.kinds.get(&id) {
+                    Some(Kind::Flooding) => self.honest.clone(),
+                    Some(Kind::Dropping | Kind::Observing | Kind::Failing) => {
+                        self.honest.iter().chain(self.kinds.keys()).copied().collect()
+                    }
+                    Some(Kind::Silent | Kind::Lying) | None => self.floodfills.clone(),
+                };
                 self.net.join(id, &known);
             }
             Due::Leave(id) => {

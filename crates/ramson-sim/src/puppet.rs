@@ -168,6 +168,11 @@ impl Puppet {
         }
     }
 
+    /// Knows this router from now on.
+    pub(crate) fn learn(&mut self, info: &Arc<RouterInfo>) {
+        self.keep(info);
+    }
+
     /// Signs and floods its RouterInfo now.
     pub(crate) fn publish(&mut self, now: Now) {
         self.now = now;

@@ -17,9 +17,10 @@ const LIFETIME_MS: u64 = 10_000;
 const NAMED: usize = 16;
 
 /// What a peer on strings plays.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum Role {
     /// Serves as a floodfill and a hop, as a test tells it; says that it is one.
+    #[default]
     Floodfill,
     /// Takes connections, and answers nothing.
     Silent,
@@ -33,12 +34,6 @@ pub enum Role {
     Observing,
     /// Drops this share of the build requests that do not come from one of its own people, 0 to 1.
     Failing(f64, Arc<BTreeSet<Hash>>),
-}
-
-impl Default for Role {
-    fn default() -> Self {
-        Self::Floodfill
-    }
 }
 
 impl Role {

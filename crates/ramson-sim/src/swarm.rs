@@ -126,7 +126,7 @@ pub fn run(seed: u64) -> Verdict {
     }
     world.end_faults();
     let recovered = world.recover();
-    let verdict = Verdict {
+    Verdict {
         seed,
         routers: world.honest.len(),
         hostile: world.hostile,
@@ -136,8 +136,7 @@ pub fn run(seed: u64) -> Verdict {
         trace: world.net.trace().clone(),
         violations: world.invariants.take(),
         panicked: false,
-    };
-    verdict
+    }
 }
 
 struct World {

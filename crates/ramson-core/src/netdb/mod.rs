@@ -27,4 +27,4 @@ pub use flood::Floodfill;
 pub use lease_sets::LeaseSets;
 pub use lookup::Lookups;
 pub use publish::{LeaseSetPublisher, RouterInfoPublisher};
-pub use store::{RouterStore, Verified};
+pub use store::{Known, RouterStore, Verified};

@@ -4,7 +4,7 @@
 mod check;
 mod verify;
 
-pub use verify::{Verified, VerifyDone, VerifyJob};
+pub use verify::{Known, Verified, VerifyDone, VerifyJob};
 
 use super::closest::closest;
 use super::nearest::Nearest;

@@ -297,3 +297,19 @@ fn guests_have_a_bound_of_their_own() {
     assert_eq!(add(&mut store, &wish(1 << 40), Source::Unasked), None, "others have room");
     store.check_books();
 }
+
+#[test]
+fn only_the_same_bytes_are_not_verified_again() {
+    let good = Verified::new(info(&wish(1))).unwrap();
+    let known = |_: &RouterInfo| Some(good.clone());
+    // A copy of what is known becomes what is known.
+    let copy = Arc::new(RouterInfo::from_bytes(good.info().as_bytes()).unwrap());
+    assert!(Arc::ptr_eq(Verified::new_knowing(copy, &known).unwrap().info(), good.info()));
+    // One changed bit of the signature is another RouterInfo, though of the same router.
+    let mut bytes = good.info().as_bytes().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    let forged = Arc::new(RouterInfo::from_bytes(&bytes).unwrap());
+    assert_eq!(Verified::new_knowing(forged, &known).unwrap_err(), Refusal::BadSignature);
+    let other = info(&wish(2));
+    assert_eq!(Verified::new_knowing(Arc::clone(&other), &known).unwrap().info().hash(), other.hash());
+}

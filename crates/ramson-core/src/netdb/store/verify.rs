@@ -22,22 +22,19 @@ impl VerifyJob {
         &self.info
     }
 
-    /// What there is to say where the same RouterInfo was verified before, byte for byte; else the job itself. Nets
-    /// of many routers in one process keep one copy of each RouterInfo so, and verify it once.
-    ///
-    /// # Errors
-    /// Gives the job back when this is another RouterInfo.
-    pub fn with_known(self, known: &Verified) -> Result<VerifyDone, Self> {
-        if known.0.as_bytes() != self.info.as_bytes() {
-            return Err(self);
-        }
-        Ok(VerifyDone { hash: known.0.hash(), verified: Some(known.clone()), source: self.source })
+    pub fn run(self) -> VerifyDone {
+        self.run_knowing(&|_| None)
     }
 
-    pub fn run(self) -> VerifyDone {
-        VerifyDone { hash: self.info.hash(), verified: Verified::new(self.info).ok(), source: self.source }
+    /// The same where `known` may have verified this RouterInfo before.
+    pub fn run_knowing(self, known: Known<'_>) -> VerifyDone {
+        let Self { info, source } = self;
+        VerifyDone { hash: info.hash(), verified: Verified::new_knowing(info, known).ok(), source }
     }
 }
+
+/// What was verified before of the router that this RouterInfo is of.
+pub type Known<'a> = &'a dyn Fn(&RouterInfo) -> Option<Verified>;
 
 /// The result of a [`VerifyJob`].
 #[derive(Debug)]
@@ -63,6 +60,15 @@ impl Verified {
     pub fn new(info: Arc<RouterInfo>) -> Result<Self, Refusal> {
         info.verify().map_err(|_| Refusal::BadSignature)?;
         Ok(Self(info))
+    }
+
+    /// The same, but that what was verified before, byte for byte, is not verified again. Nets of many routers in one
+    /// process keep one copy of each RouterInfo so.
+    pub fn new_knowing(info: Arc<RouterInfo>, known: Known<'_>) -> Result<Self, Refusal> {
+        match known(&info).filter(|known| known.0.as_bytes() == info.as_bytes()) {
+            Some(known) => Ok(known),
+            None => Self::new(info),
+        }
     }
 
     pub fn info(&self) -> &Arc<RouterInfo> {
