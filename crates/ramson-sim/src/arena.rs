@@ -356,7 +356,7 @@ impl<'a> Arena<'a> {
             }
             Due::Leave(id) => {
                 if self.net.is_up(id) {
-                    self.net.kill(id);
+                    self.kill(id);
                 }
                 let at = now + churn::absence(self.scenario.world.churn, &mut self.rng);
                 self.agenda.insert((at, Due::Return(id)));
@@ -391,7 +391,7 @@ impl<'a> Arena<'a> {
         match event.what {
             Deed::Restart => {
                 let node = self.clients[event.client].end.node;
-                self.net.kill(node);
+                self.kill(node);
                 self.net.start(node);
                 self.clients[event.client].restarted = Some(self.net.now());
                 self.create(event.client);
@@ -404,7 +404,13 @@ impl<'a> Arena<'a> {
             }
         }
         victims.truncate(count);
-        victims.into_iter().for_each(|id| self.net.kill(id));
+        victims.into_iter().for_each(|id| self.kill(id));
+    }
+
+    /// Kills a router, whose counts begin anew when it comes back.
+    fn kill(&mut self, id: NodeId) {
+        self.net.kill(id);
+        self.last.remove(&id);
     }
 
     // ---- the programs ----
@@ -520,8 +526,6 @@ impl<'a> Arena<'a> {
         for id in self.honest.clone() {
             if self.net.is_up(id) {
                 self.sample_router(id, &mut sample);
-            } else {
-                self.last.remove(&id);
             }
         }
         let up = sample.up.max(1) as f64;
@@ -536,7 +540,7 @@ impl<'a> Arena<'a> {
         self.invariants.router(&self.net, id);
         let snapshot = self.net.snapshot(id);
         let stats = snapshot.tunnels;
-        let last = self.last.insert(id, stats).filter(|last| last.started <= stats.started).unwrap_or_default();
+        let last = self.last.insert(id, stats).unwrap_or_default();
         sample.up += 1;
         sample.built += stats.built - last.built;
         sample.declined += stats.declined - last.declined;
