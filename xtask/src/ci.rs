@@ -4,10 +4,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::run::{command, has_router, is_root, run, there};
-use crate::{fuzz, interop, tidy};
+use crate::{fuzz, interop, sim, tidy};
 
 /// Seconds that each fuzz target runs: enough to replay the corpus and see that the target lives.
 const FUZZ_SMOKE_SECONDS: u32 = 5;
+/// Seconds of the simulator's fault swarm.
+const SWARM_SECONDS: u32 = 60;
 
 /// Runs every check, even after one failed, and closes with the counts.
 ///
@@ -33,6 +35,7 @@ pub(crate) fn ci() -> Result<(), String> {
         run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     });
     ci.step("tidy", tidy::print);
+    ci.step("fault swarm", || sim::swarm(SWARM_SECONDS));
     deny(&mut ci);
     fuzz_smoke(&mut ci);
     short_interop(&mut ci);

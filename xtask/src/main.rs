@@ -6,6 +6,7 @@ mod ci;
 mod fuzz;
 mod interop;
 mod run;
+mod sim;
 mod threats;
 mod tidy;
 
@@ -16,6 +17,7 @@ cargo xtask ci                          every check that .ci/run runs
 cargo xtask tidy                        floors, file sizes, markers
 cargo xtask interop [SCENARIO...]       black box against other routers; `list` names the scenarios; default: short
 cargo xtask bench [NAME] [--json]       figures, a line each; `net` measures against i2pd
+cargo xtask sim SCENARIO [--seeds N]    the network in virtual time; `list` names the scenarios, `sim` alone all options
 cargo xtask fuzz [TARGET] [--seconds N] fuzz targets; `list` names them; default: all of them, 60 s each
 cargo xtask fuzz keep TARGET            keeps the fewest finds that reach all that was reached
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::print(),
         Some("interop") => interop::interop(rest),
         Some("bench") => bench::bench(rest),
+        Some("sim") => sim::sim(rest),
         Some("fuzz") => fuzz::fuzz(rest),
         Some("help" | "--help" | "-h") => {
             println!("{HELP}");

@@ -109,7 +109,7 @@ impl<K: Ord> Buckets<K> {
     }
 
     /// Peers that are counted.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(crate) fn len(&self) -> usize {
         self.buckets.len()
     }

@@ -5,7 +5,7 @@ use crate::dest::{DestinationDone, DestinationJob, SignDone, VerifyDone as Verif
 use crate::keys::RouterKeys;
 use crate::link::{ConnId, LinkDone, LinkJob};
 use crate::netdb::flood;
-use crate::netdb::store::{VerifyDone, VerifyJob};
+use crate::netdb::store::{Known, VerifyDone, VerifyJob};
 use crate::own_info::OwnInfo;
 use crate::rng::Rng;
 use crate::router::DestinationId;
@@ -163,12 +163,17 @@ impl Job {
 
     /// Does the work. What it draws at random it draws here.
     pub fn run(self, rng: &mut Rng) -> JobDone {
+        self.run_knowing(rng, &|_| None)
+    }
+
+    /// The same where RouterInfos may have been verified before, by other routers of this process.
+    pub fn run_knowing(self, rng: &mut Rng, known: Known<'_>) -> JobDone {
         match self {
-            Self::Link(job) => JobDone::Link(job.run(rng)),
+            Self::Link(job) => JobDone::Link(job.run_knowing(rng, known)),
             Self::Tunnel(job) => JobDone::Tunnel(job.run(rng)),
             Self::Destination(id, job) => JobDone::Destination(id, job.run(rng)),
             Self::Stream(id, job) => JobDone::Stream(id, job.run(rng)),
-            Self::VerifyRouter(job) => JobDone::VerifyRouter(job.run()),
+            Self::VerifyRouter(job) => JobDone::VerifyRouter(job.run_knowing(known)),
             Self::VerifyStored(job) => JobDone::VerifyStored(job.run()),
             Self::SignInfo { own, keys, unix_ms } => JobDone::SignInfo(own.sign(&keys, unix_ms)),
             Self::SealToRouter { token, key, payload } => {

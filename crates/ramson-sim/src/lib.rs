@@ -5,11 +5,14 @@
 //! can be compared. [`Pair`] is the smallest net: two routers and one clock. [`Transfer`] plays the programs at both
 //! ends of a stream and checks every byte.
 //!
+//! [`scenario::Scenario`] is a world in a file, with what must hold in it; [`run`] runs it, [`measure`] and [`property`]
+//! say what came of it. [`swarm`] draws faults by the seed.
+//!
 //! It stands beside the shell `ramson`: both carry out the outputs of a [`ramson_core::router::Router`] and feed it
 //! inputs, and [`Net`] asserts on every turn that the law of that door is kept.
 //!
 //! Not in this crate: sockets, files, clocks, a runtime; and no protocol of its own, but for [`Puppet`], a peer
-//! that says what a test wants it to say.
+//! that says what a test wants it to say and plays the adversaries ([`Role`]).
 //!
 //! ```
 //! use ramson_core::time::Duration;
@@ -22,20 +25,34 @@
 //! assert_eq!(net.snapshot(a).routers, 2);
 //! ```
 
+mod arena;
+mod churn;
+mod geo;
+mod invariants;
 mod link;
+pub mod measure;
 mod net;
 mod node;
+mod outcome;
 mod pair;
 pub mod property;
 mod puppet;
+mod role;
+pub mod scenario;
 pub mod selection;
+pub mod swarm;
 mod trace;
 mod transfer;
 
-pub use link::Link;
+pub use arena::{run, run_with};
+pub use geo::Region;
+pub use link::{Access, Link};
 pub use net::{Meter, Net, Settings};
-pub use node::{NETWORK_ID, NodeId, router_config};
+pub use node::{NETWORK_ID, NodeId, Place, router_config};
+pub use outcome::{LookUp, Outcome, Passage, Sample};
 pub use pair::Pair;
 pub use puppet::{Puppet, PuppetStats};
+pub use role::Role;
+pub use scenario::Kind;
 pub use trace::Trace;
 pub use transfer::{End, Progress, Transfer};

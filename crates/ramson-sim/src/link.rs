@@ -1,12 +1,23 @@
 //! Links between nodes, and TCP connections over them.
 //!
 //! TCP is reliable here as it is outside: what the network loses shows as delay. A connection attempt can fail; bytes
-//! arrive once and in order, after the delay of the link, its jitter, and their own length at its rate.
+//! arrive once and in order, after the delay of the link, its jitter, and their own length at its rate and at that of
+//! both nodes' lines. Not modelled: the congestion control of TCP (a loss delays, it does not slow down), and address
+//! translation beyond whether a node can be dialled.
 
 use crate::node::NodeId;
 use ramson_core::link::ConnId;
+use ramson_core::rng::Rng;
 use ramson_core::time::{Duration, Instant};
 use std::collections::VecDeque;
+
+/// Of Ethernet.
+const MTU: u16 = 1_500;
+/// Of IPv4 and TCP.
+const HEADERS: usize = 40;
+/// RFC 6298 lets an implementation wait as little as this; Linux does.
+const MIN_REPETITION: Duration = Duration::from_millis(200);
+const MAX_REPETITION: Duration = Duration::from_secs(30);
 
 /// What lies between two nodes, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,26 +30,73 @@ pub struct Link {
     pub rate: u64,
     /// The share of connection attempts that are refused, 0 to 1.
     pub refused: f64,
+    /// The share of packets that are lost, 0 to 1: each costs its connection a repetition.
+    pub loss: f64,
+    /// Bytes of a packet with its headers.
+    pub mtu: u16,
 }
 
 impl Default for Link {
-    /// 40 ms one way with 10 ms of jitter, 2 MB/s, and no refusals.
+    /// 40 ms one way with 10 ms of jitter, 2 MB/s, and neither refusals nor losses.
     fn default() -> Self {
-        Self { delay: Duration::from_millis(40), jitter: Duration::from_millis(10), rate: 2_000_000, refused: 0.0 }
+        Self {
+            delay: Duration::from_millis(40),
+            jitter: Duration::from_millis(10),
+            rate: 2_000_000,
+            refused: 0.0,
+            loss: 0.0,
+            mtu: MTU,
+        }
     }
 }
 
 impl Link {
     /// No delay and no limit.
-    pub const IDEAL: Self = Self { delay: Duration::ZERO, jitter: Duration::ZERO, rate: 0, refused: 0.0 };
+    pub const IDEAL: Self =
+        Self { delay: Duration::ZERO, jitter: Duration::ZERO, rate: 0, refused: 0.0, loss: 0.0, mtu: MTU };
 
-    /// How long `bytes` take to leave.
-    pub(crate) fn duration_of(&self, bytes: usize) -> Duration {
-        match self.rate {
-            0 => Duration::ZERO,
-            rate => Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / rate),
-        }
+    /// The packets that `bytes` take.
+    pub(crate) fn packets(&self, bytes: usize) -> usize {
+        bytes.div_ceil(usize::from(self.mtu).saturating_sub(HEADERS).max(1)).max(1)
     }
+
+    /// How long `bytes` take to leave, with the headers of their packets.
+    pub(crate) fn duration_of(&self, bytes: usize) -> Duration {
+        time_of(bytes + self.packets(bytes) * HEADERS, self.rate)
+    }
+
+    /// What losses add before the last of so many packets is there: a repetition after a round trip (200 ms at
+    /// least), and each time the same packet is lost again after twice as long.
+    pub(crate) fn repetitions(&self, packets: usize, rng: &mut Rng) -> Duration {
+        let mut waited = Duration::ZERO;
+        if self.loss <= 0.0 {
+            return waited;
+        }
+        let mut patience = (self.delay * 2 + self.jitter).max(MIN_REPETITION);
+        // Losses of one write are repaired together; what is lost again is a packet or two.
+        let mut lost = rng.unit() < 1.0 - (1.0 - self.loss).powi(i32::try_from(packets).unwrap_or(i32::MAX));
+        while lost && waited < MAX_REPETITION {
+            waited += patience;
+            patience *= 2;
+            lost = rng.unit() < self.loss;
+        }
+        waited
+    }
+}
+
+/// How long `bytes` take at so many bytes per second, 0 for no limit.
+pub(crate) fn time_of(bytes: usize, rate: u64) -> Duration {
+    match rate {
+        0 => Duration::ZERO,
+        rate => Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / rate),
+    }
+}
+
+/// What a node's line carries for all its connections together, bytes per second; 0 for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    pub up: u64,
+    pub down: u64,
 }
 
 /// The name of a TCP connection in the net.

@@ -1,13 +1,17 @@
 //! The net: nodes, connections, virtual time, and the queue of events.
 
-use crate::link::{Link, Parcel, Wire, WireId};
-use crate::node::{Machine, NETWORK_ID, Node, NodeId, router_config};
+mod traffic;
+
+use crate::geo;
+use crate::link::{Link, Wire, WireId};
+use crate::node::{Machine, NETWORK_ID, Node, NodeId, Place, router_config};
 use crate::puppet::{Puppet, PuppetConfig};
-use crate::trace::{Trace, What};
+use crate::role::Role;
+use crate::trace::{Trace, What, command_number, event_numbers};
 use ramson_core::job::{Job, JobDone};
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ConnId;
-use ramson_core::netdb::FloodfillMode;
+use ramson_core::netdb::{FloodfillMode, Verified};
 use ramson_core::own_info::OwnInfo;
 use ramson_core::rng::Rng;
 use ramson_core::router::{Command, Config, Event, Input, Output, Router, Snapshot};
@@ -47,6 +51,8 @@ pub struct Settings {
     /// Data is told with more to follow, and nothing but a time-out follows, as where a shell reads several sockets
     /// before anything is written.
     pub gather: bool,
+    /// Each node has a /16 of its own, so that the rules for subnets can be kept.
+    pub spread: bool,
 }
 
 impl Default for Settings {
@@ -58,6 +64,7 @@ impl Default for Settings {
             job_time: Duration::from_millis(1),
             start_unix_ms: 1_790_000_000_000,
             gather: false,
+            spread: false,
         }
     }
 }
@@ -77,6 +84,10 @@ pub struct Net {
     cut: BTreeSet<(NodeId, NodeId)>,
     trace: Trace,
     meter: Option<Meter>,
+    /// Who has told something, for [`Net::take_told`].
+    told: Vec<NodeId>,
+    /// The last RouterInfo of each router that somebody has verified.
+    verified: BTreeMap<Hash, Verified>,
 }
 
 /// Told of each call of a node's core: true before it, false after it.
@@ -114,6 +125,8 @@ impl Net {
             cut: BTreeSet::new(),
             trace: Trace::default(),
             meter: None,
+            told: Vec::new(),
+            verified: BTreeMap::new(),
         }
     }
 
@@ -142,9 +155,13 @@ impl Net {
 
     /// Adds a router whose clock is ahead by `skew_ms`, with settings of its own.
     pub fn add_router_with(&mut self, skew_ms: i64, change: impl FnOnce(&mut Config)) -> NodeId {
-        let mut config = router_config(NodeId(self.nodes.len()).address());
+        let mut config = router_config(self.address(NodeId(self.nodes.len())));
         change(&mut config);
-        self.add(Some(config), skew_ms)
+        self.add(Some(config), Role::default(), skew_ms, None)
+    }
+
+    fn address(&self, id: NodeId) -> SocketAddr {
+        if self.settings.spread { id.far_address() } else { id.address() }
     }
 
     /// Adds a router that serves as a floodfill.
@@ -154,19 +171,55 @@ impl Net {
 
     /// Adds a peer that a test plays, which others take for a floodfill.
     pub fn add_puppet(&mut self) -> NodeId {
-        self.add(None, 0)
+        self.add(None, Role::default(), 0, None)
     }
 
-    fn add(&mut self, config: Option<Config>, skew_ms: i64) -> NodeId {
+    /// Adds a peer that plays this role. It knows nobody, and nobody it, until [`Net::join`].
+    pub fn add_adversary(&mut self, role: Role) -> NodeId {
+        self.add(None, role, 0, None)
+    }
+
+    /// The same under the one of so many identities that is closest to `target`, as somebody makes them who wants to
+    /// hold a key of the netDb.
+    pub fn add_sybil(&mut self, role: Role, target: &Hash, identities: usize) -> NodeId {
+        let mut rng = self.rng.child("sybil");
+        let made = (0..identities.max(1)).map(|_| RouterKeys::generate(&mut rng));
+        let keys = made.min_by_key(|keys| keys.identity.hash().distance(target));
+        self.add(None, role, 0, keys)
+    }
+
+    /// Puts a node somewhere.
+    pub fn set_place(&mut self, id: NodeId, place: Place) {
+        self.nodes[id.0].place = place;
+    }
+
+    /// Lets a peer of [`Net::add_adversary`] learn of these nodes, and publish itself at the floodfills among them.
+    pub fn join(&mut self, id: NodeId, known: &[NodeId]) {
+        for node in known.iter().filter(|node| **node != id) {
+            // What it is told here is true: nobody verifies it, and all share it.
+            let info = self.info(*node);
+            self.puppet_mut(id).learn(&info);
+        }
+        let now = self.system_of(id);
+        self.puppet_mut(id).publish(now);
+        self.drain(id);
+    }
+
+    fn add(&mut self, config: Option<Config>, role: Role, skew_ms: i64, keys: Option<RouterKeys>) -> NodeId {
         let id = NodeId(self.nodes.len());
-        let addr = id.address();
+        let addr = self.address(id);
         let mut rng = self.rng.child("node");
-        let keys = RouterKeys::generate(&mut rng);
-        let info = self.sign_info(&keys, config.as_ref(), addr);
+        let keys = keys.unwrap_or_else(|| RouterKeys::generate(&mut rng));
+        let info = self.sign_info(&keys, config.as_ref(), &role, addr);
         self.nodes.push(Node {
             machine: Machine::Down,
             keys,
             config,
+            role,
+            place: Place::default(),
+            up_free: Instant::ZERO,
+            down_free: Instant::ZERO,
+            sent_bytes: 0,
             info,
             addr,
             skew_ms,
@@ -187,10 +240,10 @@ impl Net {
     }
 
     /// The RouterInfo of a node as the others know it from a reseed.
-    fn sign_info(&self, keys: &RouterKeys, config: Option<&Config>, addr: SocketAddr) -> Arc<RouterInfo> {
+    fn sign_info(&self, keys: &RouterKeys, config: Option<&Config>, role: &Role, addr: SocketAddr) -> Arc<RouterInfo> {
         let unix_ms = self.unix_ms() - INFO_AGE_MS;
         let signed = match config {
-            None => crate::puppet::sign_info(keys, NETWORK_ID, addr, unix_ms),
+            None => crate::puppet::sign_info(keys, NETWORK_ID, addr, unix_ms, role.is_floodfill()),
             Some(config) => OwnInfo {
                 network_id: config.network_id,
                 bandwidth: config.bandwidth,
@@ -217,7 +270,7 @@ impl Net {
         node.machine = match &node.config {
             Some(config) => Machine::Router(Box::new(Router::new(config.clone(), keys, seed, now))),
             None => {
-                let config = PuppetConfig { network_id: NETWORK_ID, addr: node.addr, seed };
+                let config = PuppetConfig { network_id: NETWORK_ID, addr: node.addr, seed, role: node.role.clone() };
                 Machine::Puppet(Box::new(Puppet::new(config, keys, now)))
             }
         };
@@ -246,6 +299,19 @@ impl Net {
         for conn in conns {
             self.close(id, conn);
         }
+    }
+
+    /// Takes from a node that is down all that it has saved.
+    pub fn wipe(&mut self, id: NodeId) {
+        assert!(!self.is_up(id), "{id:?} runs");
+        self.nodes[id.0].saved.clear();
+    }
+
+    /// Signs a node's RouterInfo anew, as those know it who come from a reseed from now on.
+    pub fn refresh(&mut self, id: NodeId) {
+        let node = &self.nodes[id.0];
+        let info = self.sign_info(&node.keys, node.config.as_ref(), &node.role, node.addr);
+        self.nodes[id.0].info = info;
     }
 
     /// Gives every node the RouterInfos of all others, as a reseed does.
@@ -318,7 +384,13 @@ impl Net {
     }
 
     fn link(&self, a: NodeId, b: NodeId) -> Link {
-        self.links.get(&ordered(a, b)).copied().unwrap_or(self.settings.link)
+        if let Some(link) = self.links.get(&ordered(a, b)) {
+            return *link;
+        }
+        match (self.nodes[a.0].place.region, self.nodes[b.0].place.region) {
+            (Some(x), Some(y)) => geo::link(x, y, self.settings.link),
+            _ => self.settings.link,
+        }
     }
 
     fn is_cut(&self, wire: &Wire) -> bool {
@@ -358,8 +430,43 @@ impl Net {
         self.nodes[id.0].keys.identity.hash()
     }
 
+    /// The system clock of a node, milliseconds since 1970.
+    pub fn system_ms(&self, id: NodeId) -> u64 {
+        self.system_of(id).unix_ms
+    }
+
+    /// Bytes that a node has written to its connections since the start.
+    pub fn sent_bytes(&self, id: NodeId) -> u64 {
+        self.nodes[id.0].sent_bytes
+    }
+
     pub fn node_of(&self, hash: &Hash) -> Option<NodeId> {
         (0..self.nodes.len()).map(NodeId).find(|id| self.hash(*id) == *hash)
+    }
+
+    /// The RouterInfo of a node, as a reseed has it.
+    pub fn info(&self, id: NodeId) -> Arc<RouterInfo> {
+        Arc::clone(&self.nodes[id.0].info)
+    }
+
+    /// The RouterInfo of a router at an address where nobody is.
+    pub fn info_of_nobody(&self, keys: &RouterKeys, number: usize) -> Arc<RouterInfo> {
+        let addr = NodeId(number + 20_000).far_address();
+        self.sign_info(keys, Some(&router_config(addr)), &Role::default(), addr)
+    }
+
+    /// Gives a node a RouterInfo.
+    pub fn give_info(&mut self, id: NodeId, info: &RouterInfo) {
+        self.give(id, info);
+    }
+
+    /// Whether the rules for subnets do not count for a router.
+    pub fn is_small(&self, id: NodeId) -> bool {
+        self.nodes[id.0].config.as_ref().is_none_or(|config| config.small_network)
+    }
+
+    pub fn address_of(&self, id: NodeId) -> SocketAddr {
+        self.nodes[id.0].addr
     }
 
     pub fn is_up(&self, id: NodeId) -> bool {
@@ -395,12 +502,17 @@ impl Net {
         self.nodes[id.0].events.drain(..).collect()
     }
 
-    /// Whether the router at a node has told anything that was not taken.
+    /// The nodes whose routers have told anything since the last call and had nothing waiting before.
+    pub fn take_told(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.told)
+    }
+
     /// What a node has saved of the first hops of a destination.
     pub fn saved_guards(&self, id: NodeId, destination: &Hash) -> Option<&[u8]> {
         self.nodes[id.0].guards.get(destination).map(Vec::as_slice)
     }
 
+    /// Whether the router at a node has told anything that was not taken.
     pub fn has_events(&self, id: NodeId) -> bool {
         !self.nodes[id.0].events.is_empty()
     }
@@ -518,6 +630,20 @@ impl Net {
         self.set_wake(id, timeout);
     }
 
+    /// Whether some router here has done this job before: a RouterInfo is verified once, and all routers share it. That
+    /// takes no time.
+    fn is_known(&self, job: &Job) -> bool {
+        let Job::VerifyRouter(job) = job else { return false };
+        self.verified.get(&job.hash()).is_some_and(|known| known.info().as_bytes() == job.info().as_bytes())
+    }
+
+    fn learn(&mut self, done: &JobDone) {
+        let JobDone::VerifyRouter(done) = done else { return };
+        if let Some(verified) = done.verified() {
+            self.verified.insert(verified.info().hash(), verified.clone());
+        }
+    }
+
     fn set_wake(&mut self, id: NodeId, at: Instant) {
         let at = at.max(self.now);
         let node = &mut self.nodes[id.0];
@@ -582,7 +708,11 @@ impl Net {
             Output::Event(event) => {
                 let (numbers, bytes) = event_numbers(&event);
                 self.trace.add(self.now, What::Event, id.0, numbers, bytes);
-                self.nodes[id.0].events.push_back((self.now, event));
+                let events = &mut self.nodes[id.0].events;
+                if events.is_empty() {
+                    self.told.push(id);
+                }
+                events.push_back((self.now, event));
             }
             Output::Timeout(_) => {}
         }
@@ -590,177 +720,18 @@ impl Net {
 
     fn job(&mut self, id: NodeId, job: Job) {
         self.note(What::Job, id, [job.class() as u64, 0], &[]);
-        let node = &mut self.nodes[id.0];
-        let (life, done) = (node.life, job.run(&mut node.rng));
+        let instant = self.is_known(&job);
+        let (node, verified) = (&mut self.nodes[id.0], &self.verified);
+        let known = |info: &RouterInfo| verified.get(&info.hash()).cloned();
+        let (life, done) = (node.life, job.run_knowing(&mut node.rng, &known));
+        self.learn(&done);
+        if instant {
+            return self.feed(id, Input::JobDone(done));
+        }
         self.schedule(self.now + self.settings.job_time, Due::Job(id, life, Box::new(done)));
-    }
-
-    fn open(&mut self, id: NodeId, conn: ConnId, addr: SocketAddr) {
-        self.note(What::Open, id, [conn.0, u64::from(addr.port())], addr.ip().to_string().as_bytes());
-        assert!(!conn.is_inbound(), "{id:?} dials by a name of accepted connections");
-        let to = self.by_addr.get(&addr).copied();
-        // Nobody has that address: the network says so after the usual delay.
-        let other = to.unwrap_or(id);
-        let link = self.link(id, other);
-        let wire = self.next_wire;
-        self.next_wire += 1;
-        let known = self.nodes[id.0].conns.insert(conn, (wire, 0));
-        assert!(known.is_none(), "{id:?} opens {conn:?} twice");
-        self.wires.insert(wire, Wire::new(id, conn, other));
-        let refused = to.is_none() || self.rng.unit() < link.refused;
-        let (at, due) = match refused {
-            true => (self.now + link.delay * 2, Due::Refused(wire)),
-            false => (self.now + link.delay, Due::Dialled(wire)),
-        };
-        self.schedule(at, due);
-    }
-
-    /// A dial arrives.
-    fn dialled(&mut self, id: WireId) {
-        let Some(wire) = self.wires.get(&id) else { return };
-        let (from, to) = (wire.sides[0].node, wire.sides[1].node);
-        let link = self.link(from, to);
-        if self.is_cut(wire) {
-            self.schedule(self.now + DIAL_HANGS, Due::Refused(id));
-            return;
-        }
-        if !self.nodes[to.0].is_up() {
-            self.schedule(self.now + link.delay, Due::Refused(id));
-            return;
-        }
-        let node = &mut self.nodes[to.0];
-        let conn = ConnId(ConnId::INBOUND | node.next_inbound);
-        node.next_inbound += 1;
-        node.conns.insert(conn, (id, 1));
-        if let Some(wire) = self.wires.get_mut(&id) {
-            wire.sides[1].conn = Some(conn);
-        }
-        self.send_parcel(id, 0, self.now, Parcel::Opened);
-        let port = 20_000 + u16::try_from(id % 40_000).unwrap_or(0);
-        let addr = SocketAddr::new(self.nodes[from.0].addr.ip(), port);
-        self.note(What::Accepted, to, [conn.0, u64::from(port)], &[]);
-        self.feed(to, Input::TcpAccepted { conn, addr, room: ROOM });
-    }
-
-    fn write(&mut self, id: NodeId, conn: ConnId, bytes: Vec<u8>) {
-        self.note(What::Write, id, [conn.0, 0], &bytes);
-        let place = self.nodes[id.0].conns.get(&conn).copied();
-        assert!(place.is_some(), "{id:?} writes to {conn:?}, which is closed");
-        let Some((wire_id, at)) = place else { return };
-        let Some(wire) = self.wires.get(&wire_id) else { return };
-        let link = self.link(wire.sides[0].node, wire.sides[1].node);
-        let Some(side) = self.wires.get_mut(&wire_id).map(|wire| &mut wire.sides[at]) else { return };
-        side.unsent += bytes.len();
-        assert!(side.unsent <= ROOM + OVERDRAFT, "{id:?} writes {} bytes ahead of {conn:?}", side.unsent);
-        side.free = side.free.max(self.now) + link.duration_of(bytes.len());
-        let left = side.free;
-        self.schedule(left, Due::Left(wire_id, at, bytes.len()));
-        self.send_parcel(wire_id, 1 - at, left, Parcel::Bytes(bytes));
-    }
-
-    /// Sends something towards a side; it leaves at `left`.
-    fn send_parcel(&mut self, id: WireId, to: usize, left: Instant, parcel: Parcel) {
-        let Some(wire) = self.wires.get(&id) else { return };
-        let link = self.link(wire.sides[0].node, wire.sides[1].node);
-        let jitter = self.rng.between(Duration::ZERO, link.jitter);
-        let Some(side) = self.wires.get_mut(&id).map(|wire| &mut wire.sides[to]) else { return };
-        side.last_arrival = side.last_arrival.max(left + link.delay + jitter);
-        side.incoming.push_back(parcel);
-        let at = side.last_arrival;
-        self.schedule(at, Due::Arrival(id, to));
-    }
-
-    /// A node closes its side: what it wrote arrives, and then the end.
-    fn close(&mut self, id: NodeId, conn: ConnId) {
-        let Some((wire_id, at)) = self.nodes[id.0].conns.remove(&conn) else { return };
-        let Some(side) = self.wires.get_mut(&wire_id).map(|wire| &mut wire.sides[at]) else { return };
-        side.conn = None;
-        let left = side.free.max(self.now);
-        self.send_parcel(wire_id, 1 - at, left, Parcel::Closed);
-    }
-
-    /// Something arrives at a side.
-    fn arrival(&mut self, id: WireId, at: usize) {
-        let Some(wire) = self.wires.get(&id) else { return };
-        let cut = self.is_cut(wire);
-        let Some(wire) = self.wires.get_mut(&id) else { return };
-        let side = &mut wire.sides[at];
-        if cut {
-            side.stalled += 1;
-            return;
-        }
-        let Some(parcel) = side.incoming.pop_front() else { return };
-        let (node, conn) = (side.node, side.conn);
-        match (parcel, conn) {
-            (Parcel::Closed, _) => {
-                if let Some(wire) = self.wires.remove(&id) {
-                    self.closed(&wire, at);
-                }
-            }
-            (Parcel::Opened, Some(conn)) => {
-                self.note(What::Opened, node, [conn.0, 0], &[]);
-                self.feed(node, Input::TcpOpened { conn, room: ROOM });
-            }
-            (Parcel::Bytes(bytes), Some(conn)) => {
-                self.note(What::Data, node, [conn.0, 0], &bytes);
-                let more = self.settings.gather;
-                self.feed(node, Input::TcpData { conn, bytes: &bytes, more });
-                if more {
-                    self.feed(node, Input::Timeout);
-                }
-            }
-            (_, None) => {}
-        }
-    }
-
-    /// The connection has ended: the side is told unless it ended it itself.
-    fn closed(&mut self, wire: &Wire, at: usize) {
-        let (id, Some(conn)) = (wire.sides[at].node, wire.sides[at].conn) else { return };
-        self.nodes[id.0].conns.remove(&conn);
-        self.note(What::Closed, id, [conn.0, 0], &[]);
-        self.feed(id, Input::TcpClosed { conn });
     }
 }
 
 fn ordered(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
     (a.min(b), a.max(b))
-}
-
-fn command_number(command: &Command) -> u64 {
-    match command {
-        Command::CreateDestination { .. } => 1,
-        Command::CloseDestination(_) => 2,
-        Command::Listen { .. } => 3,
-        Command::Connect { .. } => 4,
-        Command::StreamSend { .. } => 5,
-        Command::StreamShutdown(_) => 6,
-        Command::StreamReset(_) => 7,
-        Command::StreamRelease(_) => 8,
-        Command::StreamCredit { .. } => 9,
-        Command::Lookup { .. } => 10,
-        Command::Shutdown => 11,
-        Command::KeepGuards { .. } => 12,
-        Command::Drain => 13,
-    }
-}
-
-/// What tells an event from others in the trace.
-fn event_numbers(event: &Event) -> ([u64; 2], &[u8]) {
-    match event {
-        Event::StreamOpened { token, .. } => ([1, *token], &[]),
-        Event::ConnectFailed { token, .. } => ([2, *token], &[]),
-        Event::StreamAccepted { stream, .. } => ([3, stream.destination.0], &[]),
-        Event::StreamData { stream, data } => ([4, stream.destination.0], data),
-        Event::StreamWritable { bytes, .. } => ([5, *bytes as u64], &[]),
-        Event::StreamFinished(stream) => ([6, stream.destination.0], &[]),
-        Event::StreamFailed { stream, .. } => ([7, stream.destination.0], &[]),
-        Event::StreamClosed(stream) => ([8, stream.destination.0], &[]),
-        Event::LookedUp { token, .. } => ([9, *token], &[]),
-        Event::Reachable { published, .. } => ([10, u64::from(*published)], &[]),
-        Event::ClockCorrected { offset_ms } => ([11, offset_ms.cast_unsigned()], &[]),
-        Event::DestinationCreated(id) => ([12, id.0], &[]),
-        Event::Stopped => ([13, 0], &[]),
-        Event::DestinationFailed { id, .. } => ([14, id.0], &[]),
-        Event::Floodfill { serves } => ([15, u64::from(*serves)], &[]),
-    }
 }

@@ -1,7 +1,9 @@
 //! One node of the net: a router or a puppet with its address, its clock and its connections.
 
-use crate::link::WireId;
+use crate::geo::Region;
+use crate::link::{Access, WireId};
 use crate::puppet::Puppet;
+use crate::role::Role;
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
 use ramson_core::link::{AddressRules, ConnId, LinkLimits};
@@ -29,6 +31,24 @@ impl NodeId {
         let byte = |n: usize| u8::try_from(n).unwrap_or(255);
         SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, byte(x), byte(y), 1)), 9000)
     }
+
+    /// x.y.1.1:9000, each node a /16 of its own, for up to 50,000 of them.
+    pub(crate) fn far_address(self) -> SocketAddr {
+        let (x, y) = (self.0 / 250 + 11, self.0 % 250 + 1);
+        let byte = |n: usize| u8::try_from(n).unwrap_or(255);
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(byte(x), byte(y), 1, 1)), 9000)
+    }
+}
+
+/// Where a node is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Place {
+    /// Nowhere in particular: the net's usual link.
+    pub region: Option<Region>,
+    pub access: Access,
+    /// It dials, but cannot be dialled. How address translators map and filter (RFC 4787) matters once there is a
+    /// transport over UDP that goes through them.
+    pub firewalled: bool,
 }
 
 /// The settings of a router at this address, for a small private network: two exploratory tunnels of two hops each
@@ -83,6 +103,14 @@ pub(crate) struct Node {
     pub(crate) keys: RouterKeys,
     /// `None` for a puppet.
     pub(crate) config: Option<Config>,
+    /// What a puppet plays.
+    pub(crate) role: Role,
+    pub(crate) place: Place,
+    /// When the line has taken all that was written, and brought all that was sent.
+    pub(crate) up_free: Instant,
+    pub(crate) down_free: Instant,
+    /// Bytes that were written to connections since the start.
+    pub(crate) sent_bytes: u64,
     pub(crate) info: Arc<RouterInfo>,
     pub(crate) addr: SocketAddr,
     /// How far the node's system clock is ahead, milliseconds.

@@ -7,6 +7,7 @@
 //!
 //! It has the door of [`ramson_core::router::Router`]: inputs in, then `poll_output` down to the time-out.
 
+use crate::role::{Role, build_request};
 use ramson_core::job::{Job, JobDone};
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
@@ -28,7 +29,7 @@ use ramson_wire::i2np::database_store::{DatabaseStore, Entry, StoreReply};
 use ramson_wire::i2np::delivery_status::DeliveryStatus;
 use ramson_wire::i2np::tunnel_gateway::TunnelGateway;
 use ramson_wire::i2np::{Kind, Message};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ pub(crate) struct PuppetConfig {
     pub(crate) network_id: u8,
     pub(crate) addr: SocketAddr,
     pub(crate) seed: [u8; 32],
+    pub(crate) role: Role,
 }
 
 /// What a puppet has done.
@@ -81,18 +83,25 @@ pub struct Puppet {
     questions: BTreeMap<Hash, u64>,
     /// It keeps the LeaseSets that it has and takes no newer ones, but says that it did.
     stale: bool,
+    role: Role,
+    /// When a flooding one sends its next request.
+    flood_at: Instant,
+    /// Whom an observing one has seen beside it in a tunnel.
+    seen: BTreeSet<Hash>,
     answers: Vec<Message>,
     outputs: VecDeque<Output>,
     stats: PuppetStats,
 }
 
-/// The RouterInfo of a puppet at this address: caps XfR.
+/// The RouterInfo of a puppet at this address: caps XfR, or XR of one that is no floodfill.
 pub(crate) fn sign_info(
     keys: &RouterKeys,
     network_id: u8,
     addr: SocketAddr,
     unix_ms: u64,
+    floodfill: bool,
 ) -> Result<RouterInfo, DecodeError> {
+    let caps = if floodfill { "XfR" } else { "XR" };
     let (s, i) = (base64::encode(&keys.ntcp2_key.public_key().0), base64::encode(&keys.ntcp2_iv));
     let (host, port, id) = (addr.ip().to_string(), addr.port().to_string(), network_id.to_string());
     let options = Mapping::from_pairs([("host", &*host), ("i", &*i), ("port", &*port), ("s", &*s), ("v", "2")])?;
@@ -100,7 +109,7 @@ pub(crate) fn sign_info(
         identity: keys.identity.clone(),
         published: unix_ms,
         addresses: vec![RouterAddress::new(3, "NTCP2", options)?],
-        options: Mapping::from_pairs([("caps", "XfR"), ("netId", &*id), ("router.version", API_VERSION)])?,
+        options: Mapping::from_pairs([("caps", caps), ("netId", &*id), ("router.version", API_VERSION)])?,
     };
     unsigned.sign(&keys.signing)
 }
@@ -138,6 +147,9 @@ impl Puppet {
             stores: BTreeMap::new(),
             questions: BTreeMap::new(),
             stale: false,
+            flood_at: if matches!(config.role, Role::Flooding(_)) { now.mono } else { Instant::FAR },
+            role: config.role,
+            seen: BTreeSet::new(),
             answers: Vec::new(),
             outputs: VecDeque::new(),
             stats: PuppetStats::default(),
@@ -152,12 +164,29 @@ impl Puppet {
     /// Signs its RouterInfo anew: peers take none in a handshake that is older than 90 minutes.
     fn sign(&mut self) {
         self.resign = self.now.mono + RESIGN;
-        if let Ok(info) = sign_info(&self.keys, self.network_id, self.addr, self.now.unix_ms) {
+        let floodfill = self.role.is_floodfill();
+        if let Ok(info) = sign_info(&self.keys, self.network_id, self.addr, self.now.unix_ms, floodfill) {
             self.links.set_router_info(info.as_bytes().to_vec());
             let info = Arc::new(info);
             self.infos.insert(self.hash, Arc::clone(&info));
             self.flood(&Entry::RouterInfo(info));
         }
+    }
+
+    /// Knows this router from now on.
+    pub(crate) fn learn(&mut self, info: &Arc<RouterInfo>) {
+        self.keep(info);
+    }
+
+    /// Signs and floods its RouterInfo now.
+    pub(crate) fn publish(&mut self, now: Now) {
+        self.now = now;
+        self.sign();
+    }
+
+    /// How many routers an observing one has had beside it in tunnels.
+    pub fn seen(&self) -> usize {
+        self.seen.len()
     }
 
     pub const fn stats(&self) -> PuppetStats {
@@ -237,6 +266,7 @@ impl Puppet {
         if self.resign <= now.mono {
             self.sign();
         }
+        self.send_requests();
         if self.links.next_timeout().is_some_and(|at| at <= now.mono) {
             self.links.handle_timeout(now);
         }
@@ -252,7 +282,8 @@ impl Puppet {
             } else if let Some(event) = self.tunnels.poll_event() {
                 self.handle_tunnels(event);
             } else {
-                let timeouts = [self.links.next_timeout(), self.tunnels.next_timeout(), Some(self.resign)];
+                let timeouts =
+                    [self.links.next_timeout(), self.tunnels.next_timeout(), Some(self.resign), Some(self.flood_at)];
                 return Output::Timeout(timeouts.into_iter().flatten().min().unwrap_or(Instant::FAR));
             }
         }
@@ -287,7 +318,33 @@ impl Puppet {
         }
     }
 
+    /// The next requests of a flooding one, to routers by chance.
+    fn send_requests(&mut self) {
+        let Role::Flooding(per_second) = self.role else { return };
+        let pause = Duration::from_secs(1) / per_second.max(1);
+        let mut left = per_second;
+        while self.flood_at <= self.now.mono && left > 0 {
+            left -= 1;
+            self.flood_at = self.flood_at + pause;
+            let victims: Vec<Hash> = self.infos.keys().filter(|hash| **hash != self.hash).copied().collect();
+            let (Some(to), Some(next)) = (self.rng.pick(&victims).copied(), self.rng.pick(&victims).copied()) else {
+                return;
+            };
+            let Some(info) = self.infos.get(&to) else { return };
+            if let Some(request) = build_request(info, next, self.now.unix_ms, &mut self.rng) {
+                self.send(to, request);
+            }
+        }
+        self.flood_at = self.flood_at.max(self.now.mono);
+    }
+
     fn handle_message(&mut self, from: Option<Hash>, message: Message) {
+        if self.role.drops(from, message.kind, &mut self.rng) {
+            return;
+        }
+        if let (Role::Observing, Kind::TUNNEL_DATA, Some(from)) = (&self.role, message.kind, from) {
+            self.seen.insert(from);
+        }
         let answer = [
             Kind::DATABASE_STORE,
             Kind::DATABASE_SEARCH_REPLY,
@@ -375,7 +432,7 @@ impl Puppet {
             }
             Entry::LeaseSet(set) => {
                 let old = self.sets.get(&set.key()).is_some_and(|old| old.version() >= set.version());
-                if !old && !self.stale {
+                if !old && !self.stale && !matches!(self.role, Role::Lying(_)) {
                     self.sets.insert(set.key(), Arc::clone(set));
                 }
                 Some(!old)
@@ -420,6 +477,12 @@ impl Puppet {
             LookupKind::Any => info().or_else(set),
             LookupKind::Exploration => None,
         };
+        // A liar tells what its own people say of themselves, and for all else names them.
+        let (found, named) = match (self.role.own(key), self.role.names(&mut self.rng)) {
+            (Some(info), _) => (Some(Entry::RouterInfo(Arc::clone(info))), None),
+            (None, Some(named)) => (None, Some(named)),
+            (None, None) => (found, None),
+        };
         let (kind, body) = match found {
             Some(entry) => {
                 self.stats.found += 1;
@@ -427,7 +490,8 @@ impl Puppet {
             }
             None => {
                 self.stats.not_found += 1;
-                let peers = self.closest(lookup);
+                let named = named.map(|infos| infos.iter().map(|info| info.hash()).collect());
+                let peers = named.unwrap_or_else(|| self.closest(lookup));
                 let reply = DatabaseSearchReply { key: *key, peers, from: self.hash };
                 (Kind::DATABASE_SEARCH_REPLY, reply.to_bytes())
             }

@@ -1,5 +1,6 @@
 //! The hash over everything that happened.
 
+use ramson_core::router::{Command, Event};
 use ramson_core::time::Instant;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -62,4 +63,44 @@ pub(crate) enum What {
     Start = 17,
     Stop = 18,
     TimeFloor = 19,
+}
+
+/// What tells a command from others in the trace.
+pub(crate) fn command_number(command: &Command) -> u64 {
+    match command {
+        Command::CreateDestination { .. } => 1,
+        Command::CloseDestination(_) => 2,
+        Command::Listen { .. } => 3,
+        Command::Connect { .. } => 4,
+        Command::StreamSend { .. } => 5,
+        Command::StreamShutdown(_) => 6,
+        Command::StreamReset(_) => 7,
+        Command::StreamRelease(_) => 8,
+        Command::StreamCredit { .. } => 9,
+        Command::Lookup { .. } => 10,
+        Command::Shutdown => 11,
+        Command::KeepGuards { .. } => 12,
+        Command::Drain => 13,
+    }
+}
+
+/// What tells an event from others in the trace.
+pub(crate) fn event_numbers(event: &Event) -> ([u64; 2], &[u8]) {
+    match event {
+        Event::StreamOpened { token, .. } => ([1, *token], &[]),
+        Event::ConnectFailed { token, .. } => ([2, *token], &[]),
+        Event::StreamAccepted { stream, .. } => ([3, stream.destination.0], &[]),
+        Event::StreamData { stream, data } => ([4, stream.destination.0], data),
+        Event::StreamWritable { bytes, .. } => ([5, *bytes as u64], &[]),
+        Event::StreamFinished(stream) => ([6, stream.destination.0], &[]),
+        Event::StreamFailed { stream, .. } => ([7, stream.destination.0], &[]),
+        Event::StreamClosed(stream) => ([8, stream.destination.0], &[]),
+        Event::LookedUp { token, .. } => ([9, *token], &[]),
+        Event::Reachable { published, .. } => ([10, u64::from(*published)], &[]),
+        Event::ClockCorrected { offset_ms } => ([11, offset_ms.cast_unsigned()], &[]),
+        Event::DestinationCreated(id) => ([12, id.0], &[]),
+        Event::Stopped => ([13, 0], &[]),
+        Event::DestinationFailed { id, .. } => ([14, id.0], &[]),
+        Event::Floodfill { serves } => ([15, u64::from(*serves)], &[]),
+    }
 }

@@ -91,31 +91,54 @@ impl Transfer {
         for at in 0..2 {
             let node = self.programs[at].end.node;
             for (_, event) in net.take_events(node) {
-                self.handle_event(net, at, event);
+                self.handle_event(net, at, &event);
             }
             self.write(net, at);
         }
+        self.close()
+    }
+
+    /// The same with what somebody else has taken from the router at `node`, where several transfers share one.
+    pub fn handle(&mut self, net: &mut Net, node: NodeId, event: &Event) -> bool {
+        for at in 0..2 {
+            if self.programs[at].end.node == node {
+                self.handle_event(net, at, event);
+                self.write(net, at);
+            }
+        }
+        self.close()
+    }
+
+    /// Writes what may be written by now, where the pace is limited.
+    pub fn write_more(&mut self, net: &mut Net) {
+        self.write(net, 0);
+        self.write(net, 1);
+    }
+
+    fn close(&mut self) -> bool {
         if self.progress == Progress::Running && self.programs.iter().all(|program| program.finished) {
             self.progress = Progress::Done;
         }
         self.is_over()
     }
 
-    fn handle_event(&mut self, net: &mut Net, at: usize, event: Event) {
+    fn handle_event(&mut self, net: &mut Net, at: usize, event: &Event) {
         let now = net.now();
         let token = self.token;
         let program = &mut self.programs[at];
         let own = |stream: &StreamKey| program.stream == Some(*stream);
-        match event {
+        match *event {
             Event::StreamOpened { token: t, stream, credit, .. } if t == token && at == 0 => {
                 (program.stream, program.credit, program.since) = (Some(stream), credit, now);
                 self.progress = Progress::Running;
             }
-            Event::StreamAccepted { stream, credit, .. } if at == 1 && program.stream.is_none() => {
+            Event::StreamAccepted { stream, credit, .. }
+                if at == 1 && program.stream.is_none() && stream.destination == program.end.destination =>
+            {
                 (program.stream, program.credit, program.since) = (Some(stream), credit, now);
             }
             Event::ConnectFailed { token: t, why } if t == token => self.progress = Progress::ConnectFailed(why),
-            Event::StreamData { stream, data } if own(&stream) => {
+            Event::StreamData { stream, ref data } if own(&stream) => {
                 for (i, byte) in data.iter().enumerate() {
                     let offset = program.received + i as u64;
                     assert!(*byte == pattern(1 - at, offset), "byte {offset} at end {at} is not the one sent");

@@ -327,7 +327,7 @@ impl Destination {
     }
 
     /// What must hold between any two calls.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(crate) fn check(&self) {
         self.sessions.check();
         assert!(self.waiting.len() <= limits::LOOKUPS && self.held.len() <= limits::LEASE_SET_JOBS);

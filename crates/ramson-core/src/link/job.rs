@@ -5,7 +5,7 @@ use super::ntcp2::handshake::{
     AwaitConfirmed, AwaitCreated, AwaitCreatedPadding, AwaitRequestPadding, Established, HandshakeError, Initiator,
     Responder,
 };
-use crate::netdb::store::Verified;
+use crate::netdb::store::{Known, Verified};
 use crate::rng::Rng;
 use ramson_wire::codec::{Decode, DecodeError};
 use ramson_wire::crypto::x25519::PublicKey;
@@ -52,6 +52,11 @@ pub(super) enum Outcome {
 impl LinkJob {
     /// Does the work. What it draws at random it draws here.
     pub fn run(self, rng: &mut Rng) -> LinkDone {
+        self.run_knowing(rng, &|_| None)
+    }
+
+    /// The same where `known` may have verified the peer's RouterInfo before, or another version of it.
+    pub fn run_knowing(self, rng: &mut Rng, known: Known<'_>) -> LinkDone {
         let outcome = match self.step {
             Step::Request(initiator) => {
                 initiator.request(rng).map(|(message, next)| Outcome::Requested(message, Box::new(next)))
@@ -69,7 +74,7 @@ impl LinkJob {
                 .create(&request_padding, timestamp, &padding, rng)
                 .map(|(message, next)| Outcome::CreatedMade(message, Box::new(next))),
             Step::OpenConfirmed(state, mut message) => state.confirmed(&mut message).map(|confirmed| {
-                let peer = identify(&confirmed.payload, &confirmed.static_key);
+                let peer = identify(&confirmed.payload, &confirmed.static_key, known);
                 Outcome::ConfirmedOpened { established: confirmed.established, peer }
             }),
         };
@@ -78,10 +83,11 @@ impl LinkJob {
 }
 
 /// Reads message 3 part 2: a RouterInfo, then Options and Padding if present, nothing else (threats T41).
-fn identify(payload: &[u8], static_key: &PublicKey) -> Result<Verified, TerminationReason> {
+fn identify(payload: &[u8], static_key: &PublicKey, known: Known<'_>) -> Result<Verified, TerminationReason> {
     let bytes = router_info_of(payload).map_err(|_| TerminationReason::MESSAGE_3_ERROR)?;
     let info = RouterInfo::from_bytes(bytes).map_err(|_| TerminationReason::MESSAGE_3_ERROR)?;
-    let verified = Verified::new(Arc::new(info)).map_err(|_| TerminationReason::ROUTER_INFO_SIGNATURE)?;
+    let verified =
+        Verified::new_knowing(Arc::new(info), known).map_err(|_| TerminationReason::ROUTER_INFO_SIGNATURE)?;
     if !verified.info().ntcp2_addresses().iter().any(|address| address.static_key == *static_key) {
         return Err(TerminationReason::STATIC_KEY_MISMATCH);
     }

@@ -6,7 +6,7 @@
 
 pub mod address;
 mod aged;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 mod connection;
 mod dial;

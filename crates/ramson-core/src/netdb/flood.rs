@@ -270,7 +270,7 @@ impl Floodfill {
     }
 
     /// What must hold between any two calls.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(crate) fn check_books(&self) {
         self.sets.check_books();
         assert!(self.waiting.len() <= limits::VERIFYING && self.jobs <= limits::VERIFYING_LEASE_SETS);

@@ -117,7 +117,7 @@ impl LeaseSets {
     }
 
     /// What must hold between any two calls.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(crate) fn check_books(&self) {
         assert!(self.sets.len() <= self.most && self.bytes <= self.most_bytes);
         assert_eq!(self.bytes, self.sets.values().map(|set| cost(set)).sum::<usize>());

@@ -1,7 +1,7 @@
 //! Iterative look-ups: the closest floodfills are asked, replies are only hints.
 //! <https://geti2p.net/en/docs/how/network-database#lookup>
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 
 use super::routing_key::Day;

@@ -29,4 +29,4 @@ pub use flood::Floodfill;
 pub use lease_sets::LeaseSets;
 pub use lookup::Lookups;
 pub use publish::{LeaseSetPublisher, RouterInfoPublisher};
-pub use store::RouterStore;
+pub use store::{Known, RouterStore, Verified};

@@ -35,7 +35,7 @@ impl Nearest {
     }
 
     /// Whether the key is there.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(super) fn contains(&self, key: &Hash) -> bool {
         self.by_distance.get(&self.distance(key)) == Some(key)
     }

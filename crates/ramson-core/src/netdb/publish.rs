@@ -5,7 +5,7 @@
 //! in garlic for the floodfill, and its confirmation comes back through one of the destination's inbound tunnels.
 //! Carrying them is the owner's part.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 
 use super::routing_key::{Day, until_midnight};

@@ -1,10 +1,10 @@
 //! The RouterInfos that we know. Only what verified and keeps the rules comes in.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 mod verify;
 
-pub use verify::{Verified, VerifyDone, VerifyJob};
+pub use verify::{Known, Verified, VerifyDone, VerifyJob};
 
 use super::closest::closest;
 use super::crowd;

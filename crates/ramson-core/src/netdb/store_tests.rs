@@ -313,3 +313,19 @@ fn the_dead_go_while_there_are_others() {
     }
     assert_eq!(store.len(), FEW_ROUTERS);
 }
+
+#[test]
+fn only_the_same_bytes_are_not_verified_again() {
+    let good = Verified::new(info(&wish(1))).unwrap();
+    let known = |_: &RouterInfo| Some(good.clone());
+    // A copy of what is known becomes what is known.
+    let copy = Arc::new(RouterInfo::from_bytes(good.info().as_bytes()).unwrap());
+    assert!(Arc::ptr_eq(Verified::new_knowing(copy, &known).unwrap().info(), good.info()));
+    // One changed bit of the signature is another RouterInfo, though of the same router.
+    let mut bytes = good.info().as_bytes().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    let forged = Arc::new(RouterInfo::from_bytes(&bytes).unwrap());
+    assert_eq!(Verified::new_knowing(forged, &known).unwrap_err(), Refusal::BadSignature);
+    let other = info(&wish(2));
+    assert_eq!(Verified::new_knowing(Arc::clone(&other), &known).unwrap().info().hash(), other.hash());
+}

@@ -60,7 +60,7 @@ impl AnswerGate {
         self.receivers.take_many(now, receiver, bytes)
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(super) fn check_books(&self) {
         for peers in [&self.askers, &self.explorers, &self.receivers] {
             assert!(peers.len() <= netdb::ANSWER_PEERS);

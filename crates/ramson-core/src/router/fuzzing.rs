@@ -592,19 +592,7 @@ impl Solo {
     fn check(&mut self) {
         let router = &self.router;
         self.outcome.sessions = self.outcome.sessions.max(router.links.stats().sessions);
-        router.links.check();
-        router.store.check_books();
-        router.lookups.check();
-        router.publisher.check();
-        router.tunnels.check();
-        router.floodfill.iter().for_each(crate::netdb::Floodfill::check_books);
-        router.answers.check_books();
-        router.locals.values().for_each(super::local::Local::check);
-        assert!(
-            router.one_time.len() <= crate::limits::router::ONE_TIME_KEYS
-                && router.dirty.is_empty()
-                && router.outputs.is_empty()
-        );
+        router.check();
         assert!(router.faults.len() <= limits::FAULTS && router.fault_count == self.failed_jobs);
         let of = |wanted: fn(&Job) -> bool| self.jobs.iter().filter(|job| wanted(job)).count();
         assert_eq!(router.sealing.len(), of(|job| matches!(job, Job::SealToRouter { .. })), "what is sealed has a job");

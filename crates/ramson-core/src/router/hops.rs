@@ -70,11 +70,6 @@ impl Router {
         self.first_hops.of.remove(&id);
     }
 
-    /// The hops of every usable tunnel of a destination, in the order of its messages.
-    pub fn paths(&self, id: DestinationId) -> Vec<(Direction, Vec<Hash>)> {
-        self.locals.get(&id).map(|local| self.tunnels.paths(local.pool)).unwrap_or_default()
-    }
-
     /// The first hops of a destination, those in use before those that stand in.
     pub fn first_hops(&self, id: DestinationId) -> Vec<Hash> {
         self.first_hops.of.get(&id).map(|held| held.guards.hashes()).unwrap_or_default()

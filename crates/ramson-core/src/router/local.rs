@@ -153,7 +153,7 @@ impl Local {
         self.streams.end_all(now, |stream| unsent.get(&stream).is_some_and(|unsent| !unsent.data.is_empty()))
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(super) fn check(&self) {
         self.destination.check();
         self.streams.check();

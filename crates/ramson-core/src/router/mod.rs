@@ -6,6 +6,8 @@
 //! for, `local` is one destination of ours with its streams, `questions` answers those of others, `floodfill` takes in
 //! what others store, `faults` removes what has panicked.
 
+#[cfg(any(test, fuzzing, feature = "checks"))]
+mod check;
 mod door;
 mod faults;
 mod floodfill;

@@ -3,8 +3,8 @@
 use super::{DestinationId, PoolState, Router};
 use crate::link::{LinkLimits, LinkStats};
 use crate::netdb::{Floodfill, flood};
-use crate::tunnel::{Congestion, PoolConfig, PoolId, Stats, TransitRules};
-use ramson_wire::data::{AnyLeaseSet, Hash};
+use crate::tunnel::{Congestion, Direction, PoolConfig, PoolId, Stats, TransitRules};
+use ramson_wire::data::{AnyLeaseSet, Hash, RouterInfo};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -137,6 +137,19 @@ impl Router {
             locals: locals.collect(),
             faults: self.fault_count,
         }
+    }
+
+    /// The hops of the tunnels that stand: of a destination, or of the router itself.
+    pub fn paths(&self, destination: Option<DestinationId>) -> Vec<(Direction, Vec<Hash>)> {
+        match destination {
+            None => self.tunnels.paths(PoolId::EXPLORATORY),
+            Some(id) => self.locals.get(&id).map_or_else(Vec::new, |local| self.tunnels.paths(local.pool)),
+        }
+    }
+
+    /// The routers that are known, in an order that only depends on what came in.
+    pub fn known_routers(&self) -> impl Iterator<Item = &Arc<RouterInfo>> {
+        self.store.iter()
     }
 
     /// Whether others may learn from us that we know this router.

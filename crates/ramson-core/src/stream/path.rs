@@ -260,7 +260,7 @@ impl Paths {
     }
 
     /// How many are known.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

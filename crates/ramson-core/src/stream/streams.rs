@@ -1,6 +1,6 @@
 //! All streams of one local destination: who a packet belongs to, what strangers may do, jobs and budgets.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 mod reach;
 

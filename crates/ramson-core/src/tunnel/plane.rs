@@ -1,7 +1,7 @@
 //! The plane: pools, own tunnels by id, builds in progress, and the table of foreign tunnels.
 
 mod builds;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 
 use super::build::{CreateJob, Pending, Plan, unwrap_once};

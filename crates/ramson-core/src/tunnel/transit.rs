@@ -1,7 +1,7 @@
 //! Serving as a hop of other routers' tunnels: requests, decisions, and the hot table by tunnel id.
 //! <https://geti2p.net/spec/tunnel-implementation>
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 mod gate;
 mod grants;

@@ -22,7 +22,7 @@ fn first_hops(world: &World, end: End) -> Vec<Hash> {
 
 /// The hops next to the destination's router, in all its tunnels.
 fn nearest(world: &World, end: End) -> BTreeSet<Hash> {
-    let paths = world.net.router(end.node).paths(end.destination);
+    let paths = world.net.router(end.node).paths(Some(end.destination));
     let near = |(direction, hops): &(Direction, Vec<Hash>)| match direction {
         Direction::Inbound => hops.last().copied(),
         Direction::Outbound => hops.first().copied(),
@@ -70,7 +70,7 @@ fn dead_first_hops_are_stood_in_for_at_once() {
         let nodes: Vec<NodeId> = chosen.iter().filter_map(|hash| world.net.node_of(hash)).collect();
         world.net.kill(nodes[0]);
         let soon = world.net.run_until(Duration::from_secs(10), |net| {
-            let paths = net.router(end.node).paths(end.destination);
+            let paths = net.router(end.node).paths(Some(end.destination));
             !paths.iter().any(|(_, hops)| hops.contains(&chosen[0]))
                 && local(net, end).pool.inbound > 0
                 && local(net, end).pool.outbound > 0

@@ -10,6 +10,7 @@ mod losses;
 mod netdb;
 mod questions;
 mod replay;
+mod scenarios;
 mod session;
 mod streams;
 mod swarm;

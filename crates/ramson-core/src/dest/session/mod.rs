@@ -4,7 +4,7 @@
 //! public-key work leaves as a [`SessionJob`]. Several New Session messages to one remote may be under way, and
 //! several sessions with it may be readable; one of them, the current one, carries what is sent.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 mod flow;
 #[cfg(any(test, fuzzing))]

@@ -151,7 +151,7 @@ impl Opener {
     }
 
     /// Bytes that are held and not used up.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub fn held(&self) -> usize {
         self.buffer.len() - self.used
     }

@@ -25,6 +25,7 @@ impl RouterStore {
     }
 
     /// What a RouterInfo that is refused must not change.
+    #[cfg(any(test, fuzzing))]
     pub(in super::super) fn digest(&self) -> [usize; 5] {
         [self.slots.len(), self.floodfills.len(), self.dirty.len(), self.verifying.len(), self.events.len()]
     }

@@ -17,10 +17,24 @@ impl VerifyJob {
         self.info.hash()
     }
 
+    /// The RouterInfo to verify.
+    pub fn info(&self) -> &Arc<RouterInfo> {
+        &self.info
+    }
+
     pub fn run(self) -> VerifyDone {
-        VerifyDone { hash: self.info.hash(), verified: Verified::new(self.info).ok(), source: self.source }
+        self.run_knowing(&|_| None)
+    }
+
+    /// The same where `known` may have verified this RouterInfo before.
+    pub fn run_knowing(self, known: Known<'_>) -> VerifyDone {
+        let Self { info, source } = self;
+        VerifyDone { hash: info.hash(), verified: Verified::new_knowing(info, known).ok(), source }
     }
 }
+
+/// What was verified before of the router that this RouterInfo is of.
+pub type Known<'a> = &'a dyn Fn(&RouterInfo) -> Option<Verified>;
 
 /// The result of a [`VerifyJob`].
 #[derive(Debug)]
@@ -28,6 +42,13 @@ pub struct VerifyDone {
     pub(super) hash: Hash,
     pub(super) verified: Option<Verified>,
     pub(super) source: Source,
+}
+
+impl VerifyDone {
+    /// The RouterInfo, if it verified.
+    pub const fn verified(&self) -> Option<&Verified> {
+        self.verified.as_ref()
+    }
 }
 
 /// A RouterInfo whose signature was verified.
@@ -39,6 +60,15 @@ impl Verified {
     pub fn new(info: Arc<RouterInfo>) -> Result<Self, Refusal> {
         info.verify().map_err(|_| Refusal::BadSignature)?;
         Ok(Self(info))
+    }
+
+    /// The same, but that what was verified before, byte for byte, is not verified again. Nets of many routers in one
+    /// process keep one copy of each RouterInfo so.
+    pub fn new_knowing(info: Arc<RouterInfo>, known: Known<'_>) -> Result<Self, Refusal> {
+        match known(&info).filter(|known| known.0.as_bytes() == info.as_bytes()) {
+            Some(known) => Ok(known),
+            None => Self::new(info),
+        }
     }
 
     pub fn info(&self) -> &Arc<RouterInfo> {

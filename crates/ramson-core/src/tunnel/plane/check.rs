@@ -24,11 +24,13 @@ impl Tunnels {
     }
 
     /// Own tunnels, their builds, and foreign tunnels.
+    #[cfg(any(test, fuzzing))]
     pub(in super::super) fn sizes(&self) -> [usize; 3] {
         [self.tunnels.len(), self.builds.len(), self.transit.len()]
     }
 
     /// The ids under which own tunnels are known here.
+    #[cfg(any(test, fuzzing))]
     pub(in super::super) fn ids(&self) -> Vec<super::TunnelId> {
         self.tunnels.keys().copied().collect()
     }

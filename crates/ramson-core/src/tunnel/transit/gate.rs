@@ -111,7 +111,7 @@ impl Gate {
         (self.delay.as_secs_f64() / SLOW.as_secs_f64()).min(1.0)
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(super) fn check(&self) {
         assert!(self.jobs <= limits::REQUEST_JOBS);
         assert!(self.per_peer.len() <= limits::REQUEST_PEERS && self.per_prefix.len() <= limits::REQUEST_PEERS);

@@ -90,7 +90,7 @@ impl FairQueue {
         self.bytes
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(super) fn check(&self) {
         let all = || self.hops.values().flatten();
         assert!(self.bytes <= limits::REQUEST_QUEUE_BYTES);
