@@ -5,6 +5,7 @@ use ramson_wire::codec::Encode;
 use ramson_wire::data::{Hash, RouterInfo};
 use ramson_wire::i2np::tunnel_build::BuildRecords;
 use ramson_wire::i2np::{Kind, Message};
+use ramson_wire::tunnel::bandwidth::BandwidthRequest;
 use ramson_wire::tunnel::build_record::{self, Record, Request};
 use std::collections::BTreeSet;
 use std::sync::Arc;
