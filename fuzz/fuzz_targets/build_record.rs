@@ -4,8 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use ramson_wire::crypto::noise::SymmetricState;
 use ramson_wire::crypto::x25519::SecretKey;
-use ramson_wire::tunnel::long_record;
 use ramson_wire::tunnel::build_record::{OpenError, Record, open_request};
+use ramson_wire::tunnel::long_record;
 
 const SEALED_AT: usize = 48;
 const REQUEST_LEN: usize = 154;
