@@ -19,6 +19,9 @@ mod folder;
 #[allow(dead_code, unused_imports, reason = "not all of it is used here")]
 #[path = "../../crates/ramson-router/src/settings.rs"]
 mod settings;
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "../../crates/ramson-router/src/stop.rs"]
+mod stop;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(request) = serde_json::from_slice::<control::Request>(data) {
