@@ -9,7 +9,7 @@ mod attacks;
 mod chance;
 mod model;
 
-use crate::property::Property;
+use crate::property::{Property, mean};
 
 /// A property that can be run by its name.
 struct Entry {
@@ -63,23 +63,8 @@ pub fn run(name: &str, seeds: u64, short: bool) -> Vec<Property> {
     ALL.iter().filter(|entry| name == "all" || entry.name == name).flat_map(|entry| (entry.run)(&form)).collect()
 }
 
-/// Mean and 95 % confidence interval of one value over the seeds.
-fn interval(values: &[f64]) -> (f64, f64, f64) {
-    /// Student's t for one to nine degrees of freedom.
-    const T: [f64; 9] = [12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26];
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    if values.len() < 2 {
-        return (mean, mean, mean);
-    }
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let t = T.get(values.len() - 2).copied().unwrap_or(2.0);
-    let half = t * (variance / n).sqrt();
-    (mean, mean - half, mean + half)
-}
-
 fn property(name: &'static str, values: &[f64], bound: String, holds: impl Fn(f64) -> bool) -> Property {
-    let (value, low, high) = interval(values);
+    let (value, low, high) = mean(values);
     Property { name, value, low, high, bound, holds: holds(value) }
 }
 
@@ -104,19 +89,19 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "minutes; run by name"]
+    #[ignore = "takes minutes; `cargo xtask sim selection` runs all long forms in a release build"]
     fn long_forms_of_chance_hold() {
         ["c1", "u1", "u2", "u3", "e1", "p18", "p19"].into_iter().for_each(long);
     }
 
     #[test]
-    #[ignore = "minutes; run by name"]
+    #[ignore = "takes minutes; `cargo xtask sim selection` runs all long forms in a release build"]
     fn long_form_of_exposure_holds() {
         long("c2");
     }
 
     #[test]
-    #[ignore = "minutes; run by name"]
+    #[ignore = "takes minutes; `cargo xtask sim selection` runs all long forms in a release build"]
     fn long_forms_of_attacks_hold() {
         ["p15", "p16", "p17", "p20"].into_iter().for_each(long);
     }
@@ -141,8 +126,8 @@ mod tests {
 
     #[test]
     fn intervals_hold_the_mean() {
-        let (mean, low, high) = interval(&[1.0, 2.0, 3.0]);
+        let (mean, low, high) = crate::property::mean(&[1.0, 2.0, 3.0]);
         assert!((mean - 2.0).abs() < 1e-9 && (high - low - 2.0 * 4.30 / 3f64.sqrt()).abs() < 1e-9);
-        assert_eq!(interval(&[5.0]), (5.0, 5.0, 5.0));
+        assert_eq!(crate::property::mean(&[5.0]), (5.0, 5.0, 5.0));
     }
 }

@@ -130,13 +130,13 @@ impl std::fmt::Debug for GarlicReply {
     }
 }
 
-/// Whether the record is addressed to the router of this hash.
-pub fn is_for(record: &Record, router: &Hash) -> bool {
+/// Whether the record, short or long, is addressed to the router of this hash.
+pub fn is_for(record: &[u8], router: &Hash) -> bool {
     record.first_chunk::<PREFIX>() == router.as_bytes().first_chunk::<PREFIX>()
 }
 
-/// The ephemeral key in a request record, for replay filters.
-pub fn ephemeral_key(record: &Record) -> [u8; 32] {
+/// The ephemeral key in a request record, short or long, for replay filters.
+pub fn ephemeral_key(record: &[u8]) -> [u8; 32] {
     record.get(PREFIX..).and_then(|tail| tail.first_chunk()).copied().unwrap_or_default()
 }
 

@@ -13,6 +13,7 @@
 
 use super::bandwidth::{BandwidthRequest, Reply};
 use super::build_record::{OpenError, Request, Role, start};
+pub use super::build_record::{ephemeral_key, is_for};
 use crate::codec::{DecodeError, Reader, Write};
 use crate::crypto::aead::{AeadKey, TAG_LEN};
 use crate::crypto::x25519::{PublicKey, SecretKey};
@@ -47,16 +48,6 @@ impl std::fmt::Debug for HopKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("HopKeys(..)")
     }
-}
-
-/// Whether the record is addressed to the router of this hash.
-pub fn is_for(record: &Record, router: &Hash) -> bool {
-    record.first_chunk::<PREFIX>() == router.as_bytes().first_chunk::<PREFIX>()
-}
-
-/// The ephemeral key in a request record, for replay filters.
-pub fn ephemeral_key(record: &Record) -> [u8; 32] {
-    record.get(PREFIX..).and_then(|tail| tail.first_chunk()).copied().unwrap_or_default()
 }
 
 /// Seals a request to a hop's static key, with a fresh ephemeral key and fresh keys of the tunnel.
