@@ -2,7 +2,7 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{drops, figures, half, hops, kill, pages, scenarios, soak};
+use crate::{alone, drops, figures, half, hops, kill, pages, scenarios, soak};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -28,6 +28,7 @@ const LOSSY_HOPS: NetSpec = NetSpec { carriers: Carriers::Lossy, ..SID };
 const PROXY: NetSpec = NetSpec { way: Way::Proxy, ..SID };
 const BOTH_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Both, ..SID };
 const OWN_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Subjects, ..SID };
+const ALONE: NetSpec = NetSpec { carriers: Carriers::Alone, floodfills: Floodfills::Alone, ..SID };
 const HALF: NetSpec = NetSpec { carriers: Carriers::Half, floodfills: Floodfills::Half, ..SID };
 
 /// All scenarios, in an order that lets neighbours share a network.
@@ -194,6 +195,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "figures: six subjects and six i2pds, three floodfills each: pages of all pairs, and builds (INTEROP_HALF_MINUTES)",
         spec: HALF,
         run: half::half,
+    },
+    Scenario {
+        name: "alone",
+        about: "figures: thirty subjects and nobody else: pages, builds and memory (INTEROP_ALONE_MINUTES)",
+        spec: ALONE,
+        run: alone::alone,
     },
 ];
 
