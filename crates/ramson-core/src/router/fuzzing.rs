@@ -10,7 +10,7 @@
 //! that were made to fail.
 
 use super::{Command, Config, DestinationId, Event, Input, LocalOptions, Output, Router, StreamKey};
-use crate::fuzzing::{Program, Script, Seeds};
+use crate::fuzzing::program::{Program, Script, Seeds};
 use crate::job::{Job, JobDone};
 use crate::keys::RouterKeys;
 use crate::limits::router as limits;
@@ -655,7 +655,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        garlic(&crate::fuzzing::named(seeds(), name))
+        garlic(&crate::fuzzing::program::named(seeds(), name))
     }
 
     #[test]
