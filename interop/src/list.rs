@@ -131,6 +131,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: hops::hop_cost,
     },
     Scenario {
+        name: "requests",
+        about: "figures: what build requests cost the subject and an i2pd, and what a flood of them does to standing tunnels",
+        spec: SID,
+        run: hops::requests,
+    },
+    Scenario {
         name: "crowd",
         about: "figures: memory with 10,000 known routers, 500 sessions and 2,000 transit tunnels",
         spec: SID,
