@@ -325,8 +325,9 @@ impl Tunnels {
             let Some(build) = self.builds.remove(&id) else { continue };
             self.stats.timed_out += 1;
             let Build { pool, direction, way, .. } = &build;
-            debug!(build = id.0, pool = pool.0, ?direction, ?way, "build without an answer");
-            let hops = if build.blamed { Vec::new() } else { unanswered(&build) };
+            let hops = unanswered(&build);
+            debug!(build = id.0, pool = pool.0, ?direction, ?way, ?hops, "build without an answer");
+            let hops = if build.blamed { Vec::new() } else { hops };
             self.build_failed(now, &build, hops);
         }
         let slow = |build: &Build| !build.blamed && now.mono.since(build.started.mono) >= limits::BLAME_PATIENCE;
