@@ -81,6 +81,8 @@ pub struct Puppet {
     sets: BTreeMap<Hash, Arc<AnyLeaseSet>>,
     stores: BTreeMap<Hash, u64>,
     questions: BTreeMap<Hash, u64>,
+    /// An answer has what was looked for so many times.
+    copies: usize,
     /// It keeps the LeaseSets that it has and takes no newer ones, but says that it did.
     stale: bool,
     role: Role,
@@ -146,6 +148,7 @@ impl Puppet {
             sets: BTreeMap::new(),
             stores: BTreeMap::new(),
             questions: BTreeMap::new(),
+            copies: 1,
             stale: false,
             flood_at: if matches!(config.role, Role::Flooding(_)) { now.mono } else { Instant::FAR },
             role: config.role,
@@ -224,6 +227,11 @@ impl Puppet {
     /// From now on it has this LeaseSet, whatever is in it.
     pub fn hold(&mut self, set: AnyLeaseSet) {
         self.sets.insert(set.key(), Arc::new(set));
+    }
+
+    /// From now on each answer that is sealed has what was looked for so many times.
+    pub const fn repeat_answers(&mut self, copies: usize) {
+        self.copies = copies;
     }
 
     /// What came in answer to questions, or looks like it: what is stored without a wish for confirmation, search
@@ -498,8 +506,9 @@ impl Puppet {
         };
         let mut message = self.message(kind, body);
         if let Some(encryption) = &lookup.encryption {
-            let clove = Block::Clove(Clove { delivery: Delivery::Local, message });
-            let payload = Block::encode_all(&[clove]);
+            let copies = if kind == Kind::DATABASE_STORE { self.copies } else { 1 };
+            let clove = |message| Block::Clove(Clove { delivery: Delivery::Local, message });
+            let payload = Block::encode_all(&vec![clove(message); copies]);
             message = self.message(Kind::GARLIC, one_time::seal(&encryption.key, &encryption.tag, &payload));
         }
         self.send_back(lookup.from, lookup.reply_tunnel, message);
