@@ -90,7 +90,9 @@ pub struct Puppet {
     flood_at: Instant,
     /// Whom an observing one has seen beside it in a tunnel.
     seen: BTreeSet<Hash>,
-    answers: Vec<Message>,
+    answers: Vec<(Option<Hash>, Message)>,
+    /// From whom requests to build tunnels came.
+    builds: Vec<Hash>,
     outputs: VecDeque<Output>,
     stats: PuppetStats,
 }
@@ -154,6 +156,7 @@ impl Puppet {
             role: config.role,
             seen: BTreeSet::new(),
             answers: Vec::new(),
+            builds: Vec::new(),
             outputs: VecDeque::new(),
             stats: PuppetStats::default(),
             keys,
@@ -237,7 +240,18 @@ impl Puppet {
     /// What came in answer to questions, or looks like it: what is stored without a wish for confirmation, search
     /// replies, confirmations, and garlic and messages for tunnels whether they are for it or not.
     pub fn take_answers(&mut self) -> Vec<Message> {
-        std::mem::take(&mut self.answers)
+        std::mem::take(&mut self.answers).into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// The same, of a router alone and sent directly; what others have sent is forgotten.
+    pub fn take_answers_of(&mut self, router: &Hash) -> Vec<Message> {
+        let answers = std::mem::take(&mut self.answers).into_iter();
+        answers.filter(|(from, _)| *from == Some(*router)).map(|(_, message)| message).collect()
+    }
+
+    /// From whom requests to build tunnels came since the last call.
+    pub fn take_builds(&mut self) -> Vec<Hash> {
+        std::mem::take(&mut self.builds)
     }
 
     /// How often a store of this key came that asked for a confirmation.
@@ -361,7 +375,10 @@ impl Puppet {
             Kind::TUNNEL_GATEWAY,
         ];
         if answer.contains(&message.kind) {
-            self.note_answer(&message);
+            self.note_answer(from, &message);
+        }
+        if let (true, Some(from)) = (message.kind.is_build_request() && self.builds.len() < MAX_ANSWERS, from) {
+            self.builds.push(from);
         }
         match message.kind {
             kind if kind.is_build_request() || matches!(kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY) => {
@@ -385,11 +402,11 @@ impl Puppet {
         }
     }
 
-    fn note_answer(&mut self, message: &Message) {
+    fn note_answer(&mut self, from: Option<Hash>, message: &Message) {
         let store = message.kind == Kind::DATABASE_STORE;
         let flooded = store && DatabaseStore::from_bytes(&message.body).is_ok_and(|store| store.reply.is_some());
         if !flooded && self.answers.len() < MAX_ANSWERS {
-            self.answers.push(message.clone());
+            self.answers.push((from, message.clone()));
         }
     }
 

@@ -245,7 +245,7 @@ impl Router {
             public,
             destination: Destination::new(keys, encryption, config, rng.child("garlic")),
             streams: Streams::new(self.now, local_keys, stream::Config::default(), rng.child("streams")),
-            lookups: Lookups::new(rng.child("lookups")),
+            lookups: Lookups::of_destination(rng.child("lookups")),
             publisher: publish.then(|| LeaseSetPublisher::new(hash, rng.child("publisher"))),
             unpublished: None,
             signed: Vec::new(),
