@@ -312,6 +312,7 @@ impl Router {
 
     pub(super) fn stop(&mut self) {
         self.save_profiles();
+        self.save_all_guards();
         self.links.shutdown(self.now);
         self.event(Event::Stopped);
     }
