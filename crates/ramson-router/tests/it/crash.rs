@@ -259,8 +259,14 @@ fn a_later_start_can_be_killed_at_any_change() {
     assert!(kills > 5, "only {kills} changes");
 }
 
+/// A time that is not over, in milliseconds since 1970.
+pub(crate) fn tomorrow() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
+    u64::try_from(now.as_millis()).expect("a time") + 24 * 3_600_000
+}
+
 /// A file of first hops as the router writes it.
-fn first_hops(hops: &[(Hash, u64)]) -> Vec<u8> {
+pub(crate) fn first_hops(hops: &[(Hash, u64)]) -> Vec<u8> {
     let mut bytes = b"RamsonG1".to_vec();
     for (hash, until_ms) in hops {
         bytes.extend(hash.as_bytes());
@@ -287,8 +293,7 @@ fn what_is_kept_of_peers_survives_a_kill_at_any_change() {
     assert!(profiles.len() > 40, "{} bytes", profiles.len());
     let keys = PrivateKeys::from_bytes(&base.read("site.dat").expect("keys")).expect("keys");
     let name = format!("state/guards-{}", base32::encode(keys.destination().hash().as_bytes()));
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
-    let day = u64::try_from(now.as_millis()).expect("a time") + 24 * 3_600_000;
+    let day = tomorrow();
     let before = first_hops(&[(known[0], day), (Hash([7; 32]), 1_000), (known[1], day)]);
     let after = first_hops(&[(known[0], day), (known[1], day)]);
     let copy = || {
