@@ -90,6 +90,7 @@ pub(crate) enum JobOf {
     Stream(DestinationId, u64),
     VerifyRouter(Hash),
     VerifyStored,
+    VerifyLeaseSet(DestinationId, Hash),
     SignInfo,
     SealToRouter(u64),
     OpenAtRouter,
@@ -122,6 +123,7 @@ pub enum JobDone {
     /// The LeaseSet, if it verifies.
     VerifyLeaseSet {
         destination: DestinationId,
+        key: Hash,
         set: Option<Arc<AnyLeaseSet>>,
     },
     /// It has panicked, or there was no room for it.
@@ -144,8 +146,9 @@ impl Job {
             Self::SignInfo { .. } => JobOf::SignInfo,
             Self::SealToRouter { token, .. } => JobOf::SealToRouter(*token),
             Self::OpenAtRouter { .. } => JobOf::OpenAtRouter,
-            // These have time-outs.
-            Self::Tunnel(TunnelJob::Create(_)) | Self::VerifyLeaseSet { .. } => JobOf::Nobody,
+            Self::VerifyLeaseSet { destination, set } => JobOf::VerifyLeaseSet(*destination, set.key()),
+            // It has a time-out.
+            Self::Tunnel(TunnelJob::Create(_)) => JobOf::Nobody,
         };
         JobName { class: self.class(), of }
     }
@@ -184,8 +187,9 @@ impl Job {
                 JobDone::OpenAtRouter { from, payload: garlic::router::open(&key, &body) }
             }
             Self::VerifyLeaseSet { destination, set } => {
+                let key = set.key();
                 let set = set.verify().is_ok().then_some(set);
-                JobDone::VerifyLeaseSet { destination, set }
+                JobDone::VerifyLeaseSet { destination, key, set }
             }
         }
     }

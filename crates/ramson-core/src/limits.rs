@@ -248,6 +248,10 @@ pub mod dest {
     pub const WAITING_BYTES: usize = 16 << 20;
     /// Remotes whose LeaseSet is waited for; messages to further ones fail.
     pub const LOOKUPS: usize = 256;
+    /// Questions of programs for LeaseSets that are not answered yet; one beyond is refused at once.
+    pub const QUESTIONS: usize = 1024;
+    /// LeaseSets of one key that answers have brought and that are being verified; one beyond is dropped.
+    pub const ANSWERS: usize = 8;
     /// Largest client payload that a destination sends, compressed.
     pub const CLIENT_PAYLOAD: usize = 61_440;
     /// Jobs that check LeaseSets out of sessions at one time; further LeaseSets are dropped.

@@ -6,7 +6,7 @@ use crate::settings::NetworkId;
 use crate::tryout::TryArgs;
 use crate::{Failure, control, run, show};
 use clap::{Args, Parser, Subcommand};
-use ramson::{Destination, Status};
+use ramson::Destination;
 use ramson_services::names::{Host, Names};
 use ramson_services::tunnels::{load_keys, load_or_create_keys};
 use std::path::PathBuf;
@@ -110,7 +110,7 @@ impl Cli {
             Some(Command::Run(args)) => args.execute(),
             Some(Command::Try(args)) => args.execute(),
             Some(Command::Status(args)) => {
-                let status: Status = control::ask(&args.folder()?, &control::Request::Status)?;
+                let status: control::Report = control::ask(&args.folder()?, &control::Request::Status)?;
                 show::status(&status, args.json)
             }
             Some(Command::Stop { folder: args, graceful }) => {
@@ -152,7 +152,7 @@ impl FolderArgs {
 /// Lets the running router reseed from files and servers, or write a bundle; says how many routers there were.
 fn reseed(folder: &Folder, files: Vec<PathBuf>, urls: Vec<String>, export: Option<PathBuf>) -> Result<usize, Failure> {
     // Without a router there is no folder to copy to, perhaps.
-    let _: Status = control::ask(folder, &control::Request::Status)?;
+    let _: ramson::Status = control::ask(folder, &control::Request::Status)?;
     let mut offer = Offer::new(folder)?;
     let Some(target) = export else {
         let files = files.iter().map(|file| offer.add(file)).collect::<Result<_, _>>()?;

@@ -5,7 +5,9 @@
 //! one that has half of it, runs the router all the same; the log says what is on.
 
 use crate::folder::Folder;
+use crate::process;
 use crate::settings::Settings;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The files that the process keeps.
@@ -49,24 +51,96 @@ const RESOLVER: [&str; 10] = [
     "/run/systemd/resolve",
 ];
 
-/// Gives up all but `files`, and the system calls that are not needed. Best effort: says what is on.
-#[cfg(target_os = "linux")]
-pub(crate) fn confine(files: &Files) {
-    match landlock(files) {
-        Ok(on) => tracing::info!("confined to its own files: {on}"),
-        Err(why) => tracing::warn!("not confined to its own files: {why}"),
-    }
-    match seccomp::refuse() {
-        Ok(()) => tracing::info!("system calls that no router needs are refused: seccomp is on"),
-        Err(why) => tracing::warn!("system calls that no router needs are not refused: {why}"),
+/// What of this is in force, for the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub(crate) struct Hardening {
+    /// Only its own files can be opened.
+    pub(crate) files: Measure,
+    /// System calls that no router needs are refused.
+    pub(crate) system_calls: Measure,
+    /// The memory goes into no core dump, and no other program of the same user reads it.
+    pub(crate) memory: Measure,
+}
+
+/// One measure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Measure {
+    pub(crate) state: State,
+    /// By what, or why not, in words for a person.
+    pub(crate) why: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum State {
+    On,
+    /// As far as the system has it.
+    Partly,
+    #[default]
+    Off,
+}
+
+impl Measure {
+    pub(crate) fn new(state: State, why: impl Into<String>) -> Self {
+        Self { state, why: why.into() }
     }
 }
 
+impl std::fmt::Display for Measure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = match self.state {
+            State::On => "on",
+            State::Partly => "partly",
+            State::Off => "off",
+        };
+        if self.why.is_empty() { f.write_str(state) } else { write!(f, "{state} ({})", self.why) }
+    }
+}
+
+impl Hardening {
+    /// Where the operator wants none.
+    pub(crate) fn off() -> Self {
+        let off = || Measure::new(State::Off, "by the setting process.hardening");
+        Self { files: off(), system_calls: off(), memory: process::memory() }
+    }
+}
+
+/// Gives up all but `files`, and the system calls that are not needed. Best effort: says what is on.
+#[cfg(target_os = "linux")]
+pub(crate) fn confine(files: &Files) -> Hardening {
+    let files = match landlock(files) {
+        Ok(measure) => {
+            tracing::info!("confined to its own files: {}", measure.why);
+            measure
+        }
+        Err(why) => {
+            tracing::warn!("not confined to its own files: {why}");
+            Measure::new(State::Off, why.to_string())
+        }
+    };
+    let system_calls = match seccomp::refuse() {
+        Ok(()) => {
+            tracing::info!("system calls that no router needs are refused: seccomp is on");
+            Measure::new(State::On, "seccomp is on")
+        }
+        Err(why) => {
+            tracing::warn!("system calls that no router needs are not refused: {why}");
+            Measure::new(State::Off, why.to_string())
+        }
+    };
+    Hardening { files, system_calls, memory: process::memory() }
+}
+
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn confine(_: &Files) {}
+pub(crate) fn confine(_: &Files) -> Hardening {
+    let none = || Measure::new(State::Off, "this system has no such thing");
+    Hardening { files: none(), system_calls: none(), memory: process::memory() }
+}
 
 #[cfg(target_os = "linux")]
-fn landlock(files: &Files) -> Result<&'static str, landlock::RulesetError> {
+fn landlock(files: &Files) -> Result<Measure, landlock::RulesetError> {
     use landlock::{
         ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
     };
@@ -81,9 +155,9 @@ fn landlock(files: &Files) -> Result<&'static str, landlock::RulesetError> {
         .add_rules(path_beneath_rules(&files.read, AccessFs::ReadFile | AccessFs::ReadDir))?
         .restrict_self()?;
     Ok(match status.ruleset {
-        RulesetStatus::FullyEnforced => "landlock is on",
-        RulesetStatus::PartiallyEnforced => "landlock is on, as far as this kernel has it",
-        RulesetStatus::NotEnforced => "this kernel has no landlock",
+        RulesetStatus::FullyEnforced => Measure::new(State::On, "landlock is on"),
+        RulesetStatus::PartiallyEnforced => Measure::new(State::Partly, "landlock is on, as far as this kernel has it"),
+        RulesetStatus::NotEnforced => Measure::new(State::Off, "this kernel has no landlock"),
     })
 }
 

@@ -1,9 +1,10 @@
 //! How commands ask the running router: a Unix socket in the data folder, one JSON line each way.
 
 use crate::Failure;
+use crate::confine::Hardening;
 use crate::folder::Folder;
 use crate::stop::Stop;
-use ramson::{Draining, LocalDestination, Ramson};
+use ramson::{Draining, LocalDestination, Ramson, Status};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -27,6 +28,15 @@ pub(crate) enum Request {
     Stop { graceful: bool },
 }
 
+/// The status of the router, and what of its process the router does not know.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Report {
+    #[serde(flatten)]
+    pub(crate) status: Status,
+    pub(crate) hardening: Hardening,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Answer<T> {
@@ -42,6 +52,7 @@ pub(crate) struct Doors {
     pub(crate) local: Option<LocalDestination>,
     /// Where wishes to stop go.
     pub(crate) stop: UnboundedSender<Stop>,
+    pub(crate) hardening: Hardening,
 }
 
 impl Doors {
@@ -52,7 +63,10 @@ impl Doors {
             ));
         };
         match request {
-            Request::Status => json(&answer(self.ramson.status().await)),
+            Request::Status => {
+                let report = |status| Report { status, hardening: self.hardening.clone() };
+                json(&answer(self.ramson.status().await.map(report)))
+            }
             Request::Reseed { files, urls } => {
                 json(&answer(self.ramson.reseed(ramson::reseed::Sources { files, urls }).await))
             }
@@ -179,8 +193,9 @@ pub(crate) fn ask<T: DeserializeOwned>(folder: &Folder, request: &Request) -> Re
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::confine::{Measure, State};
+    use ramson::DestinationOptions;
     use ramson::testing::Network;
-    use ramson::{DestinationOptions, Status};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn commands_get_answers_and_errors_get_words() {
@@ -191,11 +206,19 @@ mod tests {
         let ramson = Network::default().router();
         let local = ramson.destination(DestinationOptions::server("site"), None).await.unwrap();
         let (stop, mut stops) = tokio::sync::mpsc::unbounded_channel();
-        let doors = Doors { ramson, local: Some(local.clone()), stop };
+        let files = Measure::new(State::Partly, "as far as there is any");
+        let hardening = Hardening { files, ..Hardening::default() };
+        let doors = Doors { ramson, local: Some(local.clone()), stop, hardening: hardening.clone() };
         tokio::spawn(serve(listen(&folder).unwrap(), doors));
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.control()).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
         tokio::task::spawn_blocking(move || {
+            let report: Report = ask(&folder, &Request::Status).unwrap();
+            assert_eq!(
+                (report.status.destinations[0].b32.as_str(), report.hardening),
+                (local.b32().as_str(), hardening)
+            );
+            // Who knows no more than the library reads it, too.
             let status: Status = ask(&folder, &Request::Status).unwrap();
             assert_eq!(status.destinations[0].b32, local.b32());
             let found: String = ask(&folder, &Request::Lookup { hash: local.hash().0 }).unwrap();
@@ -233,7 +256,7 @@ mod tests {
         fn random_lines_never_panic(line in proptest::collection::vec(0u8.., 0..100), words in "\\{\"[a-z]{1,7}\":[ -~]{0,30}") {
             let _ = serde_json::from_slice::<Request>(&line);
             let _ = serde_json::from_str::<Request>(&words);
-            let _ = serde_json::from_slice::<Answer<Status>>(&line);
+            let _ = serde_json::from_slice::<Answer<Report>>(&line);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What the operating system is asked for this process.
 
+use crate::confine::{Measure, State};
+
 /// Keeps keys out of core dumps, and other programs of the same user from reading them out of the memory. Systems that
 /// have no such thing run without it.
 pub(crate) fn hide_memory() {
@@ -13,6 +15,28 @@ pub(crate) fn hide_memory() {
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+}
+
+/// What of that is in force, asked of the system itself.
+pub(crate) fn memory() -> Measure {
+    #[cfg(unix)]
+    let dumped = rustix::process::getrlimit(rustix::process::Resource::Core).current != Some(0);
+    #[cfg(not(unix))]
+    let dumped = true;
+    #[cfg(target_os = "linux")]
+    let readable = !matches!(
+        rustix::process::dumpable_behavior(),
+        Ok(rustix::process::DumpableBehavior::NotDumpable
+            | rustix::process::DumpableBehavior::DumpableReadableOnlyByRoot)
+    );
+    #[cfg(not(target_os = "linux"))]
+    let readable = true;
+    match (dumped, readable) {
+        (false, false) => Measure::new(State::On, "no core dumps, and closed to other programs"),
+        (false, true) => Measure::new(State::Partly, "no core dumps; programs of the same user can read it"),
+        (true, false) => Measure::new(State::Partly, "closed to other programs; the limit of core dumps is not 0"),
+        (true, true) => Measure::new(State::Off, "this system has no such thing"),
     }
 }
 

@@ -1,10 +1,10 @@
 //! Running the router: settings, services, signals.
 
-use crate::confine::{self, Files};
+use crate::confine::{self, Files, Hardening};
 use crate::control::{self, Doors};
 use crate::folder::Folder;
 use crate::process;
-use crate::settings::{Hardening, Kind, Level, NetworkId, Settings};
+use crate::settings::{self, Kind, Level, NetworkId, Settings};
 use crate::stop::{Stop, Wishes};
 use crate::{Failure, offer, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
@@ -47,11 +47,13 @@ pub(crate) fn run(
     process::allow_many_files();
     let keys = server_keys(folder, &settings)?;
     // Before there are other threads: what they begin with is what this one has.
-    if settings.process.hardening == Hardening::On {
-        confine::confine(&Files::of(folder, &settings));
-    }
+    let hardening = match settings.process.hardening {
+        settings::Hardening::On => confine::confine(&Files::of(folder, &settings)),
+        settings::Hardening::Off => Hardening::off(),
+    };
+    let ready = Ready { keys, hardening };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
-    let result = runtime.block_on(live(folder, &settings, keys, json));
+    let result = runtime.block_on(live(folder, &settings, ready, json));
     // What a stuck task holds must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(lock);
@@ -123,6 +125,13 @@ fn log_to_stderr(level: Level) {
 /// may not be able to.
 type Keys = BTreeMap<PathBuf, PrivateKeys>;
 
+/// What was made ready before there were other threads.
+#[derive(Default)]
+struct Ready {
+    keys: Keys,
+    hardening: Hardening,
+}
+
 fn server_keys(folder: &Folder, settings: &Settings) -> Result<Keys, Failure> {
     let mut keys = Keys::new();
     for server in &settings.server {
@@ -135,7 +144,7 @@ fn server_keys(folder: &Folder, settings: &Settings) -> Result<Keys, Failure> {
     Ok(keys)
 }
 
-async fn live(folder: &Folder, settings: &Settings, keys: Keys, json: bool) -> Result<(), Failure> {
+async fn live(folder: &Folder, settings: &Settings, ready: Ready, json: bool) -> Result<(), Failure> {
     // What `ramson stop` asks for comes by this channel.
     let (stop, commands) = tokio::sync::mpsc::unbounded_channel();
     let mut wishes = Wishes::new(commands)?;
@@ -146,14 +155,14 @@ async fn live(folder: &Folder, settings: &Settings, keys: Keys, json: bool) -> R
         started = Ramson::start(settings.router(folder.path())) => started.map_err(Failure::failed)?,
         _ = wishes.next() => return Ok(()),
     };
-    until_end(folder, settings, keys, &ramson, json, (stop, &mut wishes)).await
+    until_end(folder, settings, ready, &ramson, json, (stop, &mut wishes)).await
 }
 
 /// Serves until it is asked to stop, which is success, or the router stops by itself, which is none. Then closes all.
 async fn until_end(
     folder: &Folder,
     settings: &Settings,
-    keys: Keys,
+    ready: Ready,
     ramson: &Ramson,
     json: bool,
     (asks, wishes): (UnboundedSender<Stop>, &mut Wishes),
@@ -161,7 +170,7 @@ async fn until_end(
     let mut tasks = JoinSet::new();
     let teller = json.then(|| tokio::spawn(tell(ramson.events())));
     let serve = async {
-        open(folder, settings, keys, ramson, asks, &mut tasks).await?;
+        open(folder, settings, ready, ramson, asks, &mut tasks).await?;
         std::future::pending::<Result<Stop, Failure>>().await
     };
     let result = tokio::select! {
@@ -208,7 +217,7 @@ fn stopped_by_itself() -> Failure {
 async fn open(
     folder: &Folder,
     settings: &Settings,
-    mut keys: Keys,
+    Ready { mut keys, hardening }: Ready,
     ramson: &Ramson,
     stop: UnboundedSender<Stop>,
     tasks: &mut JoinSet<()>,
@@ -280,7 +289,7 @@ async fn open(
     }
     #[cfg(unix)]
     {
-        let doors = Doors { ramson: ramson.clone(), local: any, stop };
+        let doors = Doors { ramson: ramson.clone(), local: any, stop, hardening };
         match control::listen(folder) {
             Ok(listener) => drop(tasks.spawn(control::serve(listener, doors))),
             Err(e) => warn!("`ramson status` will not work: {}", e.text),
@@ -330,7 +339,7 @@ mod tests {
         let (stop, commands) = tokio::sync::mpsc::unbounded_channel();
         let mut wishes = Wishes::new(commands).unwrap();
         let asked = (stop, &mut wishes);
-        let failure = until_end(&folder, &settings, Keys::new(), &ramson, false, asked).await.unwrap_err();
+        let failure = until_end(&folder, &settings, Ready::default(), &ramson, false, asked).await.unwrap_err();
         assert_eq!(failure.status, 1);
         // It may stop while the services are being opened, or later.
         let said = ["stopped by itself", "shutting down"];

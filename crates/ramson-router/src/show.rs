@@ -1,8 +1,10 @@
 //! Answers on standard output, for people and for programs.
 
 use crate::Failure;
+use crate::confine::Hardening;
+use crate::control::Report;
 use crate::stop::minutes;
-use ramson::{Destination, Draining, Status};
+use ramson::{Destination, Draining};
 use ramson_wire::data::{base32, base64};
 use std::io::Write;
 
@@ -42,11 +44,11 @@ pub(crate) fn destination(destination: &Destination, source: Option<&str>, json:
 }
 
 /// The router's status.
-pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
+pub(crate) fn status(report: &Report, json: bool) -> Result<(), Failure> {
     if json {
-        return print(&serde_json::to_string(status).map_err(Failure::failed)?);
+        return print(&serde_json::to_string(report).map_err(Failure::failed)?);
     }
-    let s = status;
+    let s = &report.status;
     let hours = s.uptime_seconds / 3600;
     let reach = if s.reachability.reachable { "reachable" } else { "not reachable" };
     let mut text = vec![
@@ -79,6 +81,7 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
         }),
     ];
     text.extend(transit(&s.transit));
+    text.extend(hardening(&report.hardening));
     for d in &s.destinations {
         text.push(("", String::new()));
         text.push(("destination", d.name.clone()));
@@ -88,6 +91,15 @@ pub(crate) fn status(status: &Status, json: bool) -> Result<(), Failure> {
         text.push(("  streams", format!("{}, {} kB in, {} kB out", d.streams, d.bytes_in / 1000, d.bytes_out / 1000)));
     }
     print(&text.iter().map(|(k, v)| format!("{k:13} {v}").trim_end().to_owned()).collect::<Vec<_>>().join("\n"))
+}
+
+/// What the process has given up, and what not.
+fn hardening(h: &Hardening) -> [(&'static str, String); 3] {
+    [
+        ("files", format!("confined to its own: {}", h.files)),
+        ("system calls", format!("unneeded ones refused: {}", h.system_calls)),
+        ("memory", format!("kept from dumps and others: {}", h.memory)),
+    ]
 }
 
 /// What is done for others.

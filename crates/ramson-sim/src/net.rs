@@ -8,7 +8,7 @@ use crate::node::{Machine, NETWORK_ID, Node, NodeId, Place, router_config};
 use crate::puppet::{Puppet, PuppetConfig};
 use crate::role::Role;
 use crate::trace::{Trace, What, command_number, event_numbers};
-use ramson_core::job::{Job, JobDone};
+use ramson_core::job::{Class, Job, JobDone};
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ConnId;
 use ramson_core::netdb::{FloodfillMode, Verified};
@@ -90,7 +90,7 @@ pub struct Net {
     verified: BTreeMap<Hash, Verified>,
 }
 
-/// Told of each call of a node's core: true before it, false after it.
+/// Told of each call of a node's core: true before it, false after it. Its end in [`Net::kill`] counts as one.
 pub type Meter = Box<dyn FnMut(NodeId, bool)>;
 
 /// What waits in the queue.
@@ -233,6 +233,7 @@ impl Net {
             saved: BTreeMap::new(),
             profiles: Vec::new(),
             guards: BTreeMap::new(),
+            jobs: BTreeMap::new(),
         });
         self.by_addr.insert(addr, id);
         self.start(id);
@@ -289,8 +290,8 @@ impl Net {
     /// Kills a node as kill -9 does: its connections are reset, and all that it remembered is gone.
     pub fn kill(&mut self, id: NodeId) {
         self.note(What::Stop, id, [0, 0], &[]);
+        self.call(id, |core| *core = Machine::Down);
         let node = &mut self.nodes[id.0];
-        node.machine = Machine::Down;
         node.events.clear();
         if let Some(wake) = node.wake.take() {
             self.queue.remove(&wake);
@@ -507,6 +508,11 @@ impl Net {
         std::mem::take(&mut self.told)
     }
 
+    /// Jobs of this class that a node has given out since the start.
+    pub fn jobs(&self, id: NodeId, class: Class) -> u64 {
+        self.nodes[id.0].jobs.get(&class).copied().unwrap_or(0)
+    }
+
     /// What a node has saved of the first hops of a destination.
     pub fn saved_guards(&self, id: NodeId, destination: &Hash) -> Option<&[u8]> {
         self.nodes[id.0].guards.get(destination).map(Vec::as_slice)
@@ -720,6 +726,7 @@ impl Net {
 
     fn job(&mut self, id: NodeId, job: Job) {
         self.note(What::Job, id, [job.class() as u64, 0], &[]);
+        *self.nodes[id.0].jobs.entry(job.class()).or_default() += 1;
         let instant = self.is_known(&job);
         let (node, verified) = (&mut self.nodes[id.0], &self.verified);
         let known = |info: &RouterInfo| verified.get(&info.hash()).cloned();

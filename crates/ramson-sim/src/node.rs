@@ -4,6 +4,7 @@ use crate::geo::Region;
 use crate::link::{Access, WireId};
 use crate::puppet::Puppet;
 use crate::role::Role;
+use ramson_core::job::Class;
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
 use ramson_core::link::{AddressRules, ConnId, LinkLimits};
@@ -130,6 +131,8 @@ pub(crate) struct Node {
     pub(crate) saved: BTreeMap<Hash, Arc<RouterInfo>>,
     pub(crate) profiles: Vec<u8>,
     pub(crate) guards: BTreeMap<Hash, Vec<u8>>,
+    /// Jobs since the start.
+    pub(crate) jobs: BTreeMap<Class, u64>,
 }
 
 impl Node {

@@ -81,6 +81,8 @@ pub struct Puppet {
     sets: BTreeMap<Hash, Arc<AnyLeaseSet>>,
     stores: BTreeMap<Hash, u64>,
     questions: BTreeMap<Hash, u64>,
+    /// An answer has what was looked for so many times.
+    copies: usize,
     /// It keeps the LeaseSets that it has and takes no newer ones, but says that it did.
     stale: bool,
     role: Role,
@@ -88,7 +90,9 @@ pub struct Puppet {
     flood_at: Instant,
     /// Whom an observing one has seen beside it in a tunnel.
     seen: BTreeSet<Hash>,
-    answers: Vec<Message>,
+    answers: Vec<(Option<Hash>, Message)>,
+    /// From whom requests to build tunnels came, and their message ids.
+    builds: Vec<(Hash, u32)>,
     outputs: VecDeque<Output>,
     stats: PuppetStats,
 }
@@ -146,11 +150,13 @@ impl Puppet {
             sets: BTreeMap::new(),
             stores: BTreeMap::new(),
             questions: BTreeMap::new(),
+            copies: 1,
             stale: false,
             flood_at: if matches!(config.role, Role::Flooding(_)) { now.mono } else { Instant::FAR },
             role: config.role,
             seen: BTreeSet::new(),
             answers: Vec::new(),
+            builds: Vec::new(),
             outputs: VecDeque::new(),
             stats: PuppetStats::default(),
             keys,
@@ -226,10 +232,26 @@ impl Puppet {
         self.sets.insert(set.key(), Arc::new(set));
     }
 
+    /// From now on each answer that is sealed has what was looked for so many times.
+    pub const fn repeat_answers(&mut self, copies: usize) {
+        self.copies = copies;
+    }
+
     /// What came in answer to questions, or looks like it: what is stored without a wish for confirmation, search
     /// replies, confirmations, and garlic and messages for tunnels whether they are for it or not.
     pub fn take_answers(&mut self) -> Vec<Message> {
-        std::mem::take(&mut self.answers)
+        std::mem::take(&mut self.answers).into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// The same, of a router alone and sent directly; what others have sent is forgotten.
+    pub fn take_answers_of(&mut self, router: &Hash) -> Vec<Message> {
+        let answers = std::mem::take(&mut self.answers).into_iter();
+        answers.filter(|(from, _)| *from == Some(*router)).map(|(_, message)| message).collect()
+    }
+
+    /// From whom requests to build tunnels came since the last call, and their message ids.
+    pub fn take_builds(&mut self) -> Vec<(Hash, u32)> {
+        std::mem::take(&mut self.builds)
     }
 
     /// How often a store of this key came that asked for a confirmation.
@@ -353,7 +375,10 @@ impl Puppet {
             Kind::TUNNEL_GATEWAY,
         ];
         if answer.contains(&message.kind) {
-            self.note_answer(&message);
+            self.note_answer(from, &message);
+        }
+        if let (true, Some(from)) = (message.kind.is_build_request() && self.builds.len() < MAX_ANSWERS, from) {
+            self.builds.push((from, message.id));
         }
         match message.kind {
             kind if kind.is_build_request() || matches!(kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY) => {
@@ -377,11 +402,11 @@ impl Puppet {
         }
     }
 
-    fn note_answer(&mut self, message: &Message) {
+    fn note_answer(&mut self, from: Option<Hash>, message: &Message) {
         let store = message.kind == Kind::DATABASE_STORE;
         let flooded = store && DatabaseStore::from_bytes(&message.body).is_ok_and(|store| store.reply.is_some());
         if !flooded && self.answers.len() < MAX_ANSWERS {
-            self.answers.push(message.clone());
+            self.answers.push((from, message.clone()));
         }
     }
 
@@ -498,8 +523,9 @@ impl Puppet {
         };
         let mut message = self.message(kind, body);
         if let Some(encryption) = &lookup.encryption {
-            let clove = Block::Clove(Clove { delivery: Delivery::Local, message });
-            let payload = Block::encode_all(&[clove]);
+            let copies = if kind == Kind::DATABASE_STORE { self.copies } else { 1 };
+            let clove = |message| Block::Clove(Clove { delivery: Delivery::Local, message });
+            let payload = Block::encode_all(&vec![clove(message); copies]);
             message = self.message(Kind::GARLIC, one_time::seal(&encryption.key, &encryption.tag, &payload));
         }
         self.send_back(lookup.from, lookup.reply_tunnel, message);

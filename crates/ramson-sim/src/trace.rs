@@ -102,5 +102,6 @@ pub(crate) fn event_numbers(event: &Event) -> ([u64; 2], &[u8]) {
         Event::Stopped => ([13, 0], &[]),
         Event::DestinationFailed { id, .. } => ([14, id.0], &[]),
         Event::Floodfill { serves } => ([15, u64::from(*serves)], &[]),
+        Event::LookupRefused { token } => ([16, *token], &[]),
     }
 }

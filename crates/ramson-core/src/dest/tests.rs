@@ -3,6 +3,7 @@
 mod bounds;
 mod datagram;
 mod hybrid;
+mod restart;
 
 use super::*;
 use ramson_wire::datagram::payload::protocol;

@@ -57,6 +57,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Lookups {
     rng: Rng,
+    of_destination: bool,
     next_id: u64,
     running: BTreeMap<LookupId, Lookup>,
     timers: Timers<LookupId>,
@@ -148,7 +149,12 @@ fn effort(kind: Kind) -> Effort {
 impl Lookups {
     pub fn new(rng: Rng) -> Self {
         let (running, timers, silence) = (BTreeMap::new(), Timers::default(), Silence::default());
-        Self { rng, next_id: 0, running, timers, silence, events: VecDeque::new() }
+        Self { rng, of_destination: false, next_id: 0, running, timers, silence, events: VecDeque::new() }
+    }
+
+    /// Those of a destination: it asks our own router too, where that is a floodfill.
+    pub fn of_destination(rng: Rng) -> Self {
+        Self { of_destination: true, ..Self::new(rng) }
     }
 
     /// Looks for `key`. A look-up of the same key and kind that runs already is joined.
@@ -346,7 +352,7 @@ impl Lookups {
         let more = effort.parallel.saturating_sub(waiting).min(tries.saturating_sub(sent)).min(bound);
         if now.mono < lookup.deadline {
             let silent = |hash: &Hash| self.silence.is_silent(now, hash);
-            for floodfill in lookup.next(more, routers, silent) {
+            for floodfill in lookup.next(more, routers, self.of_destination, silent) {
                 let until = now.mono + self.rng.between(effort.per_try.0, effort.per_try.1);
                 let excluded = lookup.asked.iter().map(|(hash, _)| *hash).collect();
                 lookup.asked.push((floodfill, Try::Until(until)));
@@ -391,14 +397,17 @@ impl Lookups {
 impl Lookup {
     /// The next to ask: the closest, those that were silent last; where some of these are a crowd, every other one is the closest behind it, and of
     /// another subnet than those before it. So there are two ways, of which one does not lead through the crowd.
-    fn next(&self, more: usize, routers: &RouterStore, silent: impl Fn(&Hash) -> bool) -> Vec<Hash> {
+    fn next(&self, more: usize, routers: &RouterStore, own: bool, silent: impl Fn(&Hash) -> bool) -> Vec<Hash> {
         let (asked, barred, crowd) = (&self.asked, &self.barred, &self.crowd);
+        let closest = |n, usable: &dyn Fn(&Hash) -> bool| match own {
+            true => routers.closest_to_destination(&self.routing_key, n, usable),
+            false => routers.closest_floodfills_where(&self.routing_key, n, usable),
+        };
         let fresh = |hash: &Hash| !barred.contains(hash) && !asked.iter().any(|(a, _)| a == hash);
         if crowd.is_empty() {
-            let key = &self.routing_key;
-            let mut next = routers.closest_floodfills_where(key, more, |hash| fresh(hash) && !silent(hash));
+            let mut next = closest(more, &|hash| fresh(hash) && !silent(hash));
             let rest = more - next.len();
-            next.extend(routers.closest_floodfills_where(key, rest, |hash| fresh(hash) && silent(hash)));
+            next.extend(closest(rest, &|hash| fresh(hash) && silent(hash)));
             return next;
         }
         let (mut within, mut behind): (Vec<Hash>, Vec<Hash>) =
@@ -408,7 +417,7 @@ impl Lookup {
             let unused = |hash: &Hash| fresh(hash) && !next.contains(hash);
             let past = |hash: &Hash| unused(hash) && !crowd.contains(hash);
             let apart = || routers.closest_apart(&self.routing_key, 1, &behind, past);
-            let through = || routers.closest_floodfills_where(&self.routing_key, 1, unused);
+            let through = || closest(1, &unused);
             let found = if behind.len() <= within.len() { apart() } else { through() };
             let found = found.first().copied().or_else(|| through().first().copied());
             let Some(found) = found else { break };

@@ -70,6 +70,8 @@ struct Round {
     behind: Option<Vec<Hash>>,
     /// Those whose time is over. A late confirmation is one all the same.
     late: Vec<(u32, Hash)>,
+    /// It is for a destination, to which our own router is a floodfill as any other.
+    of_destination: bool,
 }
 
 impl Round {
@@ -89,9 +91,13 @@ impl Round {
         let today = Day::of(now.unix_ms).routing_key(key);
         let fresh = |hash: &Hash| !self.tried.contains(hash);
         let silent = |hash: &Hash| silence.is_silent(now, hash);
-        let mut chosen = routers.closest_floodfills_where(&today, more, |hash| fresh(hash) && !silent(hash));
+        let closest = |n, usable: &dyn Fn(&Hash) -> bool| match self.of_destination {
+            true => routers.closest_to_destination(&today, n, usable),
+            false => routers.closest_floodfills_where(&today, n, usable),
+        };
+        let mut chosen = closest(more, &|hash| fresh(hash) && !silent(hash));
         let rest = more - chosen.len();
-        chosen.extend(routers.closest_floodfills_where(&today, rest, |hash| fresh(hash) && silent(hash)));
+        chosen.extend(closest(rest, &|hash| fresh(hash) && silent(hash)));
         let mut behind = if self.behind.is_none() { self.pass_crowd(now, key, routers) } else { Vec::new() };
         behind.retain(|hash| !chosen.contains(hash) && !self.tried.contains(hash));
         behind.truncate(left.saturating_sub(more));
@@ -381,7 +387,8 @@ impl LeaseSetPublisher {
             }
             State::Confirmed { tried, verify } if *verify <= now.mono => {
                 let tried = std::mem::take(tried);
-                if routers.closest_today(now, &self.destination, 1, &tried).is_empty() {
+                let key = Day::of(now.unix_ms).routing_key(&self.destination);
+                if routers.closest_to_destination(&key, 1, |hash| !tried.contains(hash)).is_empty() {
                     // Nobody else is there to be asked.
                     return self.rest(now);
                 }
@@ -398,7 +405,7 @@ impl LeaseSetPublisher {
         self.rounds = self.rounds.saturating_add(1);
         // They have had as long as two stores lie apart.
         self.before.iter().for_each(|(_, floodfill)| self.silence.note(now, floodfill));
-        self.state = State::Storing(Round { tried, ..Round::default() });
+        self.state = State::Storing(Round { tried, of_destination: true, ..Round::default() });
         self.proceed(now, routers);
     }
 

@@ -128,6 +128,8 @@ pub enum Change {
 /// After each call of a `handle_`, `offer` or `insert`, drain [`Self::poll_event`].
 pub struct RouterStore {
     own: Hash,
+    /// Our own router is a floodfill.
+    own_serves: bool,
     net_id: u8,
     cap: usize,
     started: Instant,
@@ -169,6 +171,7 @@ impl RouterStore {
         Self {
             candidates,
             own,
+            own_serves: false,
             net_id,
             cap,
             started: now.mono,
@@ -246,6 +249,23 @@ impl RouterStore {
     /// The `n` floodfills for which `usable` holds that are closest to `routing_key`, the closest first.
     pub fn closest_floodfills_where(&self, routing_key: &Hash, n: usize, usable: impl Fn(&Hash) -> bool) -> Vec<Hash> {
         closest(&self.floodfills, routing_key, n, usable)
+    }
+
+    /// Our own router serves as a floodfill from now on, or no longer.
+    pub const fn set_own_serves(&mut self, serves: bool) {
+        self.own_serves = serves;
+    }
+
+    /// The same for a destination of ours, to which our own router is a floodfill as any other. Were it passed over, those
+    /// behind it would be stored at and asked out of turn, which tells on whose router the destination is (threats P-10).
+    pub fn closest_to_destination(&self, routing_key: &Hash, n: usize, usable: impl Fn(&Hash) -> bool) -> Vec<Hash> {
+        let mut found = self.closest_floodfills_where(routing_key, n, &usable);
+        if self.own_serves && usable(&self.own) {
+            let own = self.own.distance(routing_key);
+            found.insert(found.partition_point(|hash| hash.distance(routing_key) < own), self.own);
+            found.truncate(n);
+        }
+        found
     }
 
     /// The `n` floodfills that are closest to where `key` is kept today.

@@ -148,6 +148,28 @@ fn the_closest_floodfills_are_the_closest() {
     assert!(store.closest_floodfills(&Hash([1; 32]), 0, &[]).is_empty());
 }
 
+/// Threats P-10: to a destination of ours our own router is a floodfill as any other, in its place among them, while it
+/// is one.
+#[test]
+fn p10_our_own_router_takes_its_turn_for_destinations() {
+    let mut store = floodfills(50);
+    let own = store.own;
+    for byte in 0..40 {
+        let key = Hash([byte * 6; 32]);
+        let others = store.closest_floodfills(&key, 50, &[]);
+        assert_eq!(store.closest_to_destination(&key, 3, |_| true), others[..3]);
+        store.set_own_serves(true);
+        let mut all = [others.clone(), vec![own]].concat();
+        all.sort_by_key(|hash| hash.distance(&key));
+        for n in [0, 1, 3, 51] {
+            assert_eq!(store.closest_to_destination(&key, n, |_| true), all[..n]);
+        }
+        assert_eq!(store.closest_to_destination(&key, 60, |hash| *hash != own), others);
+        assert_eq!(store.closest_floodfills(&key, 3, &[]), others[..3], "for the router itself it is none");
+        store.set_own_serves(false);
+    }
+}
+
 /// A start with a full netDb would else write all of it, in one go.
 #[test]
 fn what_comes_from_the_disk_is_not_written_again() {

@@ -139,7 +139,7 @@ pub enum Command {
         stream: StreamKey,
         bytes: usize,
     },
-    /// Answered by `Event::LookedUp`.
+    /// Answered by `Event::LookedUp`, or at once by `Event::LookupRefused`.
     Lookup {
         destination: DestinationId,
         token: u64,
@@ -230,6 +230,10 @@ pub enum Event {
     LookedUp {
         token: u64,
         destination: Option<Destination>,
+    },
+    /// The look-up with this token was not begun: too many wait for an answer.
+    LookupRefused {
+        token: u64,
     },
     /// Our reachability has changed.
     Reachable {

@@ -150,7 +150,8 @@ impl Router {
             JobOf::SignInfo => self.signing_over(),
             JobOf::SealToRouter(token) => drop(self.sealing.remove(&token)),
             JobOf::OpenAtRouter => self.garlic.job_done(),
-            // A build or a look-up that has a time-out.
+            JobOf::VerifyLeaseSet(id, key) => self.lease_set_verified(id, key, None),
+            // A build, which has a time-out.
             JobOf::Nobody => {}
         }
     }

@@ -82,6 +82,7 @@ impl Router {
         let serves = self.fitness.update(self.now, &signs);
         if serves != self.floodfill.is_some() {
             self.floodfill = serves.then(|| Floodfill::new(self.hash, self.now));
+            self.store.set_own_serves(serves);
             self.event(Event::Floodfill { serves });
         }
         self.own.floodfill = serves;

@@ -527,7 +527,7 @@ impl Solo {
                 self.answered(token);
                 self.streams.push(stream);
             }
-            Event::ConnectFailed { token, .. } => self.answered(token),
+            Event::ConnectFailed { token, .. } | Event::LookupRefused { token } => self.answered(token),
             Event::LookedUp { token, .. } => {
                 self.outcome.looked_up += 1;
                 self.answered(token);

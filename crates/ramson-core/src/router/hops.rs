@@ -181,6 +181,11 @@ impl Router {
         }
     }
 
+    pub(super) fn save_all_guards(&mut self) {
+        let ids: Vec<_> = self.first_hops.of.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.save_guards(id));
+    }
+
     pub(super) fn save_profiles(&mut self) {
         self.timers.set(Timer::SaveProfiles, self.now.mono + SAVE);
         self.profiles.fade(self.now);

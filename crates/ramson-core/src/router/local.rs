@@ -1,6 +1,7 @@
 //! One destination of ours: its sessions, streams, look-ups and publication, and the wires between them and the
 //! router. Nothing in it is shared with another destination.
 
+use super::asked::Questions;
 use super::door::{Command, ConnectError, DestinationId, Event, StreamError, StreamKey};
 use super::faults::Machine;
 use super::{Router, Timer};
@@ -61,7 +62,7 @@ pub(super) struct Local {
     /// The look-up that verifies the publication, and when the LeaseSet that it must find was published.
     verifying: Option<(LookupId, u32)>,
     /// Look-ups that a program or a stream waits for.
-    asked: BTreeMap<Hash, Vec<u64>>,
+    asked: Questions,
     needed: BTreeSet<Hash>,
     /// Streams that are being opened: token and peer.
     connecting: BTreeMap<stream::StreamId, (u64, Hash)>,
@@ -159,6 +160,7 @@ impl Local {
         self.streams.check();
         self.lookups.check();
         self.publisher.iter().for_each(LeaseSetPublisher::check);
+        self.asked.check_bounds();
         assert!(self.paths.len() <= MAX_PATHS && self.found.len() <= crate::limits::dest::REMOTE_LEASE_SETS);
         assert!(self.connecting.keys().all(|stream| self.unsent.contains_key(stream)), "who connects may write");
     }
@@ -243,14 +245,14 @@ impl Router {
             public,
             destination: Destination::new(keys, encryption, config, rng.child("garlic")),
             streams: Streams::new(self.now, local_keys, stream::Config::default(), rng.child("streams")),
-            lookups: Lookups::new(rng.child("lookups")),
+            lookups: Lookups::of_destination(rng.child("lookups")),
             publisher: publish.then(|| LeaseSetPublisher::new(hash, rng.child("publisher"))),
             unpublished: None,
             signed: Vec::new(),
             stored: Vec::new(),
             confirmed: Vec::new(),
             verifying: None,
-            asked: BTreeMap::new(),
+            asked: Questions::default(),
             needed: BTreeSet::new(),
             connecting: BTreeMap::new(),
             unsent: BTreeMap::new(),
@@ -310,6 +312,7 @@ impl Router {
 
     pub(super) fn stop(&mut self) {
         self.save_profiles();
+        self.save_all_guards();
         self.links.shutdown(self.now);
         self.event(Event::Stopped);
     }
@@ -537,6 +540,7 @@ impl Router {
                 let Ok(found) = DatabaseStore::from_bytes(&message.body) else { return };
                 if let Entry::LeaseSet(set) = found.entry
                     && local.lookups.wants(&set.key())
+                    && local.asked.check(set.key())
                 {
                     self.job(Job::VerifyLeaseSet { destination: id, set });
                 }
@@ -551,9 +555,10 @@ impl Router {
         }
     }
 
-    pub(super) fn lease_set_verified(&mut self, id: DestinationId, set: Option<Arc<AnyLeaseSet>>) {
+    pub(super) fn lease_set_verified(&mut self, id: DestinationId, key: Hash, set: Option<Arc<AnyLeaseSet>>) {
         let now = self.now;
         self.with_local(id, |local| {
+            local.asked.checked(&key);
             let Some(set) = set else { return };
             if let AnyLeaseSet::V2(set) = set.as_ref() {
                 local.take_lease_set(now, set);
@@ -581,7 +586,7 @@ impl Router {
         if local.needed.remove(&key) && result.is_err() {
             local.destination.handle_lookup_failed(now, key);
         }
-        for token in local.asked.remove(&key).unwrap_or_default() {
+        for token in local.asked.take(&key) {
             let destination = local.found.get(&key).filter(|_| result.is_ok()).cloned();
             self.outputs.push_back(super::Output::Event(Event::LookedUp { token, destination }));
         }
@@ -597,7 +602,9 @@ impl Router {
             let destination = Some(local.public.clone());
             return self.event(Event::LookedUp { token, destination });
         }
-        local.asked.entry(hash).or_default().push(token);
+        if !local.asked.add(hash, token) {
+            return self.event(Event::LookupRefused { token });
+        }
         local.lookups.start(now, hash, LookupKind::LeaseSet, &self.store);
         self.dirty.insert(id);
     }

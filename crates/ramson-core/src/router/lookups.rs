@@ -130,7 +130,9 @@ impl Router {
 
     /// Seals a message to a router as a clove and sends it out of the pool.
     fn seal_to_router(&mut self, pool: PoolId, to: Hash, message: Message) {
-        let Some(info) = self.store.get(&to) else { return };
+        // To a destination, our own router is a floodfill as any other.
+        let own = self.own_info.as_ref().filter(|_| to == self.hash);
+        let Some(info) = self.store.get(&to).or(own) else { return };
         let key = info.identity().static_key();
         let date_time = Block::DateTime(self.now.unix_secs());
         let clove = Block::Clove(Clove { delivery: Delivery::Local, message });

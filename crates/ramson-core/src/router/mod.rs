@@ -6,6 +6,7 @@
 //! for, `local` is one destination of ours with its streams, `questions` answers those of others, `floodfill` takes in
 //! what others store, `faults` removes what has panicked.
 
+mod asked;
 #[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 mod door;
@@ -429,7 +430,7 @@ impl Router {
             JobDone::OpenAtRouter { from, payload } => self.opened_at_router(from, payload),
             JobDone::Destination(id, done) => self.local_job(id, |local, now| local.destination_done(now, done)),
             JobDone::Stream(id, done) => self.local_job(id, |local, now| local.stream_done(now, done)),
-            JobDone::VerifyLeaseSet { destination, set } => self.lease_set_verified(destination, set),
+            JobDone::VerifyLeaseSet { destination, key, set } => self.lease_set_verified(destination, key, set),
             JobDone::Failed(name) => self.job_failed(name),
         }
     }

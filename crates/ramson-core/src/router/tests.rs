@@ -291,7 +291,7 @@ fn results_that_change_what_is_shared_are_no_item() {
     let done = std::iter::repeat_with(|| solo.router.poll_output())
         .find_map(|output| if let Output::Job(job) = output { Some(job.run(&mut rng)) } else { None });
     assert_eq!(machine_of(&Input::JobDone(done.unwrap())), Machine::Shared);
-    let set = JobDone::VerifyLeaseSet { destination: DestinationId(1), set: None };
+    let set = JobDone::VerifyLeaseSet { destination: DestinationId(1), key: Hash([1; 32]), set: None };
     assert_eq!(machine_of(&Input::JobDone(set)), Machine::Shared);
 }
 

@@ -132,3 +132,61 @@ fn a_confined_router_finds_servers_and_is_handed_files() {
     let left = fs::read_dir(dir.path()).expect("a folder").flatten();
     assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("offered")));
 }
+
+/// The status says, for people and for programs, which of the measures are in force and why others are not; it says the
+/// same as the log and the system.
+#[test]
+fn the_status_says_what_is_in_force() {
+    for hardening in ["on", "off"] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = format!(
+            "[network]\nid = 99\n[ntcp2]\noutbound_only = true\n[http_proxy]\nenabled = false\n\
+             [reseed]\nservers = \"off\"\n[process]\nhardening = \"{hardening}\"\n"
+        );
+        fs::write(dir.path().join("ramson.toml"), config).expect("a config");
+        let log = dir.path().join("log");
+        let ramson = |args: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_ramson"));
+            command.args(args).arg("--data").arg(dir.path()).stdin(Stdio::null());
+            command
+        };
+        let mut router = ramson(&[])
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).expect("a log"))
+            .spawn()
+            .expect("the router starts");
+        let limit = Instant::now() + LIMIT;
+        let asked = |args: &[&str]| {
+            let output = ramson(args).output().expect("a command");
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let answer = loop {
+            let answer = asked(&["status", "--json"]);
+            if answer.is_some() || Instant::now() > limit {
+                break answer;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let text = asked(&["status"]);
+        let process = fs::read_to_string(format!("/proc/{}/status", router.id())).expect("its status");
+        let _ = router.kill();
+        let _ = router.wait();
+        let (log, text) = (fs::read_to_string(log).expect("a log"), text.expect("a status"));
+        let status: serde_json::Value = serde_json::from_str(&answer.expect("a status")).expect("JSON");
+        let state = |measure: &str| status["hardening"][measure]["state"].as_str().expect("a state").to_owned();
+        let seccomp = process.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
+        assert_eq!(state("system-calls") == "on", seccomp && hardening == "on");
+        assert_eq!(state("files") != "off", log.contains("landlock is on"), "{status}");
+        assert_eq!(state("memory"), "on", "{status}");
+        if hardening == "off" {
+            let why = status["hardening"]["files"]["why"].as_str();
+            assert_eq!(why, Some("by the setting process.hardening"));
+        }
+        for (name, measure) in [("files", "files"), ("system calls", "system-calls"), ("memory", "memory")] {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}: {text}"));
+            let why = status["hardening"][measure]["why"].as_str().expect("a reason");
+            assert!(line.contains(&state(measure)) && line.contains(why), "{line}");
+        }
+        assert!(status["netdb"].is_object() && text.contains("state"), "with all else");
+    }
+}

@@ -3,6 +3,10 @@
 //! The router is started again and again, and killed at its first, second, third change. After each kill it must start
 //! without help, with the keys that were there, and leave nothing unfinished behind.
 
+use crate::routers;
+use ramson_wire::codec::Decode;
+use ramson_wire::crypto::hash::sha256;
+use ramson_wire::data::{Hash, PrivateKeys, base32};
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,6 +17,8 @@ use std::time::{Duration, Instant};
 const MOST_CHANGES: u32 = 400;
 const LIMIT: Duration = Duration::from_secs(30);
 const KEYS: [&str; 2] = ["router.keys", "site.dat"];
+/// Bytes of a profile on disk.
+const PROFILE: usize = 64;
 
 /// A router's folder, in which no setting lets anything out of this process.
 struct Folder {
@@ -31,23 +37,67 @@ impl Folder {
         Self { dir }
     }
 
+    /// Another folder with the same in it.
+    fn copy(&self, more: &str) -> Self {
+        let folder = Self::new(more);
+        for path in self.files() {
+            let to = folder.dir.path().join(path.strip_prefix(self.dir.path()).expect("a path in it"));
+            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+            fs::copy(&path, &to).expect("a copy");
+        }
+        folder
+    }
+
+    /// Runs while each change from this one on fails with this error, until it is up or gives up; says how it ended, and
+    /// whether all that a start writes was written before.
+    fn run_on_a_failing_disk(&self, at: u32, error: i32) -> (ExitStatus, bool) {
+        let mut router = self.start(Some(at), Some(error), &[]);
+        let limit = Instant::now() + LIMIT;
+        // What can be written is written within this time; what fails is tried no more.
+        let mut up_since = None;
+        loop {
+            if let Some(status) = router.try_wait().expect("a status") {
+                return (status, false);
+            }
+            let up = self.answers();
+            let since = *up_since.get_or_insert_with(Instant::now);
+            if !up {
+                up_since = None;
+            } else if since.elapsed() > Duration::from_millis(300) || is_settled(self) {
+                let settled = is_settled(self);
+                let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", router.id())]).status();
+                assert!(kill.expect("a shell").success() || router.try_wait().expect("a status").is_some());
+                return (router.wait().expect("a status"), settled);
+            }
+            if Instant::now() > limit {
+                let _ = router.kill();
+                let _ = router.wait();
+                panic!("with error {error} at {at} the router hangs; there is {:?}", self.files());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn start(&self, kill_at: Option<u32>, more: &[&str]) -> Child {
+    fn start(&self, kill_at: Option<u32>, error: Option<i32>, more: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ramson"));
         command.arg("--data").arg(self.dir.path()).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Some(at) = kill_at {
             command.env("LD_PRELOAD", shim()).env("KILL_AT", at.to_string());
         }
+        if let Some(error) = error {
+            command.env("FAIL_WITH", error.to_string());
+        }
         command.spawn().expect("the router starts")
     }
 
     /// Runs until it is up and all is written, then stops it; says how it ended.
     fn run(&self, kill_at: Option<u32>, is_done: impl Fn(&Self) -> bool) -> ExitStatus {
-        let mut router = self.start(kill_at, &[]);
+        let mut router = self.start(kill_at, None, &[]);
         let limit = Instant::now() + LIMIT;
         let mut stopping = false;
         loop {
@@ -82,6 +132,32 @@ impl Folder {
     fn precious(&self) -> Vec<(&'static str, Vec<u8>)> {
         let names = KEYS.into_iter().chain(["ramson.toml", "hosts.txt"]);
         names.filter_map(|name| Some((name, self.read(name)?))).collect()
+    }
+
+    /// What is kept of peers is whole, if it is there, and nobody else's to read: it tells by whom a destination's tunnels
+    /// begin.
+    fn check_peers(&self, at: u32) {
+        use std::os::unix::fs::PermissionsExt;
+        for path in
+            self.files().into_iter().filter(|path| path.parent().is_some_and(|folder| folder.ends_with("state")))
+        {
+            let mode = fs::metadata(&path).expect("a file").permissions().mode();
+            assert_eq!(mode & 0o077, 0, "change {at}: others can read {path:?}");
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let bytes = fs::read(&path).expect("a file");
+            if name.ends_with(".new") {
+                continue;
+            } else if name.starts_with("guards-") {
+                let (body, checksum) = bytes.split_last_chunk::<32>().expect("a checksum");
+                assert_eq!(sha256(body), *checksum, "change {at}: half of {name}");
+            } else if name == "profiles" {
+                // A head of 40 bytes, and 64 for each router.
+                assert!(
+                    bytes.starts_with(b"RamsonP1") && bytes.len() % PROFILE == 40 % PROFILE,
+                    "change {at}: {bytes:?}"
+                );
+            }
+        }
     }
 
     /// All files, by their paths in the folder.
@@ -131,7 +207,9 @@ fn kill_at_each(prepare: impl Fn() -> Folder, is_done: impl Fn(&Folder) -> bool,
         }
         let before = folder.precious();
         let info = folder.read("router.info");
+        folder.check_peers(at);
         let status = folder.run(None, &is_done);
+        folder.check_peers(at);
         assert!(status.success(), "killed at change {at}, the next start ends with {status}: {:?}", folder.files());
         let after = folder.precious();
         assert!(before.iter().all(|file| after.contains(file)), "change {at}: keys, settings or names are others");
@@ -168,12 +246,7 @@ fn a_later_start_can_be_killed_at_any_change() {
     let precious = base.precious();
     assert_eq!(precious.len(), 4);
     let copy = || {
-        let folder = Folder::new(&more);
-        for path in base.files() {
-            let to = folder.dir.path().join(path.strip_prefix(base.dir.path()).expect("a path in it"));
-            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
-            fs::copy(&path, &to).expect("a copy");
-        }
+        let folder = base.copy(&more);
         // What a start writes in any case.
         fs::remove_file(folder.path("router.info")).expect("it was there");
         folder
@@ -186,13 +259,97 @@ fn a_later_start_can_be_killed_at_any_change() {
     assert!(kills > 5, "only {kills} changes");
 }
 
+/// A time that is not over, in milliseconds since 1970.
+pub(crate) fn tomorrow() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
+    u64::try_from(now.as_millis()).expect("a time") + 24 * 3_600_000
+}
+
+/// A file of first hops as the router writes it.
+pub(crate) fn first_hops(hops: &[(Hash, u64)]) -> Vec<u8> {
+    let mut bytes = b"RamsonG1".to_vec();
+    for (hash, until_ms) in hops {
+        bytes.extend(hash.as_bytes());
+        bytes.extend(until_ms.to_be_bytes());
+    }
+    let checksum = sha256(&bytes);
+    bytes.extend(checksum);
+    bytes
+}
+
+/// What is kept of peers: the profiles, which a stop writes, and the first hops of a destination, of which a start takes
+/// those out whose time is over. A kill leaves the old ones or the new ones.
+#[test]
+fn what_is_kept_of_peers_survives_a_kill_at_any_change() {
+    let seeds = tempfile::tempdir().expect("a folder");
+    // Nobody answers there: they are dialled, and have a profile then.
+    let hosts: Vec<String> = (1..15).map(|n| format!("127.{n}.0.1")).collect();
+    let known = routers::write(&seeds.path().join("routers"), &hosts);
+    let more = format!("files = [{:?}]\ndangerously_accept_unsigned_files = true", seeds.path().join("routers"));
+    let base = Folder::new(&more);
+    let has_all = |folder: &Folder| is_settled(folder) && folder.net_db().len() >= 14;
+    assert!(base.run(None, has_all).success());
+    let profiles = base.read("state/profiles").expect("profiles of those who were dialled");
+    assert!(profiles.len() > 40, "{} bytes", profiles.len());
+    let keys = PrivateKeys::from_bytes(&base.read("site.dat").expect("keys")).expect("keys");
+    let name = format!("state/guards-{}", base32::encode(keys.destination().hash().as_bytes()));
+    let day = tomorrow();
+    let before = first_hops(&[(known[0], day), (Hash([7; 32]), 1_000), (known[1], day)]);
+    let after = first_hops(&[(known[0], day), (known[1], day)]);
+    let copy = || {
+        let folder = base.copy(&more);
+        fs::remove_file(folder.path("router.info")).expect("it was there");
+        fs::write(folder.path(&name), &before).expect("a file");
+        fs::set_permissions(folder.path(&name), std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+        folder
+    };
+    let is_done = |folder: &Folder| has_all(folder) && folder.read(&name).is_some_and(|bytes| bytes == after);
+    let kills = kill_at_each(copy, is_done, |folder, at| {
+        assert!(folder.read(&name).is_some_and(|bytes| bytes == after), "change {at}: other first hops");
+        assert!(folder.read("state/profiles").is_some_and(|bytes| bytes.len() >= profiles.len()), "change {at}");
+    });
+    assert!(kills > 10, "only {kills} changes");
+}
+
+/// Threats T132: a disk that is full, or broken, from any change on. The router says so or goes on; what was there stays,
+/// and with room it starts as the router that it was.
+#[test]
+fn t132_a_disk_that_fails_at_any_change_costs_no_key() {
+    const EIO: i32 = 5;
+    const ENOSPC: i32 = 28;
+    const EROFS: i32 = 30;
+    let base = Folder::new("");
+    assert!(base.run(None, is_settled).success());
+    for (error, first) in [(ENOSPC, true), (EIO, false), (EROFS, false)] {
+        let mut failed = 0;
+        for at in 1..MOST_CHANGES {
+            let folder = if first { Folder::new("") } else { base.copy("") };
+            if !first {
+                fs::remove_file(folder.path("router.info")).expect("it was there");
+            }
+            let before = folder.precious();
+            let (status, calm) = folder.run_on_a_failing_disk(at, error);
+            let left = folder.precious();
+            assert!(before.iter().all(|file| left.contains(file)), "error {error} at {at}: {:?}", folder.files());
+            assert!(folder.run(None, is_settled).success(), "error {error} at {at}: {:?}", folder.files());
+            let after = folder.precious();
+            assert!(left.iter().all(|file| after.contains(file)), "error {error} at {at}: keys are others");
+            failed += usize::from(!status.success());
+            if calm {
+                break;
+            }
+        }
+        assert!(failed > 0 || !first, "a first start without a disk is none");
+    }
+}
+
 /// The config file that a very first start writes is there as a whole, or not at all.
 #[test]
 fn a_config_is_never_half_written() {
     let mut seen = Vec::new();
     for at in 1..MOST_CHANGES {
         let folder = Folder { dir: tempfile::tempdir().expect("a folder") };
-        let mut router = folder.start(Some(at), &["--network", "99"]);
+        let mut router = folder.start(Some(at), None, &["--network", "99"]);
         let limit = Instant::now() + LIMIT;
         let killed = loop {
             if router.try_wait().expect("a status").is_some() {
@@ -223,7 +380,7 @@ fn a_config_is_never_half_written() {
 #[test]
 fn the_memory_is_no_ones_to_read() {
     let folder = Folder::new("");
-    let mut router = folder.start(None, &[]);
+    let mut router = folder.start(None, None, &[]);
     let limit = Instant::now() + LIMIT;
     while !folder.answers() && Instant::now() < limit {
         std::thread::sleep(Duration::from_millis(10));

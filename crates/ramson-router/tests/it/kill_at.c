@@ -1,8 +1,10 @@
 /* Loaded before the C library: kills the process at its KILL_AT-th change of the file system; of those only that come
  * when there is a file KILL_AFTER, if that is set. A write is half done then, anything else is not begun. Pipes, sockets
- * and devices do not count. */
+ * and devices do not count. With FAIL_WITH, an error number, nothing is killed: that change and all that would write
+ * more fail with it, as on a disk that is full or broken. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,7 +24,15 @@ static void die(void) {
 static int now(void) {
     const char *at = getenv("KILL_AT"), *after = getenv("KILL_AFTER");
     if (after && access(after, F_OK) != 0) return 0;
-    return at && atomic_fetch_add(&calls, 1) + 1 == atoi(at);
+    return at && !getenv("FAIL_WITH") && atomic_fetch_add(&calls, 1) + 1 == atoi(at);
+}
+
+/* Whether this call is to fail; the number is in errno then. */
+static int fails(void) {
+    const char *with = getenv("FAIL_WITH"), *at = getenv("KILL_AT");
+    if (!with || !at || atomic_fetch_add(&calls, 1) + 1 < atoi(at)) return 0;
+    errno = atoi(with);
+    return 1;
 }
 
 static int is_file(int fd) {
@@ -33,6 +43,7 @@ static int is_file(int fd) {
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 ssize_t write(int fd, const void *buf, size_t len) {
+    if (is_file(fd) && fails()) return -1;
     if (is_file(fd) && now()) {
         REAL(write)(fd, buf, len / 2);
         die();
@@ -42,6 +53,7 @@ ssize_t write(int fd, const void *buf, size_t len) {
 
 static int open_with(const char *symbol, const char *path, int flags, mode_t mode) {
     int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, symbol);
+    if ((flags & (O_CREAT | O_TRUNC)) && fails()) return -1;
     if ((flags & (O_CREAT | O_TRUNC)) && now()) die();
     return real(path, flags, mode);
 }
@@ -57,8 +69,10 @@ static int open_with(const char *symbol, const char *path, int flags, mode_t mod
 OPEN(open)
 OPEN(open64)
 
+/* Nothing is removed by an error: a full disk lets files go. */
 #define BEFORE(type, name, params, args) \
     type name params { \
+        if (#name[0] != 'u' && fails()) return -1; \
         if (now()) die(); \
         return REAL(name) args; \
     }
@@ -70,6 +84,7 @@ BEFORE(int, mkdir, (const char *path, mode_t mode), (path, mode))
 
 #define SYNC(name) \
     int name(int fd) { \
+        if (is_file(fd) && fails()) return -1; \
         if (is_file(fd) && now()) die(); \
         return REAL(name)(fd); \
     }

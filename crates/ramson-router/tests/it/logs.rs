@@ -1,6 +1,7 @@
 //! The log can be shown to strangers: above DEBUG it names no destination, no host and no peer's address, and at no
 //! level a key or a password.
 
+use crate::crash::{first_hops, tomorrow};
 use crate::routers::{self, Draws};
 use ramson_wire::crypto::hash::sha256;
 use ramson_wire::crypto::sign::SigningKey;
@@ -10,6 +11,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -58,20 +60,26 @@ impl Marks {
     fn forms(&self) -> Vec<String> {
         let hashes = self.routers.iter().chain(&self.hashes).copied();
         let hashes = hashes.chain(self.names.iter().map(|(_, destination)| destination.hash()));
-        let hashes = hashes.flat_map(|hash| {
-            let [a, b, c, d, ..] = hash.0;
-            [
-                base32::encode(&hash.0)[..10].to_owned(),
-                base64::encode(&hash.0)[..8].to_owned(),
-                format!("{a:02x}{b:02x}{c:02x}"),
-                format!("{a}, {b}, {c}, {d}"),
-            ]
-        });
+        let hashes: Vec<Hash> = hashes.collect();
+        let hashes: Vec<String> = forms_of(&hashes).collect();
         let destinations = self.names.iter().map(|(_, destination)| destination.to_base64()[..16].to_owned());
         let plain = self.addresses.iter().chain(&self.unknown).chain(&self.literals).cloned();
         let names = self.names.iter().map(|(name, _)| name.clone());
-        hashes.chain(destinations).chain(plain).chain(names).collect()
+        hashes.into_iter().chain(destinations).chain(plain).chain(names).collect()
     }
+}
+
+/// The forms in which somebody could print these.
+fn forms_of(hashes: &[Hash]) -> impl Iterator<Item = String> {
+    hashes.iter().flat_map(|hash| {
+        let [a, b, c, d, ..] = hash.0;
+        [
+            base32::encode(&hash.0)[..10].to_owned(),
+            base64::encode(&hash.0)[..8].to_owned(),
+            format!("{a:02x}{b:02x}{c:02x}"),
+            format!("{a}, {b}, {c}, {d}"),
+        ]
+    })
 }
 
 /// A router and what it says.
@@ -241,11 +249,25 @@ fn run(level: &str, marks: &mut Marks) -> (String, Vec<String>) {
         let bytes = fs::read(dir.path().join(file)).expect("a file");
         marks.hashes.push(Hash::of(&bytes[..391]));
     }
-    // A second run reads what the first has written.
+    // A second run reads what the first has written, and the first hops of the site.
     let mut log = router.stop();
+    let site = marks.hashes.last().expect("the site");
+    let hops = dir.path().join(format!("state/guards-{}", base32::encode(&site.0)));
+    let named: Vec<_> = marks.routers[..3].iter().map(|hash| (*hash, tomorrow())).collect();
+    fs::write(&hops, first_hops(&[&named[..], &[(marks.routers[3], 1)]].concat())).expect("first hops");
     let mut router = Router::start(dir.path());
     router.proxy();
+    let limit = Instant::now() + LIMIT;
+    while fs::read(&hops).expect("first hops") != first_hops(&named) {
+        assert!(Instant::now() < limit, "the one whose time is over stays");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     log.push_str(&router.stop());
+    assert_eq!(fs::metadata(&hops).expect("first hops").permissions().mode() & 0o777, 0o600);
+    // Who reads this knows by whom the tunnels of the site begin: no line at any level brings both together.
+    let both =
+        |line: &&str| [&[*site][..], &marks.routers[..4]].iter().all(|some| forms_of(some).any(|f| line.contains(&f)));
+    assert_eq!(log.lines().find(both), None);
     // The path of the folder is the operator's own, and may hold anything.
     let path: PathBuf = dir.path().into();
     (log.replace(&path.display().to_string(), "FOLDER"), secret)

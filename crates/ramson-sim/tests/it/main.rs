@@ -2,16 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its world is not as it should be")]
 
+mod bounds;
 mod clock;
 mod floodfill;
 mod guards;
 mod hostile;
+mod isolation;
 mod losses;
+mod neighbours;
 mod netdb;
 mod questions;
 mod replay;
 mod scenarios;
 mod session;
+mod sizes;
 mod streams;
 mod swarm;
 mod tunnels;

@@ -28,18 +28,29 @@ impl World {
 
     /// As many routers, and tunnels of each destination, each way.
     pub(crate) fn of(settings: Settings, routers: usize, quantity: usize) -> Self {
-        Self::made(settings, routers, quantity, Net::add_floodfill)
+        Self::made(settings, routers, 3, quantity, Net::add_floodfill)
+    }
+
+    /// The same with so many floodfills.
+    pub(crate) fn with_floodfills(settings: Settings, floodfills: usize) -> Self {
+        Self::made(settings, 8, floodfills, 2, Net::add_floodfill)
     }
 
     /// The same as [`World::new`], but that the floodfills are puppets.
     pub(crate) fn with_puppets(seed: u64) -> Self {
-        Self::made(Settings { seed, ..Settings::default() }, 8, 2, Net::add_puppet)
+        Self::made(Settings { seed, ..Settings::default() }, 8, 3, 2, Net::add_puppet)
     }
 
-    fn made(settings: Settings, routers: usize, quantity: usize, add_floodfill: fn(&mut Net) -> NodeId) -> Self {
+    fn made(
+        settings: Settings,
+        routers: usize,
+        floodfills: usize,
+        quantity: usize,
+        add_floodfill: fn(&mut Net) -> NodeId,
+    ) -> Self {
         let mut net = Net::new(settings);
         let routers = (0..routers).map(|_| net.add_router()).collect();
-        let floodfills = (0..3).map(|_| add_floodfill(&mut net)).collect();
+        let floodfills = (0..floodfills).map(|_| add_floodfill(&mut net)).collect();
         net.reseed();
         Self { net, routers, floodfills, destinations: 0, quantity }
     }

@@ -234,6 +234,10 @@ impl Clients {
                 let not_found = || Error::new(ErrorKind::NotFound, "no floodfill knows a LeaseSet of this destination");
                 let _ = reply.send(destination.ok_or_else(not_found));
             }
+            router::Event::LookupRefused { token } => {
+                let (_, reply) = self.lookups.remove(&token)?;
+                let _ = reply.send(Err(Error::new(ErrorKind::Overloaded, "too many look-ups wait for an answer")));
+            }
             // The program's end is told by `StreamFinished` and by its own shutdown; the others are not of programs.
             router::Event::StreamClosed(_)
             | router::Event::Reachable { .. }

@@ -25,6 +25,7 @@ enum Write {
     Remove(Hash),
     Own(RouterInfo),
     State(String, Vec<u8>),
+    Forget(String),
 }
 
 impl Disk {
@@ -58,6 +59,11 @@ impl Disk {
     /// Keeps a value under a name.
     pub(crate) fn save_state(&self, name: String, value: Vec<u8>) {
         self.write(Write::State(name, value));
+    }
+
+    /// Forgets the value under a name.
+    pub(crate) fn forget_state(&self, name: String) {
+        self.write(Write::Forget(name));
     }
 
     /// The folder, for what is read beside the thread.
@@ -96,6 +102,7 @@ fn work(queue: &Receiver<Write>, store: &Store, failed: &AtomicU64) {
             Write::Remove(hash) => store.remove_router_info(&hash),
             Write::Own(info) => store.write_own_router_info(&info),
             Write::State(name, value) => store.save(&name, &value),
+            Write::Forget(name) => store.forget(&name),
         };
         if let Err(why) = result {
             tracing::debug!(%why, "not written");

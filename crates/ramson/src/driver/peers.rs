@@ -38,9 +38,13 @@ impl Peers {
 
     pub(crate) fn save_guards(&mut self, disk: &Disk, destination: &Hash, bytes: Vec<u8>) {
         let name = name(destination);
-        if self.guards.len() < MOST_GUARDS || self.guards.contains_key(&name) {
-            self.guards.insert(name.clone(), bytes.clone());
+        if self.guards.len() >= MOST_GUARDS && !self.guards.contains_key(&name) {
+            // Programs can make ever new destinations. Which one has not been there for longest shows at the next start only.
+            if let Some((other, _)) = self.guards.pop_first() {
+                disk.forget_state(other);
+            }
         }
+        self.guards.insert(name.clone(), bytes.clone());
         disk.save_state(name, bytes);
     }
 
@@ -76,6 +80,21 @@ mod tests {
         let peers = Peers::load(&Store::open(dir.path()).unwrap()).unwrap();
         assert_eq!(peers.profiles, b"profiles");
         assert_eq!((saved(&peers, one), saved(&peers, other)), (b"first hops".to_vec(), Vec::new()));
+    }
+
+    /// A program that makes ever new destinations fills neither memory nor disk.
+    #[tokio::test]
+    async fn the_first_hops_of_few_destinations_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let mut peers = Peers::load(&store).unwrap();
+        let disk = Disk::new(store).unwrap();
+        for n in 0..=MOST_GUARDS {
+            peers.save_guards(&disk, &Hash::of(&n.to_be_bytes()), vec![7]);
+        }
+        assert_eq!(peers.guards.len(), MOST_GUARDS);
+        disk.finish().await;
+        assert_eq!(std::fs::read_dir(dir.path().join("state")).unwrap().count(), MOST_GUARDS);
     }
 
     #[test]

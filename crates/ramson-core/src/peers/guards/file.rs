@@ -24,12 +24,13 @@ impl Guards {
     }
 
     /// Takes in those of a file; returns how many. Of a damaged file there are none, and of others those whose time is
-    /// not over.
+    /// not over: the others are to go from the disk, too, since they tell where the destination was.
     pub fn load(&mut self, now: Now, bytes: &[u8]) -> usize {
         let latest = now.unix_ms.saturating_add(u64::try_from(LIFE.1.as_millis()).unwrap_or(u64::MAX));
         let mut taken = 0;
         for (hash, until_ms) in read(bytes).unwrap_or_default() {
             if !(now.unix_ms..=latest).contains(&until_ms) || self.contains(&hash) || self.all.len() >= limits::GUARDS {
+                self.is_changed = true;
                 continue;
             }
             self.all.push(Guard { is_chosen: true, ..Guard::new(hash, until_ms) });

@@ -164,6 +164,8 @@ fn a_file_gives_back_those_that_were_chosen_and_a_damaged_one_none() {
         bad[at] ^= 1;
         assert_eq!((load(&bad, START).0, load(&file[..at], START).0), (0, 0));
     }
+    let (mut whole, mut over) = (load(&file, START).1, load(&file, START.later(LIFE.1)).1);
+    assert!(!whole.take_changed() && over.take_changed(), "those whose time is over go from the disk");
     assert_eq!(load(&file, START.later(LIFE.1)).0, 0, "their time is over");
     assert_eq!(load(&file, Now::new(START.mono, 0)).0, 0, "nobody has that much time");
 }

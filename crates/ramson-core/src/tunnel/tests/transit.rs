@@ -425,3 +425,42 @@ fn t81_t82_an_endpoint_reaches_few_new_routers() {
     });
     assert!(from.is_some_and(|from| from != us), "it is the hop before, not the creator");
 }
+
+/// Threats P-24: a start forgets the requests that it has seen. One that was recorded makes one tunnel more while it is
+/// young, and one only; what was sent through the tunnel of before goes nowhere.
+#[test]
+fn p24_after_a_restart_a_recorded_request_makes_one_tunnel_at_most() {
+    let mut served = Served::new();
+    let good = served.request();
+    let body = served.body(std::slice::from_ref(&good));
+    assert_eq!(served.offer(body.clone()).1, 1);
+    let from = served.net.nodes[0].hash;
+    let data = |number: u8| {
+        let mut body = good.receive_tunnel.to_be_bytes().to_vec();
+        body.resize(1028, number);
+        Message { kind: Kind::TUNNEL_DATA, id: 9, expiration: 0, body }
+    };
+    let carried = |served: &mut Served, number| {
+        let now = served.net.now;
+        let result = served.net.nodes[1].tunnels.handle_message(now, from, data(number));
+        served.net.drain(1);
+        (result, served.net.queue.drain(..).count())
+    };
+    assert_eq!(carried(&mut served, 1), (Ok(()), 1));
+    let restart = |served: &mut Served| {
+        let secret = served.net.nodes[1].secret.clone();
+        let key = StaticKey { public: secret.public_key(), secret };
+        let config = TunnelConfig { own: served.net.nodes[1].hash, key, transit: RULES };
+        served.net.nodes[1].tunnels = Tunnels::new(served.net.now, config, &mut served.net.rng);
+    };
+    restart(&mut served);
+    assert_eq!(carried(&mut served, 1), (Err(TransitError::NoTunnel), 0), "the tunnels of before are no more");
+    served.net.errors.clear();
+    assert_eq!(served.offer(body.clone()).1, 1);
+    assert_eq!(served.offer(body.clone()), (vec![], 1));
+    assert_eq!(served.net.errors, [TransitError::Replayed]);
+    // Ten minutes later it is too old for that.
+    served.net.now = served.net.now.later(Duration::from_mins(10));
+    restart(&mut served);
+    assert_eq!(served.offer(body), (vec![], 0));
+}
