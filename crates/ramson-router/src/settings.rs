@@ -441,19 +441,19 @@ impl Fault {
 
 impl HttpProxy {
     pub(crate) fn tunnels(&self) -> TunnelOptions {
-        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0 }
+        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0, ..TunnelOptions::default() }
     }
 }
 
 impl Server {
     pub(crate) fn tunnels(&self) -> TunnelOptions {
-        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0 }
+        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0, ..TunnelOptions::default() }
     }
 }
 
 impl Client {
     pub(crate) fn tunnels(&self) -> TunnelOptions {
-        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0 }
+        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0, ..TunnelOptions::default() }
     }
 }
 
