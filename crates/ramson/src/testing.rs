@@ -29,6 +29,8 @@ struct State {
     opened: usize,
     draining: Draining,
     lease_set_options: HashMap<Hash, Mapping>,
+    /// New destinations have no tunnels.
+    bare: bool,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,16 @@ impl Network {
         self.lock().destinations.values().for_each(|local| {
             local.progress.send_replace(progress.clone());
         });
+    }
+
+    /// From now on new destinations have no tunnels, until [`Network::set_progress`] says so.
+    pub fn start_unready(&self) {
+        self.lock().bare = true;
+    }
+
+    /// Closes every destination, as a router does that stops.
+    pub fn close_all(&self) {
+        self.lock().destinations.clear();
     }
 
     /// Sets what a router says that is asked to let the tunnels of others run out.
@@ -123,7 +135,10 @@ impl State {
         match command {
             Command::CreateDestination { options, keys, reply } => {
                 let created = self.create(options, keys.as_deref());
-                let _ = reply.send(created);
+                // Nobody holds one whose maker has gone.
+                if let Err(Ok(Created { id, .. })) = reply.send(created) {
+                    self.destinations.remove(&id);
+                }
             }
             Command::CloseDestination(id) => drop(self.destinations.remove(&id)),
             Command::Listen { destination, port, incoming, reply } => {
@@ -212,7 +227,7 @@ impl State {
             return Err(Error::new(ErrorKind::InUse, "these keys are in use"));
         }
         let id = DestinationId(self.number());
-        let (progress, seen) = watch::channel(ready());
+        let (progress, seen) = watch::channel(if self.bare { Progress::default() } else { ready() });
         let (listeners, datagrams) = (HashMap::new(), HashMap::new());
         let local = Local { options, destination: destination.clone(), progress, listeners, datagrams };
         self.destinations.insert(id, local);
