@@ -141,7 +141,7 @@ pub struct DatagramJob {
 
 enum Work {
     Sign { datagram: Outgoing, keys: Arc<PrivateKeys> },
-    Verify { format: Format, bytes: Vec<u8>, to: Hash, now: u32 },
+    Verify { format: Format, bytes: Vec<u8>, to: Hash, session: Option<Hash>, now: u32 },
 }
 
 impl std::fmt::Debug for DatagramJob {
@@ -172,7 +172,7 @@ impl DatagramJob {
     pub fn run(self) -> DatagramDone {
         let result = match self.work {
             Work::Sign { datagram, keys } => sign(&datagram, &keys).map(Worked::Signed),
-            Work::Verify { format, bytes, to, now } => verify(format, &bytes, &to, now),
+            Work::Verify { format, bytes, to, session, now } => verify(format, &bytes, (&to, session), now),
         };
         DatagramDone { id: self.id, result }
     }
@@ -188,10 +188,16 @@ fn sign(datagram: &Outgoing, keys: &PrivateKeys) -> Option<Vec<u8>> {
     }
 }
 
-fn verify(format: Format, bytes: &[u8], to: &Hash, now: u32) -> Option<Worked> {
+fn verify(format: Format, bytes: &[u8], (to, session): (&Hash, Option<Hash>), now: u32) -> Option<Worked> {
     let (from, options, payload) = match format {
         Format::Datagram1 => Datagram1::open(bytes).ok().map(|it| (it.from, Mapping::new(), it.payload)),
-        Format::Datagram2 => Datagram2::open(bytes, to, now).ok().map(|it| (it.from, it.options, it.payload)),
+        Format::Datagram2 => {
+            // i2pd signs the sender's hash in the receiver's place. That binds it to nobody; but where the sender's own
+            // session brings it, that does.
+            let opened = Datagram2::open(bytes, to, now);
+            let opened = opened.or_else(|e| session.map_or(Err(e), |from| Datagram2::open(bytes, &from, now)));
+            opened.ok().map(|it| (it.from, it.options, it.payload))
+        }
         Format::Raw(_) | Format::Datagram3 => None,
     }?;
     Some(Worked::Verified { from: Box::new(from), options, payload })
@@ -361,9 +367,9 @@ impl Datagrams {
         if what.session.is_none() && !self.seen.insert(now.mono, &bytes) {
             return Step::Nothing;
         }
-        let (id, format) = (self.job_id(), what.format);
+        let (id, format, session) = (self.job_id(), what.format, what.session);
         self.verifying.insert(id, what);
-        Step::Job(DatagramJob { id, work: Work::Verify { format, bytes, to: self.own, now: now.unix_secs() } })
+        Step::Job(DatagramJob { id, work: Work::Verify { format, bytes, to: self.own, session, now: now.unix_secs() } })
     }
 
     pub(super) fn handle_job(&mut self, done: DatagramDone) -> Step {

@@ -7,12 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// The address that HOST and PORT say; `None` without a PORT. By itself the bridge sends to the program's own computer
 /// only: else whoever reaches it would reach others by it. Names are not looked up, but for `localhost`.
 pub(super) fn address(line: &Line, peer: IpAddr, anywhere: bool) -> Result<Option<SocketAddr>, Refusal> {
-    let Some(port) = line.number::<u16>("PORT")? else {
-        return if line.has("HOST") { Err(Refusal::error("HOST without PORT")) } else { Ok(None) };
-    };
-    if port == 0 {
-        return Err(Refusal::error("PORT is 1 to 65535"));
-    }
+    // Libraries send a PORT of 0 where nothing is to be forwarded, with a HOST beside it or without.
+    let Some(port) = line.number::<u16>("PORT")?.filter(|port| *port != 0) else { return Ok(None) };
     let peer = peer.to_canonical();
     let host = match line.get("HOST") {
         None => peer,
@@ -67,7 +63,8 @@ mod tests {
         ] {
             assert!(to(&format!("PORT=80 HOST={host}"), home, false).is_err(), "{host}");
         }
-        for bad in ["PORT=0", "PORT=65536", "PORT=x", "HOST=127.0.0.1"] {
+        assert_eq!([to("PORT=0 HOST=127.0.0.1", home, false), to("HOST=127.0.0.1", home, false)], [Ok(None), Ok(None)]);
+        for bad in ["PORT=65536", "PORT=x", "PORT=-1"] {
             assert!(to(bad, home, true).is_err(), "{bad}");
         }
         assert_eq!(to("PORT=80 HOST=10.0.0.1", home, true), Ok(Some("10.0.0.1:80".into())));

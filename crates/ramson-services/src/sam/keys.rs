@@ -1,6 +1,6 @@
 //! Keys of destinations, as programs ask for them and give them.
 
-use super::parse::Line;
+use super::parse::{Line, padded};
 use super::reply::{Code, Refusal};
 use ramson_wire::crypto::sign::SigType;
 use ramson_wire::data::PrivateKeys;
@@ -25,7 +25,7 @@ pub(super) fn of_session(line: &Line) -> Result<(PrivateKeys, bool), Refusal> {
         Some("TRANSIENT") => generate(line).map(|keys| (keys, true)),
         Some(text) => {
             let bad = |e| Refusal::new(Code::InvalidKey, format!("no private keys that can be used here: {e}"));
-            PrivateKeys::from_base64(text).map(|keys| (keys, false)).map_err(bad)
+            PrivateKeys::from_base64(&padded(text)).map(|keys| (keys, false)).map_err(bad)
         }
     }
 }
@@ -78,6 +78,10 @@ mod tests {
         let (read, is_new) = of_session(&line(&format!("DESTINATION={}", *good))).unwrap();
         assert_eq!((read.destination(), is_new), (keys.destination(), false));
         assert!(of_session(&line("DESTINATION=TRANSIENT")).unwrap().1);
+        let bare = good.trim_end_matches('=');
+        assert!(bare.len() < good.len());
+        let (read, _) = of_session(&line(&format!("DESTINATION={bare}"))).unwrap();
+        assert_eq!(read.destination(), keys.destination(), "without its padding, as some libraries send it");
         assert_eq!(of_session(&line("")).unwrap_err().code, Code::I2pError);
         let short = &good[..good.len() - 4];
         let mut other = ramson_wire::codec::Encode::to_bytes(&keys);

@@ -1,7 +1,7 @@
 //! What a name is: ME, a destination in base64, a b32 address, or a name of the address book.
 
 use super::Shared;
-use super::parse::Line;
+use super::parse::{Line, padded};
 use super::reply::{Code, Refusal, bare, quoted};
 use super::session::Session;
 use crate::limits::{READY_TIME_PROGRAM, SAM_LOOKUP_TIME};
@@ -14,7 +14,7 @@ pub(super) fn target(names: &Names, text: Option<&str>) -> Result<Target, Refusa
     let bad = |message: &str| Refusal::new(Code::InvalidKey, message);
     let text = text.ok_or_else(|| bad("DESTINATION is missing"))?;
     if !text.contains('.') {
-        let destination = Destination::from_base64(text).map_err(|_| bad("no destination in base64"))?;
+        let destination = Destination::from_base64(&padded(text)).map_err(|_| bad("no destination in base64"))?;
         return Ok(Target::Destination(destination));
     }
     match Host::parse(text).map_err(|e| bad(&e.to_string()))? {

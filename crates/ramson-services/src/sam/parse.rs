@@ -1,6 +1,7 @@
 //! A line to the bridge: `COMMAND SUBCOMMAND key=value ...`, in UTF-8, with quotes and escapes.
 
 use crate::limits::SAM_OPTIONS;
+use zeroize::Zeroizing;
 
 /// Why a line is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,6 +118,12 @@ pub(super) fn text_of(bytes: &[u8]) -> Result<&str, BadLine> {
         return Err(BadLine::Character);
     }
     Ok(text)
+}
+
+/// Base 64 with its padding. Libraries that take what follows the last `=` of an option for its value lose it.
+pub(super) fn padded(base64: &str) -> Zeroizing<String> {
+    let missing = base64.len().wrapping_neg() % 4;
+    Zeroizing::new(base64.to_owned() + "=".repeat(missing).as_str())
 }
 
 /// A word without its quotes and escapes.

@@ -27,7 +27,8 @@ impl Style {
     pub(super) fn parse(text: Option<&str>) -> Result<Self, Refusal> {
         Ok(match text {
             Some("STREAM") => Self::Stream,
-            Some("DATAGRAM") => Self::Datagram,
+            // The number is i2pd's.
+            Some("DATAGRAM" | "DATAGRAM1") => Self::Datagram,
             Some("DATAGRAM2") => Self::Datagram2,
             Some("DATAGRAM3") => Self::Datagram3,
             Some("RAW") => Self::Raw,

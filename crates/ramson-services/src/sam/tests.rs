@@ -239,7 +239,6 @@ async fn options_reach_the_destination_and_bad_ones_are_words() {
         ("RAW", "PROTOCOL=17", "I2P_ERROR"),
         ("RAW", "PROTOCOL=256", "I2P_ERROR"),
         ("RAW", "HEADER=maybe", "I2P_ERROR"),
-        ("DATAGRAM", "PORT=0", "I2P_ERROR"),
         ("DATAGRAM", "PORT=9000", "I2P_ERROR"),
         ("PRIMARY", "FROM_PORT=5", "I2P_ERROR"),
         ("MASTER", "HEADER=true", "I2P_ERROR"),
@@ -287,6 +286,8 @@ async fn names_are_looked_up() {
         program.ask(&format!("NAMING LOOKUP NAME={base64}")).await,
         format!("NAMING REPLY RESULT=OK NAME={base64} VALUE={base64}")
     );
+    let bare = base64.trim_end_matches('=');
+    assert!(bare.len() < base64.len() && program.ask(&format!("NAMING LOOKUP NAME={bare}")).await.ends_with(&base64));
     std::fs::write(bridge.folder.path().join("hosts.txt"), format!("known.i2p={base64}\n")).unwrap();
     assert_eq!(result(&program.ask("NAMING LOOKUP NAME=Known.i2p").await), "OK");
     let nobody = ramson_wire::data::base32::host_name(&keys().destination().hash());

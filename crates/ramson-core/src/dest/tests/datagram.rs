@@ -233,6 +233,22 @@ fn t97_what_was_signed_for_another_receiver_or_by_another_sender_is_dropped() {
 }
 
 #[test]
+fn a_datagram2_of_i2pd_is_taken_in_its_senders_session_only() {
+    let keys = known_keys(None);
+    let mut pair = pair_of(&keys);
+    let own = keys.destination().hash();
+    let as_i2pd = Datagram2::sign(keys.destination(), &own, keys.signing_key(), None, &Mapping::new(), b"x");
+    pair.bytes(protocol::DATAGRAM2, as_i2pd.clone());
+    assert_eq!(pair.taken()[0].from, Origin::Signed(Box::new(keys.destination().clone())));
+    for session in [None, Some(Hash([3; 32])), Some(pair.sides[1].destination.hash())] {
+        let payload = ClientPayload { protocol: protocol::DATAGRAM2, from_port: 0, to_port: 7, data: as_i2pd.clone() };
+        pair.sides[1].destination.handle_payload(pair.now, session, payload);
+        pair.drive();
+        assert!(pair.taken().is_empty(), "whoever has it could send it to anybody");
+    }
+}
+
+#[test]
 fn t97_without_a_known_sender_a_signed_datagram_counts_once_and_a_claim_stays_one() {
     let keys = known_keys(None);
     let mut pair = pair_of(&keys);
