@@ -5,6 +5,7 @@ use ramson::testing::Network;
 use ramson_services::names::Names;
 use ramson_services::sam::{Sam, SamConfig};
 use std::error::Error;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             forward_anywhere: false,
         };
         let bridge = Sam::bind(config, network.router(), Arc::clone(&names)).await?;
-        println!("a SAM bridge listens at {}", bridge.local_addr()?);
+        writeln!(std::io::stdout(), "a SAM bridge listens at {}", bridge.local_addr()?)?;
         tokio::spawn(bridge.run());
     }
     std::future::pending::<()>().await;
