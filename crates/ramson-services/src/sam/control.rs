@@ -164,7 +164,7 @@ impl<S: Socket> Control<S> {
             ("CREATE", Some(_)) => Err(Refusal::error("this socket has a session already")),
             ("CREATE", none) => match create::create(&self.shared, &mut self.conn, from, line).await {
                 None => return Next::End,
-                Some(made) => made.map(|owned| none.insert(owned).reply(None)),
+                Some(made) => made.map(|owned| none.insert(owned).created()),
             },
             ("ADD", Some(owned)) => owned.add(&self.shared, from, line).await,
             ("REMOVE", Some(owned)) => owned.remove(line),

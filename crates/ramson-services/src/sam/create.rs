@@ -6,7 +6,7 @@ use super::forward;
 use super::keys;
 use super::options::{self, Access};
 use super::parse::Line;
-use super::reply::{Code, Refusal, SESSION, bare};
+use super::reply::{Code, Refusal, SESSION, bare, quoted};
 use super::session::{Defaults, Place, Session, Style};
 use super::socket::{Conn, Socket};
 use super::version::Version;
@@ -185,10 +185,9 @@ async fn part(
 }
 
 impl Owned {
-    /// `RESULT=OK` for the session, or with its ID for a subsession.
-    pub(super) fn reply(&self, sub: Option<&str>) -> Zeroizing<String> {
-        let id = sub.map_or_else(String::new, |id| format!(" ID={}", bare(id)));
-        Zeroizing::new(format!("{SESSION} RESULT=OK DESTINATION={}{id}\n", *self.private))
+    /// The reply to SESSION CREATE.
+    pub(super) fn created(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("{SESSION} RESULT=OK DESTINATION={}\n", *self.private))
     }
 
     /// SESSION ADD.
@@ -213,7 +212,7 @@ impl Owned {
         let part = part(shared, (&self.main.session.local, from), place, plan, &self.to_inbox).await?;
         part.place.fill(Arc::clone(&part.session));
         self.subs.push(part);
-        Ok(self.reply(Some(&id)))
+        Ok(changed("ADD", &id))
     }
 
     /// SESSION REMOVE.
@@ -223,7 +222,7 @@ impl Owned {
         let found = self.subs.iter().position(|part| part.place.id() == id);
         let at = found.ok_or_else(|| Refusal::new(Code::InvalidId, "no subsession of this session has this ID"))?;
         self.subs.remove(at);
-        Ok(self.reply(Some(id)))
+        Ok(changed("REMOVE", id))
     }
 
     fn check_primary(&self) -> Result<(), Refusal> {
@@ -232,4 +231,9 @@ impl Owned {
             _ => Err(Refusal::error("subsessions are of a session of STYLE=PRIMARY")),
         }
     }
+}
+
+/// The reply to SESSION ADD and REMOVE. It has no DESTINATION: libraries tell by that which reply it is.
+fn changed(what: &str, id: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("{SESSION} RESULT=OK ID={} MESSAGE={}\n", bare(id), quoted(&format!("{what} {id}"))))
 }

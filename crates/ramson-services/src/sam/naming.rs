@@ -6,7 +6,7 @@ use super::reply::{Code, Refusal, bare, quoted};
 use super::session::Session;
 use crate::limits::{READY_TIME_PROGRAM, SAM_LOOKUP_TIME};
 use crate::names::{Host, Names};
-use ramson::{Destination, ErrorKind, Found, LocalDestination, Mapping, Progress, Target};
+use ramson::{Destination, ErrorKind, Found, LocalDestination, Mapping, PrivateKeys, Progress, Target};
 use tokio::time::timeout;
 
 /// Whom a DESTINATION means. A b32 address is not looked up here: whoever connects does that.
@@ -14,8 +14,11 @@ pub(super) fn target(names: &Names, text: Option<&str>) -> Result<Target, Refusa
     let bad = |message: &str| Refusal::new(Code::InvalidKey, message);
     let text = text.ok_or_else(|| bad("DESTINATION is missing"))?;
     if !text.contains('.') {
-        let destination = Destination::from_base64(&padded(text)).map_err(|_| bad("no destination in base64"))?;
-        return Ok(Target::Destination(destination));
+        let text = padded(text);
+        // What SESSION STATUS says are the private keys, which begin with the destination; programs take it for that.
+        let destination = Destination::from_base64(&text)
+            .or_else(|e| PrivateKeys::from_base64(&text).map(|keys| keys.destination().clone()).map_err(|_| e));
+        return destination.map(Target::Destination).map_err(|_| bad("no destination in base64"));
     }
     match Host::parse(text).map_err(|e| bad(&e.to_string()))? {
         Host::B32(hash) => Ok(Target::Hash(hash)),

@@ -82,7 +82,9 @@ async fn connects_fail_with_the_codes_of_the_specification() {
     let nobody = keys().destination().clone();
     let silent = keys().destination().clone();
     bridge.network.fault(silent.hash(), Some(Error::new(ErrorKind::PeerNotAnswering, "silent")));
+    let private = keys().to_base64();
     for (command, code) in [
+        (format!("CONNECT ID=a DESTINATION={}", *private), "CANT_REACH_PEER"),
         (format!("CONNECT ID=a DESTINATION={}", b.to_base64()), "CANT_REACH_PEER"),
         (format!("CONNECT ID=a DESTINATION={}", nobody.to_base64()), "CANT_REACH_PEER"),
         (format!("CONNECT ID=a DESTINATION={}", silent.to_base64()), "TIMEOUT"),
