@@ -137,7 +137,11 @@ pub(crate) fn figure(name: &str, ours: f64, peer: f64, unit: &str) -> String {
 pub(crate) fn throughput(world: &mut World) -> Result<String, String> {
     const BYTES: u64 = 32_000_000;
     let mut said = Vec::new();
-    for (name, pair) in [("own", Pair::Own), ("from-i2pd", Pair::FromPeer), ("to-i2pd", Pair::ToPeer)] {
+    // `INTEROP_PAIRS` names those to measure: a short form for who looks at one of them.
+    let wanted = std::env::var("INTEROP_PAIRS").unwrap_or_else(|_| "own,from-i2pd,to-i2pd,eight".to_owned());
+    let wanted = |name: &str| wanted.split(',').any(|part| part == name);
+    let pairs = [("own", Pair::Own), ("from-i2pd", Pair::FromPeer), ("to-i2pd", Pair::ToPeer)];
+    for (name, pair) in pairs.into_iter().filter(|(name, _)| wanted(name)) {
         let [ours, theirs] = in_turn(world, pair, 1, [BYTES; 2])?;
         let rate = |runs: &[Run]| of(runs, |run| run.rate);
         said.push(figure(&format!("net-stream-{name}"), rate(&ours), rate(&theirs), "MB/s"));
@@ -149,6 +153,9 @@ pub(crate) fn throughput(world: &mut World) -> Result<String, String> {
             let cpu = |runs: &[Run]| of(runs, |run| run.server);
             said.push(figure(&format!("net-server-cpu-{name}"), cpu(&ours), cpu(&theirs), "ms/MB"));
         }
+    }
+    if !wanted("eight") {
+        return Ok(said.join("; "));
     }
     let [ours, theirs] = in_turn(world, Pair::Own, 8, [BYTES / 4; 2])?;
     said.push(figure("net-eight-streams", of(&ours, |run| run.rate), of(&theirs, |run| run.rate), "MB/s"));

@@ -186,6 +186,49 @@ pub(crate) fn hop_cost(world: &mut World) -> Result<String, String> {
     Ok(said.join("; "))
 }
 
+/// Requests a second: none, what a hop may get from a few peers, and a flood of them.
+const REQUESTS: [&str; 3] = ["0", "150", "5000"];
+const ASKED_SECONDS: u64 = 10;
+/// What standing tunnels may lose under the flood, in percent.
+const MOST_LOST: f64 = 20.0;
+
+/// What answers to build requests cost, and what a flood of requests does to the tunnels that stand.
+pub(crate) fn requests(world: &mut World) -> Result<String, String> {
+    let mut pair = Pair::start(world, 0)?;
+    let rounds = number("INTEROP_ROUNDS", 3).clamp(1, MOST_ROUNDS);
+    let rates = vec![REQUESTS.join(","); rounds as usize].join(",");
+    let seconds = ASKED_SECONDS.to_string();
+    let limit = Duration::from_secs(rounds * REQUESTS.len() as u64 * 2 * (ASKED_SECONDS + 3) + 200);
+    let lines = pair.measure(world, &["ask", "--rates", &rates, "--seconds", &seconds], limit)?;
+    let value = |rate: &str, what: fn(&Line) -> Option<f64>| {
+        ["ours", "peer"].map(|name| {
+            let of_hop = |line: &&Line| line.word == "ASKED" && line.is("rate", rate) && line.is("name", name);
+            median(&mut lines.iter().filter(of_hop).filter_map(what).collect::<Vec<_>>())
+        })
+    };
+    let cpu: fn(&Line) -> Option<f64> = |line| Some(line.number("cpu")? / line.number("seconds")?);
+    let answers: fn(&Line) -> Option<f64> =
+        |line| Some((line.number("accepted")? + line.number("declined")?) / line.number("seconds")?);
+    let lost: fn(&Line) -> Option<f64> = |line| Some(100.0 - 100.0 * line.number("received")? / line.number("sent")?);
+    let idle = value(REQUESTS[0], cpu);
+    let mut said = Vec::new();
+    for rate in &REQUESTS[1..] {
+        let (used, answered) = (value(rate, cpu), value(rate, answers));
+        // What the messages of the standing tunnels cost is no cost of requests.
+        let own = [0, 1].map(|side| (used[side] - idle[side]).max(0.001));
+        let per_core = [0, 1].map(|side| answered[side] / own[side]);
+        said.push(figure(&format!("net-requests-per-core-{rate}"), per_core[0], per_core[1], "1/s"));
+        said.push(figure(&format!("net-requests-answered-{rate}"), answered[0], answered[1], "1/s"));
+        said.push(figure(&format!("net-requests-cpu-{rate}"), 100.0 * own[0], 100.0 * own[1], "% of a core"));
+    }
+    let flood = value(REQUESTS[2], lost);
+    said.push(figure("net-requests-lost", flood[0], flood[1], "% of messages"));
+    let [ours, theirs] = value(REQUESTS[2], |line| line.number("rss"));
+    said.push(figure("net-requests-memory", ours, theirs, "MB"));
+    let said = said.join("; ");
+    if flood[0] > MOST_LOST { Err(format!("too many messages are lost in a flood: {said}")) } else { Ok(said) }
+}
+
 /// Memory with 10,000 known routers, 500 sessions and 2,000 transit tunnels.
 pub(crate) fn crowd(world: &mut World) -> Result<String, String> {
     let mut pair = Pair::start(world, KNOWN)?;

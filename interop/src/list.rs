@@ -2,7 +2,7 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{drops, figures, half, hops, kill, pages, sam, scenarios, soak};
+use crate::{alone, drops, figures, half, hops, kill, pages, sam, scenarios, soak};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -28,6 +28,7 @@ const LOSSY_HOPS: NetSpec = NetSpec { carriers: Carriers::Lossy, ..SID };
 const PROXY: NetSpec = NetSpec { way: Way::Proxy, ..SID };
 const BOTH_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Both, ..SID };
 const OWN_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Subjects, ..SID };
+const ALONE: NetSpec = NetSpec { carriers: Carriers::Alone, floodfills: Floodfills::Alone, ..SID };
 const HALF: NetSpec = NetSpec { carriers: Carriers::Half, floodfills: Floodfills::Half, ..SID };
 
 /// All scenarios, in an order that lets neighbours share a network.
@@ -136,6 +137,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: hops::hop_cost,
     },
     Scenario {
+        name: "requests",
+        about: "figures: what build requests cost the subject and an i2pd, and what a flood of them does to standing tunnels",
+        spec: SID,
+        run: hops::requests,
+    },
+    Scenario {
         name: "crowd",
         about: "figures: memory with 10,000 known routers, 500 sessions and 2,000 transit tunnels",
         spec: SID,
@@ -200,6 +207,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "figures: six subjects and six i2pds, three floodfills each: pages of all pairs, and builds (INTEROP_HALF_MINUTES)",
         spec: HALF,
         run: half::half,
+    },
+    Scenario {
+        name: "alone",
+        about: "figures: thirty subjects and nobody else: pages, builds and memory (INTEROP_ALONE_MINUTES)",
+        spec: ALONE,
+        run: alone::alone,
     },
 ];
 

@@ -1,5 +1,6 @@
 //! Black box tests of Ramson in a private network of other routers. `cargo xtask interop` builds and starts it.
 
+mod alone;
 mod content;
 mod drops;
 mod figures;

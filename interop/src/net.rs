@@ -32,6 +32,8 @@ pub(crate) enum Floodfills {
     Subjects,
     /// Three of the i2pds, and as many routers under test.
     Half,
+    /// A few of many routers under test.
+    Alone,
 }
 
 /// Who carries the tunnels.
@@ -43,6 +45,8 @@ pub(crate) enum Carriers {
     Subjects,
     /// Six of each.
     Half,
+    /// Routers under test; two i2pds are there to begin with, and end before anything is measured.
+    Alone,
     /// Routers under test, with builds of the subject that lose tunnel messages when told to.
     Lossy,
 }
@@ -95,6 +99,7 @@ impl Net {
         let routers = match spec.carriers {
             Carriers::Peers => "12",
             Carriers::Half => "6",
+            Carriers::Alone => "2",
             Carriers::Subjects | Carriers::Lossy => "7",
         };
         let mut up = vec![
@@ -105,7 +110,7 @@ impl Net {
             match spec.floodfills {
                 Floodfills::Peers => "5",
                 Floodfills::Both => "2",
-                Floodfills::Subjects => "0",
+                Floodfills::Subjects | Floodfills::Alone => "0",
                 Floodfills::Half => "3",
             },
             "--transports",
@@ -124,7 +129,7 @@ impl Net {
         if spec.way == Way::Ipv6 {
             up.push("--ipv6");
         }
-        if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy) {
+        if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy | Carriers::Alone) {
             up.push("--no-transit");
         }
         let said = net.testnet(&up);

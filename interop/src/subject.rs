@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::alone;
 use crate::half;
 use crate::net::{Floodfills, Net, NetSpec, Way, this_program, within};
 
@@ -292,13 +293,12 @@ impl Subject {
     }
 
     fn configure(&self, net: &Net, spec: NetSpec) -> Result<(), String> {
+        let number = self.name.trim_start_matches("mine").parse::<usize>();
         let floodfill = match spec.floodfills {
             Floodfills::Peers => false,
             Floodfills::Both | Floodfills::Subjects => true,
-            Floodfills::Half => {
-                let number = self.name.trim_start_matches("mine").parse::<usize>();
-                number.is_ok_and(|number| number > half::PLAIN)
-            }
+            Floodfills::Half => number.is_ok_and(|number| number > half::PLAIN),
+            Floodfills::Alone => number.is_ok_and(|number| number > alone::PLAIN),
         };
         let hosts = hosts(net)?;
         let write = |name: &str, text: &str| {

@@ -12,15 +12,17 @@ const NET: &[(&str, &[&str])] = &[
     ("throughput", &["net-stream", "net-reader-cpu", "net-server-cpu", "net-eight", "net-memory"]),
     ("own-hops", &["net-own-hops"]),
     ("hop-cost", &["net-hop"]),
+    ("requests", &["net-requests"]),
     ("crowd", &["net-crowd"]),
     ("drops", &["net-drop"]),
     ("delays", &["net-delay"]),
     ("losses", &["net-loss"]),
-    ("drops", &["net-drop"]),
     ("new-streams", &["net-new-stream"]),
     ("first-page", &["net-first-page"]),
     ("cold", &["net-cold"]),
     ("kill", &["net-kill"]),
+    ("half", &["net-half"]),
+    ("alone", &["net-alone"]),
     (SOAK, &["net-soak"]),
 ];
 /// Takes so long that it runs only where its figures are named.

@@ -1,14 +1,15 @@
 //! Public-key work as values: the shell runs them on a pool, the simulator in place.
 
 use crate::dest::ratchet::handshake::SessionDone;
-use crate::dest::{DestinationDone, DestinationJob, SignDone, VerifyDone as VerifyBundledDone, datagram::DatagramDone};
+use crate::dest::{
+    DestinationDone, DestinationId, DestinationJob, SignDone, VerifyDone as VerifyBundledDone, datagram::DatagramDone,
+};
 use crate::keys::RouterKeys;
 use crate::link::{ConnId, LinkDone, LinkJob};
 use crate::netdb::flood;
 use crate::netdb::store::{Known, VerifyDone, VerifyJob};
 use crate::own_info::OwnInfo;
 use crate::rng::Rng;
-use crate::router::DestinationId;
 use crate::stream;
 use crate::tunnel::{TunnelDone, TunnelJob};
 use ramson_wire::codec::DecodeError;

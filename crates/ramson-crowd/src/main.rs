@@ -4,6 +4,7 @@
 //!
 //! It bounds little and trusts its arguments; it never leaves the laboratory.
 
+mod ask;
 mod hold;
 mod load;
 mod people;
@@ -11,6 +12,7 @@ mod plane;
 mod route;
 mod usage;
 
+use ask::Ask;
 use hold::Hold;
 use load::Load;
 use people::{Crowd, Known, MOST};
@@ -24,6 +26,7 @@ const USAGE: &str = "\
 ramson-crowd infos --count N DATA...      puts N RouterInfos into the netDb of each data folder
 ramson-crowd load --hop NAME,INFO,PID...  [--rates 3,10,20] [--seconds 20] [--tunnels 16] [--members 8] [--burst 8]
 ramson-crowd hold --hop NAME,INFO,PID...  [--sessions 500] [--tunnels 2000] [--messages 20] [--seconds 10]
+ramson-crowd ask --hop NAME,INFO,PID...   [--rates 0,150,5000] [--seconds 10] [--members 50] [--load 3]
     NAME of a router under test, the file of its RouterInfo, its process
 all: [--base 10.120.0.0] [--seed 1] [--known FOLDER] [--people N]
     addresses of the crowd; who they are; RouterInfos of others; how many the hops may know of the crowd";
@@ -94,6 +97,17 @@ fn run(args: &[String]) -> Result<(), String> {
                 burst: args.one("burst", 8)?,
             };
             load::run(&mut plane(crowd, &args)?, hops(&args)?, &load)
+        }
+        "ask" => {
+            let rates = args.one("rates", "0,150,5000".to_owned())?;
+            let rates: Result<Vec<u64>, _> = rates.split(',').map(str::parse).collect();
+            let ask = Ask {
+                rates: rates.map_err(|_| "--rates are whole numbers")?,
+                seconds: args.one("seconds", 10)?,
+                members: args.one("members", 50)?,
+                load: args.one("load", 3.0)?,
+            };
+            ask::run(&mut plane(crowd, &args)?, hops(&args)?, &ask)
         }
         "hold" => {
             let hold = Hold {

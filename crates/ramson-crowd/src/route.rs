@@ -173,7 +173,8 @@ impl Routes {
         }
     }
 
-    fn begin(&mut self, plane: &mut Plane, at: usize) -> Result<(), String> {
+    /// Asks for the tunnel once.
+    pub(crate) fn begin(&mut self, plane: &mut Plane, at: usize) -> Result<(), String> {
         let now = plane.now();
         let route = &mut self.routes[at];
         if matches!(route.state, State::Building { .. }) {

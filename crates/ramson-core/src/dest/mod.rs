@@ -35,6 +35,10 @@ const LEASE_SET_WAIT: Duration = Duration::from_secs(30);
 /// How long a message is good for.
 const MESSAGE_LIFETIME_MS: u64 = 60_000;
 
+/// One of our destinations, as the shell numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DestinationId(pub u64);
+
 /// What a destination does with its own LeaseSet and with payloads.
 #[derive(Clone, Copy, Debug)]
 pub struct DestinationConfig {

@@ -7,7 +7,7 @@
 //!
 //! [`seeds`] are programs of honest sessions and a few hostile ones, from which a fuzzer starts.
 
-mod program;
+pub(crate) mod program;
 
 pub use crate::dest::session::fuzzing::ratchet;
 pub use crate::link::fuzzing::link;
@@ -15,16 +15,7 @@ pub use crate::netdb::fuzzing::netdb;
 pub use crate::router::fuzzing::garlic;
 pub use crate::stream::fuzzing::stream;
 pub use crate::tunnel::fuzzing::tunnel_build;
-pub use program::{Program, Script};
-
-/// Programs of one machine, by name.
-pub type Seeds = Vec<(&'static str, Vec<u8>)>;
-
-/// The program of this name.
-#[cfg(test)]
-pub(crate) fn named(seeds: Seeds, name: &str) -> Vec<u8> {
-    seeds.into_iter().find(|(other, _)| *other == name).map(|(_, program)| program).unwrap()
-}
+pub use program::{Program, Script, Seeds};
 
 /// The programs of every machine.
 #[must_use]

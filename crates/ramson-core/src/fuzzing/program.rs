@@ -1,5 +1,14 @@
 //! What a fuzzer's bytes say.
 
+/// Programs of one machine, by name.
+pub type Seeds = Vec<(&'static str, Vec<u8>)>;
+
+/// The program of this name.
+#[cfg(test)]
+pub(crate) fn named(seeds: Seeds, name: &str) -> Vec<u8> {
+    seeds.into_iter().find(|(other, _)| *other == name).map(|(_, program)| program).unwrap()
+}
+
 /// Bytes that are read one step after the other. Where they end, zeros follow.
 #[derive(Debug)]
 pub struct Program<'a> {

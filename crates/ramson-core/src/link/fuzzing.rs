@@ -7,7 +7,7 @@
 use super::connection::Connection;
 use super::ntcp2::padding::PaddingStrategy;
 use super::{AddressRules, Class, CloseKind, ConnId, Event, LinkConfig, LinkJob, Links};
-use crate::fuzzing::{Program, Script, Seeds};
+use crate::fuzzing::program::{Program, Script, Seeds};
 use crate::keys::RouterKeys;
 use crate::own_info::OwnInfo;
 use crate::rng::Rng;
@@ -524,7 +524,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        link(&crate::fuzzing::named(seeds(), name))
+        link(&crate::fuzzing::program::named(seeds(), name))
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::lookup::{self, Kind, LookupId};
 use super::publish;
 use super::store::{self, RouterStore, Source, VerifyJob};
 use super::{Explorer, Floodfill, LeaseSetPublisher, Lookups, RouterInfoPublisher};
-use crate::fuzzing::{Program, Script, Seeds};
+use crate::fuzzing::program::{Program, Script, Seeds};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::codec::Decode;
@@ -413,7 +413,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        netdb(&crate::fuzzing::named(seeds(), name))
+        netdb(&crate::fuzzing::program::named(seeds(), name))
     }
 
     #[test]

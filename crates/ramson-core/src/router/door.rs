@@ -1,6 +1,8 @@
 //! What goes in and out of the router. The law of the door: after every `handle_input`, `poll_output` is called until
 //! it says [`Output::Timeout`].
 
+pub use crate::dest::DestinationId;
+
 use super::local::LocalOptions;
 use crate::dest::datagram::{Bound, DatagramError, Incoming, Outgoing};
 use crate::job::{Job, JobDone};
@@ -42,10 +44,6 @@ pub struct Config {
     /// Whether to serve as a floodfill.
     pub floodfill: FloodfillMode,
 }
-
-/// One of our destinations, as the shell numbers them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DestinationId(pub u64);
 
 /// A stream of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

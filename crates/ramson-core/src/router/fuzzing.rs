@@ -11,7 +11,7 @@
 
 use super::{Command, Config, DestinationId, Event, Input, LocalOptions, Output, Router, StreamKey};
 use crate::dest::datagram::{Format, Outgoing};
-use crate::fuzzing::{Program, Script, Seeds};
+use crate::fuzzing::program::{Program, Script, Seeds};
 use crate::job::{Job, JobDone};
 use crate::keys::RouterKeys;
 use crate::limits::router as limits;
@@ -681,7 +681,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        garlic(&crate::fuzzing::named(seeds(), name))
+        garlic(&crate::fuzzing::program::named(seeds(), name))
     }
 
     #[test]

@@ -4,12 +4,12 @@ mod choke;
 mod clock;
 mod outgoing;
 
+use super::Local;
 use super::congestion::Ceiling;
 use super::jobs::{Jobs, Ports, Purpose, Signer};
 use super::path::Path;
 use super::receive::{Offered, Receiver, Spare};
 use super::send::{Kind, Sender};
-use super::streams::Local;
 use super::tally::Tally;
 use super::{Config, Error, Event, StreamId};
 use crate::limits::stream as limits;

@@ -6,7 +6,7 @@
 //! is refused as forged or malformed changes nothing, and both machines come to rest.
 
 use super::{Config, ConnectOptions, Done, Error, Event, Job, Local, StreamId, Streams};
-use crate::fuzzing::{Program, Script, Seeds};
+use crate::fuzzing::program::{Program, Script, Seeds};
 use crate::limits::stream as limits;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
@@ -557,7 +557,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        stream(&crate::fuzzing::named(seeds(), name))
+        stream(&crate::fuzzing::program::named(seeds(), name))
     }
 
     #[test]

@@ -42,15 +42,27 @@ mod tally;
 mod tests;
 
 pub use jobs::{Done, Job, SignJob, VerifyJob};
-pub use streams::{Local, Streams};
+pub use streams::Streams;
 
 use crate::time::Duration;
 use ramson_wire::DecodeError;
+use ramson_wire::crypto::sign::SigningKey;
 use ramson_wire::data::{Destination, Hash};
+use std::sync::Arc;
 
 /// The handle of a stream on this side. Never used twice by one machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
+
+/// The local destination and the key that signs for it.
+#[derive(Clone, Debug)]
+pub struct Local {
+    pub destination: Destination,
+    /// The destination's own key, or the transient one of `offline`.
+    pub key: Arc<SigningKey>,
+    /// The offline signature block, when `key` is transient.
+    pub offline: Option<Vec<u8>>,
+}
 
 /// Settings of one local destination's streams.
 #[derive(Clone, Debug)]

@@ -8,31 +8,19 @@ use super::connection::{Connection, Context, Start};
 use super::jobs::{By, Done, Jobs, Outcome, Ports, Purpose, Signer};
 use super::path::{Path, Paths};
 use super::receive::Spare;
-use super::{Config, ConnectOptions, Error, Event, StreamId};
+use super::{Config, ConnectOptions, Error, Event, Local, StreamId};
 use crate::bucket::Bucket;
 use crate::limits::stream as limits;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
-use ramson_wire::crypto::sign::SigningKey;
-use ramson_wire::data::{Destination, Hash};
+use ramson_wire::data::Hash;
 use ramson_wire::streaming::sign::Unsigned;
 use ramson_wire::streaming::{Flags, MAX_ECHO, Outgoing, Packet};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 /// How long a closed incoming stream is remembered.
 const PAST_LIFE: Duration = Duration::from_secs(600);
-
-/// The local destination and the key that signs for it.
-#[derive(Clone, Debug)]
-pub struct Local {
-    pub destination: Destination,
-    /// The destination's own key, or the transient one of `offline`.
-    pub key: Arc<SigningKey>,
-    /// The offline signature block, when `key` is transient.
-    pub offline: Option<Vec<u8>>,
-}
 
 #[derive(Debug)]
 struct Orphan {

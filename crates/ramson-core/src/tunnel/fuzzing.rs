@@ -10,7 +10,7 @@ use super::{
     Direction, Event, Hop, PoolConfig, PoolId, StaticKey, Target, TransitRules, TunnelConfig, TunnelId, TunnelJob,
     Tunnels, Wanted,
 };
-use crate::fuzzing::{Program, Script, Seeds};
+use crate::fuzzing::program::{Program, Script, Seeds};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::codec::Encode;
@@ -485,7 +485,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        tunnel_build(&crate::fuzzing::named(seeds(), name))
+        tunnel_build(&crate::fuzzing::program::named(seeds(), name))
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! and after any losses both reach each other again.
 
 use super::{Sender, SessionEvent, SessionJob, Sessions};
-use crate::fuzzing::{Program, Script, Seeds};
+use crate::fuzzing::program::{Program, Script, Seeds};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use ramson_wire::codec::Encode;
@@ -415,7 +415,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seed(name: &str) -> Outcome {
-        ratchet(&crate::fuzzing::named(seeds(), name))
+        ratchet(&crate::fuzzing::program::named(seeds(), name))
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! to others that may be named, and an answer tells what is good and names whom it may name.
 
 use super::{Net, OWN, START, hash_of, info};
-use crate::fuzzing::{Program, Script};
+use crate::fuzzing::program::{Program, Script};
 use crate::netdb::flood;
 use crate::netdb::made::Made;
 use crate::netdb::serve::{self, Answer};
