@@ -2,7 +2,7 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{alone, drops, figures, half, hops, kill, pages, scenarios, soak};
+use crate::{alone, drops, figures, half, hops, kill, pages, sam, scenarios, soak};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -68,6 +68,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "i2pd's consoles show the subject as peer and as a hop that carries traffic",
         spec: SID,
         run: scenarios::hop,
+    },
+    Scenario {
+        name: "sam",
+        about: "programs at SAM bridges of subjects and i2pd exchange streams and datagrams of every format",
+        spec: SID,
+        run: sam::sam,
     },
     Scenario { name: "eight", about: "eight transfers at once, each way", spec: SID, run: scenarios::eight },
     Scenario {

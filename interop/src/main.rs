@@ -12,6 +12,7 @@ mod list;
 mod net;
 mod pages;
 mod proxy;
+mod sam;
 mod scenarios;
 mod soak;
 mod subject;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("_web") => rest.first().ok_or_else(|| "_web ADDR:PORT".to_owned()).and_then(|address| web::serve(address)),
         Some("_get") => get::main(rest),
+        Some("_sam") => sam::main(rest),
         Some("_idle") => get::idle(rest),
         Some("_proxy") => match rest {
             [address, file] => proxy::serve(address, file),

@@ -430,6 +430,29 @@ fn identity_of(file: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes.get(..end).ok_or_else(|| format!("{shown}: too short"))?.to_vec())
 }
 
+/// The b32 name of a hash in I2P's base 64.
+pub(crate) fn b32_of(hash: &str) -> Option<String> {
+    let mut bits = 0u32;
+    let (mut held, mut bytes) = (0, Vec::new());
+    for c in hash.trim_end_matches('=').bytes() {
+        let digit = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'-' => 62,
+            b'~' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(digit)) & 0xffff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    (bytes.len() == 32).then(|| base32(&bytes) + ".b32.i2p")
+}
+
 fn base32(bytes: &[u8]) -> String {
     digits(bytes, 5).iter().map(|digit| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(*digit)])).collect()
 }
@@ -473,5 +496,7 @@ mod tests {
         assert_eq!(base32(b"foobar"), "mzxw6ytboi");
         assert_eq!(base64(b"foob"), "Zm9vYg==");
         assert_eq!(base64(&[0xff, 0xff, 0xfe]), "~~~-");
+        assert_eq!(b32_of(&base64(&[7; 32])), Some(base32(&[7; 32]) + ".b32.i2p"));
+        assert_eq!(b32_of("AAAA"), None);
     }
 }

@@ -11,6 +11,7 @@ use ramson::config::PUBLIC_NETWORK_ID;
 use ramson::{DestinationOptions, Event, LocalDestination, PrivateKeys, Ramson};
 use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
 use ramson_services::names::Names;
+use ramson_services::sam::{Sam, SamConfig};
 use ramson_services::tunnels::{
     ClientTunnel, ClientTunnelConfig, ServerKind, ServerTunnel, ServerTunnelConfig, load_or_create_keys,
 };
@@ -240,6 +241,9 @@ async fn open(
         tasks.spawn(server.run());
         any = Some(local);
     }
+    if let Some(config) = settings.sam.config() {
+        open_sam(config, settings.sam.is_asked_for(), ramson, &names, tasks).await?;
+    }
     for client in &settings.client {
         let local = destination(ramson, &client.name.0, client.tunnels()).await?;
         let config = ClientTunnelConfig {
@@ -296,6 +300,30 @@ async fn open(
         }
     }
     Ok(())
+}
+
+/// Opens the SAM bridge. One that nobody has asked for is not worth a router that does not start: two routers may run
+/// beside each other.
+async fn open_sam(
+    config: SamConfig,
+    is_asked_for: bool,
+    ramson: &Ramson,
+    names: &Arc<Names>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), Failure> {
+    let at = config.listen;
+    match Sam::bind(config, ramson.clone(), Arc::clone(names)).await {
+        Ok(sam) => {
+            info!("the SAM bridge listens at {}", sam.local_addr().unwrap_or(at));
+            tasks.spawn(sam.run());
+            Ok(())
+        }
+        Err(e) if is_asked_for => Err(Failure::failed(e)),
+        Err(e) => {
+            warn!("programs that speak SAM do not reach this router: {e}");
+            Ok(())
+        }
+    }
 }
 
 async fn destination(ramson: &Ramson, name: &str, tunnels: ramson::TunnelOptions) -> Result<LocalDestination, Failure> {

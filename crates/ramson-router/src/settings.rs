@@ -3,6 +3,8 @@
 // With its path: the fuzz target includes this file from elsewhere.
 #[path = "settings/rate.rs"]
 mod rate;
+#[path = "settings/sam.rs"]
+mod sam;
 
 use ramson::TunnelOptions;
 use ramson::config::{
@@ -12,6 +14,7 @@ use ramson::config::{
 use ramson_services::names::Host;
 use ramson_wire::data::router_address::is_public;
 use rate::{Percent, Rate};
+pub(crate) use sam::Sam;
 use serde::de::{Error as DeError, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt::Formatter;
@@ -42,6 +45,8 @@ pub(crate) struct Settings {
     netdb: NetDb,
     #[serde(default)]
     pub(crate) http_proxy: HttpProxy,
+    #[serde(default)]
+    pub(crate) sam: Sam,
     #[serde(default)]
     pub(crate) names: Naming,
     #[serde(default)]
@@ -310,6 +315,7 @@ impl Settings {
                 "is open to others: set user and password, or take a loopback address",
             );
         }
+        self.sam.check()?;
         self.check_ntcp2(public)?;
         for (i, client) in self.client.iter().enumerate() {
             if !client.listen.0.ip().is_loopback() {
@@ -441,19 +447,19 @@ impl Fault {
 
 impl HttpProxy {
     pub(crate) fn tunnels(&self) -> TunnelOptions {
-        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0 }
+        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0, ..TunnelOptions::default() }
     }
 }
 
 impl Server {
     pub(crate) fn tunnels(&self) -> TunnelOptions {
-        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0 }
+        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0, ..TunnelOptions::default() }
     }
 }
 
 impl Client {
     pub(crate) fn tunnels(&self) -> TunnelOptions {
-        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0 }
+        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0, ..TunnelOptions::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`http`]: the HTTP proxy, by which browsers read eepsites.
 //! - [`tunnels`]: servers behind a destination of ours, and local ports that lead to one of others.
 //! - [`names`]: what `.i2p` names mean.
+//! - [`sam`]: the SAM bridge, by which programs in any language make destinations, streams and datagrams.
 
 mod files;
 /// Doors of the fuzz targets to what is private otherwise.
@@ -11,10 +12,12 @@ mod files;
 pub mod fuzzing {
     pub use crate::http::fuzzing::{http_body, http_request, http_response};
     pub use crate::names::fuzzing::hosts;
+    pub use crate::sam::fuzzing::{sam_line, sam_session};
 }
 pub mod http;
 pub mod limits;
 pub mod names;
+pub mod sam;
 pub mod tunnels;
 
 pub use files::FileError;

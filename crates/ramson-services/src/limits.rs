@@ -60,3 +60,47 @@ pub const NAME_LENGTH: usize = 67;
 pub const DESTINATION_BASE64: usize = 2048;
 /// Bytes of a private key file.
 pub const KEY_FILE_BYTES: u64 = 16 * 1024;
+
+/// Connections to the SAM bridge at once; one beyond is closed.
+pub const SAM_SOCKETS: usize = 8192;
+/// Sessions and subsessions of the bridge; creating one beyond fails.
+pub const SAM_SESSIONS: usize = 1024;
+/// Bytes of one line to the bridge, or of the head of a datagram to it: room for the longest private keys.
+pub const SAM_LINE_BYTES: usize = 16 * 1024;
+/// Options of one line.
+pub const SAM_OPTIONS: usize = 128;
+/// Bytes of a session's ID.
+pub const SAM_ID_BYTES: usize = 256;
+/// Bytes of a datagram from a program: what a UDP packet holds. The router takes a little less.
+pub const SAM_DATAGRAM_BYTES: usize = 65_536;
+/// STREAM ACCEPTs that wait, per session; one beyond fails.
+pub const SAM_ACCEPTS: usize = 512;
+/// Streams that wait for the next STREAM ACCEPT, per session; one beyond is reset.
+pub const SAM_WAITING_STREAMS: usize = 64;
+/// Streams to the server of a STREAM FORWARD at once; one beyond is reset.
+pub const SAM_FORWARDS: usize = 1024;
+/// Datagrams on their way to the socket of a session, beside those that wait in the router.
+pub const SAM_DATAGRAMS: usize = 16;
+/// Destinations of an access list; a longer one is refused.
+pub const SAM_ACCESS: usize = 1024;
+/// Users that AUTH ADD makes known.
+pub const SAM_USERS: usize = 64;
+
+/// From the connection to the bridge to the end of HELLO.
+pub const SAM_HELLO_TIME: Duration = Duration::from_secs(30);
+/// From there to the first command, and between commands while there is no session.
+pub const SAM_COMMAND_TIME: Duration = Duration::from_secs(10 * 60);
+/// The data behind DATAGRAM SEND or RAW SEND.
+pub const SAM_DATA_TIME: Duration = Duration::from_secs(30);
+/// How long a program may take to read a reply.
+pub const SAM_WRITE_TIME: Duration = Duration::from_secs(60);
+/// How long SESSION CREATE waits for tunnels.
+pub const SAM_READY_TIME: Duration = Duration::from_secs(5 * 60);
+/// How long a stream waits for the next STREAM ACCEPT.
+pub const SAM_STREAM_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the server of a STREAM FORWARD may take to accept a connection, as the specification says.
+pub const SAM_FORWARD_TIME: Duration = Duration::from_secs(3);
+/// How long the answer to a wrong password waits.
+pub const SAM_PASSWORD_DELAY: Duration = Duration::from_secs(2);
+/// How long a name may take to be looked up in the network.
+pub const SAM_LOOKUP_TIME: Duration = Duration::from_secs(60);

@@ -258,7 +258,13 @@ impl<'a> Arena<'a> {
         let client = &self.clients[n];
         let wanted = Wanted { length: spec.hops, quantity: spec.tunnels };
         let tunnels = PoolConfig { inbound: wanted, outbound: wanted };
-        let options = Box::new(LocalOptions { keys: client.keys.clone(), publish: true, tunnels });
+        let options = Box::new(LocalOptions {
+            keys: client.keys.clone(),
+            publish: true,
+            tunnels,
+            compress: false,
+            extra_hops: (0, 0),
+        });
         let (node, id) = (client.end.node, client.end.destination);
         self.net.command(node, Command::CreateDestination { id, options });
         self.net.command(node, Command::Listen { destination: id, port: None });
@@ -468,7 +474,7 @@ impl<'a> Arena<'a> {
     fn hear(&mut self) {
         for node in self.net.take_told() {
             for (at, event) in self.net.take_events(node) {
-                if let Event::LookedUp { token, destination } = &event
+                if let Event::LookedUp { token, destination, .. } = &event
                     && let Some(asked) = self.asked.remove(token)
                 {
                     let found = destination.is_some();

@@ -213,7 +213,8 @@ impl World {
         let (id, node) = (end.destination, end.node);
         let wanted = Wanted { length: 3, quantity: 2 };
         let tunnels = PoolConfig { inbound: wanted, outbound: wanted };
-        let options = Box::new(LocalOptions { keys: keys.clone(), publish: true, tunnels });
+        let options =
+            Box::new(LocalOptions { keys: keys.clone(), publish: true, tunnels, compress: false, extra_hops: (0, 0) });
         self.net.command(node, Command::CreateDestination { id, options });
         self.net.command(node, Command::Listen { destination: id, port: None });
     }

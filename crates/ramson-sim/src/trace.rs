@@ -81,6 +81,10 @@ pub(crate) fn command_number(command: &Command) -> u64 {
         Command::Shutdown => 11,
         Command::KeepGuards { .. } => 12,
         Command::Drain => 13,
+        Command::Unlisten { .. } => 14,
+        Command::BindDatagrams { .. } => 15,
+        Command::UnbindDatagrams { .. } => 16,
+        Command::SendDatagram { .. } => 17,
     }
 }
 
@@ -102,6 +106,9 @@ pub(crate) fn event_numbers(event: &Event) -> ([u64; 2], &[u8]) {
         Event::Stopped => ([13, 0], &[]),
         Event::DestinationFailed { id, .. } => ([14, id.0], &[]),
         Event::Floodfill { serves } => ([15, u64::from(*serves)], &[]),
-        Event::LookupRefused { token } => ([16, *token], &[]),
+        Event::DatagramsBound { token, .. } => ([16, *token], &[]),
+        Event::DatagramTaken { token, .. } => ([17, *token], &[]),
+        Event::Datagram { destination, datagram } => ([18, destination.0], &datagram.payload),
+        Event::LookupRefused { token } => ([19, *token], &[]),
     }
 }

@@ -68,7 +68,7 @@ impl Transfer {
         };
         let programs = [program(client), program(server)];
         let destination = client.destination;
-        net.command(client.node, Command::Connect { destination, token, to, port: 80 });
+        net.command(client.node, Command::Connect { destination, token, to, ports: (0, 80) });
         Self { programs, total, pace, token, progress: Progress::Opening }
     }
 

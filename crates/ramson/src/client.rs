@@ -1,14 +1,16 @@
 //! The handle of a running router, and of its own destinations.
 
 use crate::config::Config;
+use crate::datagram::{DatagramFormat, DatagramSink, Datagrams, OutgoingDatagram, QUEUE};
 use crate::error::{Error, ErrorKind};
 use crate::reseed::Sources;
 use crate::seam::{Command, Created, DestinationId, Reply};
 use crate::status::{Draining, Event, InboundTunnel, Progress, Route, Status};
 use crate::stream::Stream;
-use ramson_wire::data::{Destination, Hash, PrivateKeys, base32};
+use ramson_wire::data::{Destination, Hash, Mapping, PrivateKeys, base32};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -114,13 +116,25 @@ pub struct DestinationOptions {
     pub outbound: TunnelOptions,
     /// Publish the LeaseSet, so that others can connect to us. Off for pure clients.
     pub publish: bool,
+    /// Pack what is sent, when it pays. Off unless asked for: it costs time, and the length of what is packed tells
+    /// something of its content.
+    pub compress: bool,
+    /// Keep nothing of it on disk: the keys are given, but they are for this time only.
+    pub transient: bool,
 }
 
 impl DestinationOptions {
     /// A destination that only connects to others.
     pub fn client(name: impl Into<String>) -> Self {
         let tunnels = TunnelOptions::default();
-        Self { name: name.into(), inbound: tunnels.clone(), outbound: tunnels, publish: false }
+        Self {
+            name: name.into(),
+            inbound: tunnels.clone(),
+            outbound: tunnels,
+            publish: false,
+            compress: false,
+            transient: false,
+        }
     }
 
     /// A destination that others can find.
@@ -130,7 +144,7 @@ impl DestinationOptions {
 
     fn check(&self) -> Result<(), Error> {
         for (tunnels, way) in [(&self.inbound, "inbound"), (&self.outbound, "outbound")] {
-            if tunnels.hops > 7 {
+            if tunnels.hops.saturating_add(tunnels.extra_hops) > 7 {
                 return Err(Error::new(ErrorKind::Misuse, format!("{way} tunnels have at most 7 hops")));
             }
             if !(1..=16).contains(&tunnels.quantity) {
@@ -148,11 +162,13 @@ pub struct TunnelOptions {
     pub hops: u8,
     /// 1 to 16.
     pub quantity: u8,
+    /// Each tunnel has none to so many hops more, as it is drawn.
+    pub extra_hops: u8,
 }
 
 impl Default for TunnelOptions {
     fn default() -> Self {
-        Self { hops: 3, quantity: 3 }
+        Self { hops: 3, quantity: 3, extra_hops: 0 }
     }
 }
 
@@ -218,8 +234,13 @@ impl LocalDestination {
     /// Opens a stream to `port` of another destination; 0 is the port that most of them use. Waits until the peer
     /// answers.
     pub async fn connect(&self, to: Target, port: u16) -> Result<Stream, Error> {
+        self.connect_from(to, 0, port).await
+    }
+
+    /// The same from a port of ours, which the peer sees.
+    pub async fn connect_from(&self, to: Target, from_port: u16, port: u16) -> Result<Stream, Error> {
         let destination = self.inner.id;
-        self.inner.ramson.ask(|reply| Command::Connect { destination, to, port, reply }).await
+        self.inner.ramson.ask(|reply| Command::Connect { destination, to, ports: (from_port, port), reply }).await
     }
 
     /// Takes the streams that come to `port`, or with `None` to every port without a listener of its own. Fails with
@@ -228,7 +249,37 @@ impl LocalDestination {
         let (incoming, queue) = mpsc::channel(ACCEPT_QUEUE);
         let destination = self.inner.id;
         self.inner.ramson.ask(|reply| Command::Listen { destination, port, incoming, reply }).await?;
-        Ok(Listener { queue, _destination: self.clone() })
+        Ok(Listener { queue, port, destination: self.clone() })
+    }
+
+    /// Receives the datagrams of `format` that come to `port`, or with `None` to every port without a receiver of its
+    /// own. Fails with [`ErrorKind::Misuse`] if they have a receiver already.
+    pub async fn datagrams(&self, format: DatagramFormat, port: Option<u16>) -> Result<Datagrams, Error> {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let (id, bound, dropped) = (self.inner.id, (format, port), Arc::new(AtomicU64::new(0)));
+        let sink = DatagramSink::new(sender, Arc::clone(&dropped));
+        let bind = |reply| Command::BindDatagrams { destination: id, bound, sink, reply };
+        self.inner.ramson.ask(bind).await?;
+        Ok(Datagrams { queue, dropped, bound, id, destination: self.clone() })
+    }
+
+    /// Sends a datagram. That it was taken does not say that it arrives. Fails with [`ErrorKind::Misuse`] if it is too
+    /// large or cannot be made with these keys, with [`ErrorKind::NotReady`] while our tunnels do not stand, and with
+    /// [`ErrorKind::Overloaded`] if too many wait to be signed.
+    pub async fn send_datagram(&self, datagram: OutgoingDatagram) -> Result<(), Error> {
+        let (destination, datagram) = (self.inner.id, Box::new(datagram));
+        self.inner.ramson.ask(|reply| Command::SendDatagram { destination, datagram, reply }).await
+    }
+
+    /// Closes it now, whoever else holds it: its streams are reset, and every later call fails with
+    /// [`ErrorKind::Closed`]. Its keys can be used again at once.
+    pub fn close(&self) {
+        self.tell(Command::CloseDestination(self.inner.id));
+    }
+
+    pub(crate) fn tell(&self, command: Command) {
+        // A closed channel means that the router is gone, and all this is about.
+        let _ = self.inner.ramson.commands.send(command);
     }
 
     /// By what data to another destination goes at this moment; `None` while nothing was sent there of late, or its
@@ -246,6 +297,11 @@ impl LocalDestination {
 
     /// Finds the destination that belongs to a hash, by its LeaseSet.
     pub async fn lookup(&self, hash: Hash) -> Result<Destination, Error> {
+        self.find(hash).await.map(|found| found.destination)
+    }
+
+    /// The same, with what the LeaseSet says besides.
+    pub async fn find(&self, hash: Hash) -> Result<Found, Error> {
         let destination = self.inner.id;
         self.inner.ramson.ask(|reply| Command::Lookup { destination, hash, reply }).await
     }
@@ -261,15 +317,37 @@ impl Drop for Local {
 #[derive(Debug)]
 pub struct Listener {
     queue: mpsc::Receiver<Incoming>,
+    port: Option<u16>,
     /// A listener keeps its destination.
-    _destination: LocalDestination,
+    destination: LocalDestination,
 }
 
 impl Listener {
+    /// The destination that it is of.
+    pub fn destination(&self) -> &LocalDestination {
+        &self.destination
+    }
+
     /// The next stream; an error when the router shuts down.
     pub async fn accept(&mut self) -> Result<Incoming, Error> {
         self.queue.recv().await.ok_or_else(Error::shutting_down)
     }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Closed before it is told, so that it is not taken for one that came after it.
+        self.queue.close();
+        self.destination.tell(Command::Unlisten { destination: self.destination.inner.id, port: self.port });
+    }
+}
+
+/// What a LeaseSet says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub destination: Destination,
+    /// Such as service records. Empty if the destination is one of ours.
+    pub options: Mapping,
 }
 
 /// A stream that somebody opened to us.
@@ -280,4 +358,6 @@ pub struct Incoming {
     pub from: Destination,
     /// The port of ours that it came to.
     pub port: u16,
+    /// The port that the peer says that it came from.
+    pub from_port: u16,
 }

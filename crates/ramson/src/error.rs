@@ -21,6 +21,8 @@ pub enum ErrorKind {
     Closed,
     /// The caller asked for something that cannot be: a bad option, a port in use. Ask otherwise.
     Misuse,
+    /// The keys are those of a destination that is open. Close that one, or take other keys.
+    InUse,
     /// No LeaseSet of the destination was found: it is offline, or its address is wrong. Check it, try later.
     NotFound,
     /// Our own tunnels are not ready; [`Error::progress`] says how far they are. Wait, then try again.
@@ -71,6 +73,7 @@ impl From<Error> for std::io::Error {
         use std::io::ErrorKind as Io;
         let kind = match e.kind {
             ErrorKind::Closed => Io::NotConnected,
+            ErrorKind::InUse => Io::AddrInUse,
             ErrorKind::Misuse => Io::InvalidInput,
             ErrorKind::NotFound => Io::NotFound,
             ErrorKind::NotReady => Io::NetworkUnreachable,

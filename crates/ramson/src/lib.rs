@@ -2,7 +2,8 @@
 //!
 //! [`Ramson`] is the handle of a running router: [`Ramson::start`] makes it from a [`Config`]. A [`LocalDestination`]
 //! is an address of our own; it [connects](LocalDestination::connect) to others and [listens](LocalDestination::listen)
-//! for them, and both give a [`Stream`], which reads and writes like a TCP connection.
+//! for them, and both give a [`Stream`], which reads and writes like a TCP connection. It sends [datagrams](OutgoingDatagram)
+//! and [receives](LocalDestination::datagrams) them, too.
 //!
 //! Not in this crate: names (a program resolves them, see `ramson-services`), and any protocol above streams.
 //! Below this API stands the seam to the driver, [`seam`]; the driver owns sockets, disk and clock.
@@ -12,6 +13,7 @@ compile_error!("without its cryptography this is no router; ramson_fuzz_crypto i
 
 mod client;
 pub mod config;
+mod datagram;
 mod driver;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -26,11 +28,12 @@ mod stream;
 #[doc(hidden)]
 pub mod testing;
 
-pub use client::{DestinationOptions, Incoming, Listener, LocalDestination, Ramson, Target, TunnelOptions};
+pub use client::{DestinationOptions, Found, Incoming, Listener, LocalDestination, Ramson, Target, TunnelOptions};
 pub use config::Config;
+pub use datagram::{Datagram, DatagramFormat, DatagramSender, Datagrams, OutgoingDatagram};
 pub use error::{Error, ErrorKind};
 pub use ramson_wire::data::PrivateKeys;
-pub use ramson_wire::data::{Destination, Hash};
+pub use ramson_wire::data::{Destination, Hash, Mapping};
 pub use status::{
     BuildStatus, ClockStatus, DeclinedBy, DestinationStatus, Draining, DroppedBy, Event, InboundTunnel, LinkStatus,
     NetDbStatus, Progress, Reachability, Route, Stage, Status, TransitStatus, TunnelStatus,

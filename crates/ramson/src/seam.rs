@@ -38,7 +38,8 @@
 //! - Credit in: the core hands out at most its receive window; [`Command::StreamCredit`] says how many bytes the
 //!   program has read, and the core opens its window by them.
 
-use crate::client::{DestinationOptions, Incoming, Ramson, Target};
+use crate::client::{DestinationOptions, Found, Incoming, Ramson, Target};
+use crate::datagram::{DatagramFormat, DatagramSink, OutgoingDatagram};
 use crate::error::Error;
 use crate::reseed::Sources;
 use crate::status::{Draining, Event, InboundTunnel, Progress, Route, Status};
@@ -85,8 +86,32 @@ pub enum Command {
     Connect {
         destination: DestinationId,
         to: Target,
-        port: u16,
+        /// Ours and the peer's.
+        ports: (u16, u16),
         reply: Reply<Stream>,
+    },
+    /// Nobody listens there any more, if the listener is closed.
+    Unlisten {
+        destination: DestinationId,
+        port: Option<u16>,
+    },
+    /// Hand out datagrams of a format that come to a port, or to any that is not bound by itself. `Misuse` if they are
+    /// handed out already.
+    BindDatagrams {
+        destination: DestinationId,
+        bound: (DatagramFormat, Option<u16>),
+        sink: DatagramSink,
+        reply: Reply<()>,
+    },
+    UnbindDatagrams {
+        destination: DestinationId,
+        bound: (DatagramFormat, Option<u16>),
+    },
+    /// Answered when it is on its way, or cannot be.
+    SendDatagram {
+        destination: DestinationId,
+        datagram: Box<OutgoingDatagram>,
+        reply: Reply<()>,
     },
     StreamData {
         stream: StreamId,
@@ -103,7 +128,7 @@ pub enum Command {
     Lookup {
         destination: DestinationId,
         hash: Hash,
-        reply: Reply<Destination>,
+        reply: Reply<Found>,
     },
     /// By what data of a destination of ours to another goes at this moment.
     Route {

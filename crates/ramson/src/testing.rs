@@ -1,11 +1,12 @@
 //! A network in memory, for tests of services: routers that join connects to listeners, without tunnels or peers.
 
-use crate::client::{DestinationOptions, Incoming, Ramson, Target};
+use crate::client::{DestinationOptions, Found, Incoming, Ramson, Target};
+use crate::datagram::{Datagram, DatagramFormat, DatagramSender, DatagramSink, OutgoingDatagram};
 use crate::error::{Error, ErrorKind};
 use crate::seam::{Command, Created, DestinationId, DriverEnd, StreamHandle, StreamId, open};
 use crate::status::{DestinationStatus, Draining, Progress, Stage, Status};
 use crate::stream::Stream;
-use ramson_wire::data::{Destination, Hash, PrivateKeys, base32};
+use ramson_wire::data::{Destination, Hash, Mapping, PrivateKeys, base32};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
@@ -27,6 +28,9 @@ struct State {
     faults: HashMap<Hash, Error>,
     opened: usize,
     draining: Draining,
+    lease_set_options: HashMap<Hash, Mapping>,
+    /// New destinations have no tunnels.
+    bare: bool,
 }
 
 #[derive(Debug)]
@@ -35,6 +39,7 @@ struct Local {
     destination: Destination,
     progress: watch::Sender<Progress>,
     listeners: HashMap<Option<u16>, mpsc::Sender<Incoming>>,
+    datagrams: HashMap<(DatagramFormat, Option<u16>), DatagramSink>,
 }
 
 #[derive(Debug)]
@@ -68,9 +73,35 @@ impl Network {
         });
     }
 
+    /// From now on new destinations have no tunnels, until [`Network::set_progress`] says so.
+    pub fn start_unready(&self) {
+        self.lock().bare = true;
+    }
+
+    /// Closes every destination, as a router does that stops.
+    pub fn close_all(&self) {
+        self.lock().destinations.clear();
+    }
+
     /// Sets what a router says that is asked to let the tunnels of others run out.
     pub fn set_draining(&self, draining: Draining) {
         self.lock().draining = draining;
+    }
+
+    /// What the LeaseSet of this destination says besides.
+    pub fn set_lease_set_options(&self, hash: Hash, options: Mapping) {
+        self.lock().lease_set_options.insert(hash, options);
+    }
+
+    /// What the options of a destination are, if there is one of that hash.
+    pub fn options(&self, hash: Hash) -> Option<DestinationOptions> {
+        let state = self.lock();
+        state.destinations.values().find(|local| local.destination.hash() == hash).map(|local| local.options.clone())
+    }
+
+    /// How many destinations there are.
+    pub fn destinations(&self) -> usize {
+        self.lock().destinations.len()
     }
 
     /// How many streams were opened so far.
@@ -104,17 +135,36 @@ impl State {
         match command {
             Command::CreateDestination { options, keys, reply } => {
                 let created = self.create(options, keys.as_deref());
-                let _ = reply.send(created);
+                // Nobody holds one whose maker has gone.
+                if let Err(Ok(Created { id, .. })) = reply.send(created) {
+                    self.destinations.remove(&id);
+                }
             }
             Command::CloseDestination(id) => drop(self.destinations.remove(&id)),
             Command::Listen { destination, port, incoming, reply } => {
                 let _ = reply.send(self.listen(destination, port, incoming));
             }
-            Command::Connect { destination, to, port, reply } => {
-                let _ = reply.send(self.connect(end, destination, &to, port));
+            Command::Unlisten { destination, port } => {
+                if let Some(local) = self.destinations.get_mut(&destination) {
+                    local.listeners.retain(|at, listener| *at != port || !listener.is_closed());
+                }
+            }
+            Command::Connect { destination, to, ports, reply } => {
+                let _ = reply.send(self.connect(end, destination, &to, ports));
+            }
+            Command::BindDatagrams { destination, bound, sink, reply } => {
+                let _ = reply.send(self.bind(destination, bound, sink));
+            }
+            Command::UnbindDatagrams { destination, bound } => {
+                self.destinations.get_mut(&destination).and_then(|local| local.datagrams.remove(&bound));
+            }
+            Command::SendDatagram { destination, datagram, reply } => {
+                let _ = reply.send(self.send(destination, *datagram));
             }
             Command::Lookup { hash, reply, .. } => {
-                let _ = reply.send(self.find(hash).map(|(_, local)| local.destination.clone()));
+                let options = self.lease_set_options.get(&hash).cloned().unwrap_or_default();
+                let found = self.find(hash).map(|(_, local)| local.destination.clone());
+                let _ = reply.send(found.map(|destination| Found { destination, options }));
             }
             Command::Route { reply, .. } => drop(reply.send(Ok(None))),
             Command::InboundTunnels { reply, .. } => drop(reply.send(Ok(Vec::new()))),
@@ -174,11 +224,12 @@ impl State {
     fn create(&mut self, options: DestinationOptions, keys: Option<&PrivateKeys>) -> Result<Created, Error> {
         let destination = keys.map_or_else(random_destination, |keys| keys.destination().clone());
         if self.find(destination.hash()).is_ok() {
-            return Err(Error::new(ErrorKind::Misuse, "these keys are in use"));
+            return Err(Error::new(ErrorKind::InUse, "these keys are in use"));
         }
         let id = DestinationId(self.number());
-        let (progress, seen) = watch::channel(ready());
-        let local = Local { options, destination: destination.clone(), progress, listeners: HashMap::new() };
+        let (progress, seen) = watch::channel(if self.bare { Progress::default() } else { ready() });
+        let (listeners, datagrams) = (HashMap::new(), HashMap::new());
+        let local = Local { options, destination: destination.clone(), progress, listeners, datagrams };
         self.destinations.insert(id, local);
         Ok(Created { id, destination, progress: seen })
     }
@@ -193,7 +244,56 @@ impl State {
         Ok(())
     }
 
-    fn connect(&mut self, end: &DriverEnd, from: DestinationId, to: &Target, port: u16) -> Result<Stream, Error> {
+    fn bind(
+        &mut self,
+        id: DestinationId,
+        bound: (DatagramFormat, Option<u16>),
+        sink: DatagramSink,
+    ) -> Result<(), Error> {
+        let closed = || Error::new(ErrorKind::Closed, "the destination is closed");
+        let local = self.destinations.get_mut(&id).ok_or_else(closed)?;
+        if local.datagrams.contains_key(&bound) {
+            return Err(Error::new(ErrorKind::Misuse, "the port has a receiver already"));
+        }
+        local.datagrams.insert(bound, sink);
+        Ok(())
+    }
+
+    fn send(&self, from: DestinationId, datagram: OutgoingDatagram) -> Result<(), Error> {
+        let closed = || Error::new(ErrorKind::Closed, "the destination is closed");
+        let local = self.destinations.get(&from).ok_or_else(closed)?;
+        let progress = local.progress.borrow().clone();
+        if !progress.is_ready() {
+            return Err(Error::not_ready(progress));
+        }
+        let OutgoingDatagram { format, to, from_port, to_port, options, payload } = datagram;
+        if payload.len() > 61_440 {
+            return Err(Error::new(ErrorKind::Misuse, "the datagram is too large"));
+        }
+        let from = match format {
+            DatagramFormat::Datagram1 | DatagramFormat::Datagram2 => {
+                DatagramSender::Signed(Box::new(local.destination.clone()))
+            }
+            DatagramFormat::Datagram3 => DatagramSender::Session(local.destination.hash()),
+            DatagramFormat::Raw(_) => DatagramSender::Unknown,
+        };
+        // Nobody hears of one that is lost.
+        let Ok((_, target)) = self.find(to) else { return Ok(()) };
+        let ports = [Some(to_port), None];
+        let bound = [format, DatagramFormat::Raw(0)].into_iter().flat_map(|format| ports.map(|port| (format, port)));
+        if let Some(sink) = bound.filter_map(|bound| target.datagrams.get(&bound)).next() {
+            sink.give(Datagram { format, from, from_port, to_port, options, payload });
+        }
+        Ok(())
+    }
+
+    fn connect(
+        &mut self,
+        end: &DriverEnd,
+        from: DestinationId,
+        to: &Target,
+        (from_port, port): (u16, u16),
+    ) -> Result<Stream, Error> {
         let closed = || Error::new(ErrorKind::Closed, "the destination is closed");
         let local = self.destinations.get(&from).ok_or_else(closed)?;
         let (from, progress) = (local.destination.clone(), local.progress.borrow().clone());
@@ -207,7 +307,7 @@ impl State {
         let (their_handle, their_end) = end.stream(theirs, from.clone(), WINDOW).ok_or_else(Error::shutting_down)?;
         let (our_handle, our_end) =
             end.stream(ours, target.destination.clone(), WINDOW).ok_or_else(Error::shutting_down)?;
-        listener.try_send(Incoming { stream: their_end, from, port }).map_err(|_| refused())?;
+        listener.try_send(Incoming { stream: their_end, from, port, from_port }).map_err(|_| refused())?;
         self.streams.insert(ours, Half { handle: our_handle, peer: theirs });
         self.streams.insert(theirs, Half { handle: their_handle, peer: ours });
         self.opened += 1;
@@ -323,6 +423,42 @@ mod tests {
         assert_eq!(got, b"whole");
     }
 
+    fn datagram(format: DatagramFormat, to: Hash, to_port: u16) -> OutgoingDatagram {
+        OutgoingDatagram { format, to, from_port: 3, to_port, options: Mapping::new(), payload: b"hello".to_vec() }
+    }
+
+    #[tokio::test]
+    async fn datagrams_come_with_their_sender_and_too_many_are_dropped() {
+        let (_network, LocalPair { client, _server, .. }) = pair().await;
+        let server = _server.destination().clone();
+        let mut any = server.datagrams(DatagramFormat::Raw(0), None).await.unwrap();
+        let mut signed = server.datagrams(DatagramFormat::Datagram2, Some(7)).await.unwrap();
+        let twice = server.datagrams(DatagramFormat::Datagram2, Some(7)).await;
+        assert_eq!(twice.unwrap_err().kind(), ErrorKind::Misuse);
+        client.send_datagram(datagram(DatagramFormat::Datagram2, server.hash(), 7)).await.unwrap();
+        let came = signed.recv().await.unwrap();
+        assert_eq!(came.from, DatagramSender::Signed(Box::new(client.destination().clone())));
+        assert_eq!((came.from_port, came.to_port, came.payload.as_slice()), (3, 7, &b"hello"[..]));
+        for _ in 0..crate::datagram::QUEUE + 5 {
+            client.send_datagram(datagram(DatagramFormat::Raw(99), server.hash(), 1)).await.unwrap();
+        }
+        assert_eq!((any.recv().await.unwrap().format, any.dropped()), (DatagramFormat::Raw(99), 5));
+        drop(signed);
+        assert!(server.datagrams(DatagramFormat::Datagram2, Some(7)).await.is_ok(), "free again");
+    }
+
+    #[tokio::test]
+    async fn a_destination_that_is_closed_is_closed_for_all_who_hold_it() {
+        let (network, LocalPair { client, _server, .. }) = pair().await;
+        let other = client.clone();
+        let mut datagrams = client.datagrams(DatagramFormat::RAW, None).await.unwrap();
+        client.close();
+        assert!(datagrams.recv().await.is_err());
+        let sent = other.send_datagram(datagram(DatagramFormat::RAW, Hash([1; 32]), 0)).await;
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(network.destinations(), 1);
+    }
+
     #[tokio::test]
     async fn errors_say_what_the_caller_can_do() {
         let (network, LocalPair { client, .. }) = pair().await;
@@ -336,7 +472,7 @@ mod tests {
         let e = client.connect(Target::Hash(nowhere), 0).await.unwrap_err();
         assert_eq!((e.kind(), e.progress().map(|p| p.stage)), (ErrorKind::NotReady, Some(Stage::Starting)));
         let too_long = DestinationOptions {
-            inbound: crate::TunnelOptions { hops: 8, quantity: 1 },
+            inbound: crate::TunnelOptions { hops: 8, ..crate::TunnelOptions::default() },
             ..DestinationOptions::client("x")
         };
         assert_eq!(network.router().destination(too_long, None).await.unwrap_err().kind(), ErrorKind::Misuse);

@@ -28,8 +28,9 @@ const SIGNATURE: usize = 64;
 pub enum Format {
     /// Signed, but not bound to its receiver: prefer [`Format::Datagram2`]. Needs the destination's own key.
     Datagram1,
-    /// Nobody: the sender is not said.
-    Raw,
+    /// Nobody: the sender is not said. Sent by this protocol, which is none of the other formats' nor of streams; 18
+    /// unless programs agree on another one.
+    Raw(u8),
     /// Signed for one receiver.
     Datagram2,
     /// Not signed: the session alone shows who sent it.
@@ -37,10 +38,16 @@ pub enum Format {
 }
 
 impl Format {
+    /// The usual raw datagrams.
+    pub const RAW: Self = Self::Raw(protocol::RAW);
+    /// Where it is bound, raw datagrams by every protocol that nothing else is bound for, those of the other formats
+    /// included: they come as they are. Streams never do.
+    pub const ANY: Self = Self::Raw(0);
+
     const fn protocol(self) -> u8 {
         match self {
             Self::Datagram1 => protocol::DATAGRAM,
-            Self::Raw => protocol::RAW,
+            Self::Raw(protocol) => protocol,
             Self::Datagram2 => protocol::DATAGRAM2,
             Self::Datagram3 => protocol::DATAGRAM3,
         }
@@ -48,11 +55,19 @@ impl Format {
 
     const fn of(number: u8) -> Option<Self> {
         match number {
+            protocol::STREAMING => None,
             protocol::DATAGRAM => Some(Self::Datagram1),
-            protocol::RAW => Some(Self::Raw),
             protocol::DATAGRAM2 => Some(Self::Datagram2),
             protocol::DATAGRAM3 => Some(Self::Datagram3),
-            _ => None,
+            number => Some(Self::Raw(number)),
+        }
+    }
+
+    /// Whether raw datagrams of this protocol can be told from all else.
+    const fn is_sendable(self) -> bool {
+        match self {
+            Self::Raw(number) => matches!(Self::of(number), Some(Self::Raw(_))),
+            _ => true,
         }
     }
 }
@@ -69,9 +84,14 @@ pub struct Outgoing {
     pub payload: Vec<u8>,
 }
 
+/// What is bound: a format, and a port or, with `None`, every port that is not bound by itself.
+pub type Bound = (Format, Option<u16>);
+
 /// A datagram that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
+    /// To whom it goes.
+    pub bound: Bound,
     pub format: Format,
     pub from: Origin,
     pub from_port: u16,
@@ -101,6 +121,8 @@ pub enum DatagramError {
     TooLarge,
     #[error("too many datagrams wait to be signed")]
     QueueFull,
+    #[error("this protocol is that of streams or of another format")]
+    Protocol,
     #[error("this format has no place for options")]
     NoOptions,
     #[error("a Datagram1 needs the destination's own key, which is kept offline")]
@@ -119,7 +141,7 @@ pub struct DatagramJob {
 
 enum Work {
     Sign { datagram: Outgoing, keys: Arc<PrivateKeys> },
-    Verify { format: Format, bytes: Vec<u8>, to: Hash, now: u32 },
+    Verify { format: Format, bytes: Vec<u8>, to: Hash, session: Option<Hash>, now: u32 },
 }
 
 impl std::fmt::Debug for DatagramJob {
@@ -150,7 +172,7 @@ impl DatagramJob {
     pub fn run(self) -> DatagramDone {
         let result = match self.work {
             Work::Sign { datagram, keys } => sign(&datagram, &keys).map(Worked::Signed),
-            Work::Verify { format, bytes, to, now } => verify(format, &bytes, &to, now),
+            Work::Verify { format, bytes, to, session, now } => verify(format, &bytes, (&to, session), now),
         };
         DatagramDone { id: self.id, result }
     }
@@ -162,15 +184,21 @@ fn sign(datagram: &Outgoing, keys: &PrivateKeys) -> Option<Vec<u8>> {
     match format {
         Format::Datagram1 => Some(Datagram1::sign(from, key, payload)),
         Format::Datagram2 => Some(Datagram2::sign(from, to, key, offline, options, payload)),
-        Format::Raw | Format::Datagram3 => None,
+        Format::Raw(_) | Format::Datagram3 => None,
     }
 }
 
-fn verify(format: Format, bytes: &[u8], to: &Hash, now: u32) -> Option<Worked> {
+fn verify(format: Format, bytes: &[u8], (to, session): (&Hash, Option<Hash>), now: u32) -> Option<Worked> {
     let (from, options, payload) = match format {
         Format::Datagram1 => Datagram1::open(bytes).ok().map(|it| (it.from, Mapping::new(), it.payload)),
-        Format::Datagram2 => Datagram2::open(bytes, to, now).ok().map(|it| (it.from, it.options, it.payload)),
-        Format::Raw | Format::Datagram3 => None,
+        Format::Datagram2 => {
+            // i2pd signs the sender's hash in the receiver's place. That binds it to nobody; but where the sender's own
+            // session brings it, that does.
+            let opened = Datagram2::open(bytes, to, now);
+            let opened = opened.or_else(|e| session.map_or(Err(e), |from| Datagram2::open(bytes, &from, now)));
+            opened.ok().map(|it| (it.from, it.options, it.payload))
+        }
+        Format::Raw(_) | Format::Datagram3 => None,
     }?;
     Some(Worked::Verified { from: Box::new(from), options, payload })
 }
@@ -190,7 +218,7 @@ pub(super) struct Datagrams {
     own: Hash,
     keys: Arc<PrivateKeys>,
     /// Bound ports; `None` is every port that is not bound by itself.
-    bound: BTreeSet<(Format, Option<u16>)>,
+    bound: BTreeSet<Bound>,
     next_job: u64,
     signing: BTreeMap<u64, Signing>,
     verifying: BTreeMap<u64, Verifying>,
@@ -207,6 +235,7 @@ struct Signing {
 }
 
 struct Verifying {
+    bound: Bound,
     format: Format,
     ports: (u16, u16),
     session: Option<Hash>,
@@ -235,23 +264,29 @@ impl Datagrams {
         self.bound.remove(&(format, port));
     }
 
-    /// Whether somebody waits for what comes by this protocol to this port.
-    pub(super) fn takes(&self, payload: &ClientPayload) -> bool {
-        let is_bound = |format| [Some(payload.to_port), None].iter().any(|port| self.bound.contains(&(format, *port)));
-        Format::of(payload.protocol).is_some_and(is_bound)
+    /// Who waits for what comes by this protocol to this port.
+    pub(super) fn taker(&self, payload: &ClientPayload) -> Option<Bound> {
+        let format = Format::of(payload.protocol)?;
+        let mut formats = [format, Format::Raw(payload.protocol), Format::ANY].into_iter();
+        formats.find_map(|format| {
+            [Some(payload.to_port), None].map(|port| (format, port)).into_iter().find(|it| self.bound.contains(it))
+        })
     }
 
     /// Makes a datagram; the token comes back with it.
     fn make(&mut self, now: Now, token: u64, datagram: Outgoing) -> Result<Step, DatagramError> {
         let Outgoing { format, to, from_port, to_port, .. } = datagram;
-        if !datagram.options.is_empty() && matches!(format, Format::Raw | Format::Datagram1) {
+        if !format.is_sendable() {
+            return Err(DatagramError::Protocol);
+        }
+        if !datagram.options.is_empty() && matches!(format, Format::Raw(_) | Format::Datagram1) {
             return Err(DatagramError::NoOptions);
         }
         if datagram.payload.len().saturating_add(self.header_len(&datagram)) > limits::BYTES {
             return Err(DatagramError::TooLarge);
         }
         let data = match format {
-            Format::Raw => datagram.payload,
+            Format::Raw(_) => datagram.payload,
             Format::Datagram3 => {
                 let Outgoing { options, payload, .. } = datagram;
                 Datagram3 { claimed_from: self.own, options, payload }.to_bytes()
@@ -265,7 +300,7 @@ impl Datagrams {
     fn header_len(&self, datagram: &Outgoing) -> usize {
         let options = if datagram.options.is_empty() { 0 } else { datagram.options.to_bytes().len() };
         let sender = match datagram.format {
-            Format::Raw => return 0,
+            Format::Raw(_) => return 0,
             Format::Datagram3 => self.own.0.len(),
             Format::Datagram1 | Format::Datagram2 => {
                 let mut permit = Vec::new();
@@ -296,15 +331,19 @@ impl Datagrams {
         Ok(Step::Job(DatagramJob { id, work: Work::Sign { datagram, keys: Arc::clone(&self.keys) } }))
     }
 
-    /// Takes a payload of a bound port. `session` is the destination whose LeaseSet came in its session.
-    pub(super) fn handle(&mut self, now: Now, session: Option<Hash>, payload: ClientPayload) -> Step {
-        let Some(format) = Format::of(payload.protocol) else { return Step::Nothing };
-        let ClientPayload { from_port, to_port, data, .. } = payload;
+    /// Takes a payload for who waits for it. `session` is the destination whose LeaseSet came in its session.
+    pub(super) fn handle(&mut self, now: Now, session: Option<Hash>, bound: Bound, payload: ClientPayload) -> Step {
+        let ClientPayload { protocol, from_port, to_port, data } = payload;
+        // Who takes it as raw gets it as it is, whatever it is.
+        let format = match bound.0 {
+            Format::Raw(_) => Format::Raw(protocol),
+            format => format,
+        };
         if data.len() > limits::BYTES {
             return Step::Nothing;
         }
         let (from, options, payload) = match format {
-            Format::Raw => (Origin::Unknown, Mapping::new(), data),
+            Format::Raw(_) => (Origin::Unknown, Mapping::new(), data),
             Format::Datagram3 => {
                 let Ok(datagram) = Datagram3::from_bytes(&data) else { return Step::Nothing };
                 let claimed = datagram.claimed_from;
@@ -313,10 +352,10 @@ impl Datagrams {
             }
             Format::Datagram1 | Format::Datagram2 => {
                 let ports = (from_port, to_port);
-                return self.verify(now, data, Verifying { format, ports, session });
+                return self.verify(now, data, Verifying { bound, format, ports, session });
             }
         };
-        Step::Received(Incoming { format, from, from_port, to_port, options, payload })
+        Step::Received(Incoming { bound, format, from, from_port, to_port, options, payload })
     }
 
     fn verify(&mut self, now: Now, bytes: Vec<u8>, what: Verifying) -> Step {
@@ -328,9 +367,9 @@ impl Datagrams {
         if what.session.is_none() && !self.seen.insert(now.mono, &bytes) {
             return Step::Nothing;
         }
-        let (id, format) = (self.job_id(), what.format);
+        let (id, format, session) = (self.job_id(), what.format, what.session);
         self.verifying.insert(id, what);
-        Step::Job(DatagramJob { id, work: Work::Verify { format, bytes, to: self.own, now: now.unix_secs() } })
+        Step::Job(DatagramJob { id, work: Work::Verify { format, bytes, to: self.own, session, now: now.unix_secs() } })
     }
 
     pub(super) fn handle_job(&mut self, done: DatagramDone) -> Step {
@@ -346,6 +385,7 @@ impl Datagrams {
         }
         let (from_port, to_port) = what.ports;
         Step::Received(Incoming {
+            bound: what.bound,
             format: what.format,
             from: Origin::Signed(from),
             from_port,

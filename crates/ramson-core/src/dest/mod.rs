@@ -512,8 +512,8 @@ impl Destination {
     }
 
     fn handle_payload(&mut self, now: Now, from: Option<Hash>, payload: ClientPayload) {
-        if self.datagrams.takes(&payload) {
-            let step = self.datagrams.handle(now, from, payload);
+        if let Some(bound) = self.datagrams.taker(&payload) {
+            let step = self.datagrams.handle(now, from, bound, payload);
             return self.handle_datagram_step(now, step);
         }
         self.events.push_back(DestinationEvent::Received { from, payload });

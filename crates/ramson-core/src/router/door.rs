@@ -4,6 +4,7 @@
 pub use crate::dest::DestinationId;
 
 use super::local::LocalOptions;
+use crate::dest::datagram::{Bound, DatagramError, Incoming, Outgoing};
 use crate::job::{Job, JobDone};
 use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, CloseKind, ConnId, LinkLimits};
@@ -11,7 +12,7 @@ use crate::netdb::FloodfillMode;
 use crate::stream::StreamId;
 use crate::time::{Duration, Instant};
 use crate::tunnel::{PoolConfig, PoolError};
-use ramson_wire::data::{Destination, Hash, RouterInfo};
+use ramson_wire::data::{Destination, Hash, Mapping, RouterInfo};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -118,12 +119,34 @@ pub enum Command {
         destination: DestinationId,
         port: Option<u16>,
     },
+    /// Refuse them again.
+    Unlisten {
+        destination: DestinationId,
+        port: Option<u16>,
+    },
     /// Answered by `Event::StreamOpened` or `Event::StreamFailed` with this token.
     Connect {
         destination: DestinationId,
         token: u64,
         to: Hash,
-        port: u16,
+        /// Ours and the peer's.
+        ports: (u16, u16),
+    },
+    /// Hand out datagrams of a format that come to a port. Answered by `Event::DatagramsBound`.
+    BindDatagrams {
+        destination: DestinationId,
+        token: u64,
+        bound: Bound,
+    },
+    UnbindDatagrams {
+        destination: DestinationId,
+        bound: Bound,
+    },
+    /// Answered by `Event::DatagramTaken`; that it was taken does not say that it arrives.
+    SendDatagram {
+        destination: DestinationId,
+        token: u64,
+        datagram: Box<Outgoing>,
     },
     StreamSend {
         stream: StreamKey,
@@ -208,6 +231,7 @@ pub enum Event {
         stream: StreamKey,
         from: Destination,
         port: u16,
+        peer_port: u16,
         credit: usize,
     },
     StreamData {
@@ -230,6 +254,22 @@ pub enum Event {
     LookedUp {
         token: u64,
         destination: Option<Destination>,
+        /// What its LeaseSet says besides, such as service records.
+        options: Mapping,
+    },
+    DatagramsBound {
+        token: u64,
+        result: Result<(), DatagramRefused>,
+    },
+    /// The datagram with this token is on its way, or why it is not.
+    DatagramTaken {
+        token: u64,
+        result: Result<(), DatagramRefused>,
+    },
+    /// A datagram for a format and port that are bound.
+    Datagram {
+        destination: DestinationId,
+        datagram: Box<Incoming>,
     },
     /// The look-up with this token was not begun: too many wait for an answer.
     LookupRefused {
@@ -268,6 +308,18 @@ pub enum ConnectError {
     Refused,
     /// Too many streams.
     Limit,
+}
+
+/// Why a datagram was not sent, or a port not bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DatagramRefused {
+    /// No such destination of ours.
+    NoSuchDestination,
+    /// The own tunnels do not stand yet.
+    TunnelsNotReady,
+    /// For a reason of its own.
+    Datagram(DatagramError),
 }
 
 /// Why a stream broke.

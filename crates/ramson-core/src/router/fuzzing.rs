@@ -10,6 +10,7 @@
 //! that were made to fail.
 
 use super::{Command, Config, DestinationId, Event, Input, LocalOptions, Output, Router, StreamKey};
+use crate::dest::datagram::{Format, Outgoing};
 use crate::fuzzing::program::{Program, Script, Seeds};
 use crate::job::{Job, JobDone};
 use crate::keys::RouterKeys;
@@ -417,7 +418,7 @@ impl Solo {
         let length = if program.byte() < 0xf0 { 0 } else { 1 };
         let tunnels = PoolConfig { inbound: wanted(length), outbound: wanted(length) };
         let keys = PrivateKeys::random(&mut Rng::from_seed([at as u8; 32]));
-        let options = Box::new(LocalOptions { keys, publish: at != 1, tunnels });
+        let options = Box::new(LocalOptions { keys, publish: at != 1, tunnels, compress: false, extra_hops: (0, 0) });
         let id = DestinationId(at as u64 + 1);
         if !self.router.locals.contains_key(&id) {
             self.command(Command::CreateDestination { id, options });
@@ -437,7 +438,7 @@ impl Solo {
         match (what, stream) {
             (16 | 17, _) => {
                 let (token, to) = (self.token(), self.hash(program));
-                self.command(Command::Connect { destination, token, to, port: 80 });
+                self.command(Command::Connect { destination, token, to, ports: (0, 80) });
             }
             (18, Some(stream)) => {
                 let data = vec![at as u8; usize::from(program.u16()) >> 1];
@@ -462,7 +463,29 @@ impl Solo {
                 self.tokens.clear();
                 self.command(Command::Shutdown);
             }
+            (23, _) => self.datagram(destination, program),
             _ => {}
+        }
+    }
+
+    /// A program binds, lets go, or sends.
+    fn datagram(&mut self, destination: DestinationId, program: &mut Program<'_>) {
+        let formats = [Format::Datagram1, Format::Datagram2, Format::Datagram3, Format::RAW, Format::ANY];
+        let format = program.pick(&formats).copied().unwrap_or(Format::RAW);
+        let bound = (format, program.flag().then_some(80));
+        let token = self.token();
+        match program.byte() & 3 {
+            0 => self.command(Command::BindDatagrams { destination, token, bound }),
+            1 => {
+                self.tokens.remove(&token);
+                self.command(Command::UnbindDatagrams { destination, bound });
+            }
+            _ => {
+                let (to, options) = (self.hash(program), Mapping::new());
+                let payload = vec![7; program.u16().into()];
+                let datagram = Box::new(Outgoing { format, to, from_port: 1, to_port: 80, options, payload });
+                self.command(Command::SendDatagram { destination, token, datagram });
+            }
         }
     }
 
@@ -527,7 +550,10 @@ impl Solo {
                 self.answered(token);
                 self.streams.push(stream);
             }
-            Event::ConnectFailed { token, .. } | Event::LookupRefused { token } => self.answered(token),
+            Event::ConnectFailed { token, .. }
+            | Event::LookupRefused { token }
+            | Event::DatagramsBound { token, .. }
+            | Event::DatagramTaken { token, .. } => self.answered(token),
             Event::LookedUp { token, .. } => {
                 self.outcome.looked_up += 1;
                 self.answered(token);
@@ -538,6 +564,7 @@ impl Solo {
             }
             Event::StreamData { data, .. } => self.outcome.bytes += data.len(),
             Event::DestinationFailed { .. }
+            | Event::Datagram { .. }
             | Event::StreamWritable { .. }
             | Event::StreamFinished(_)
             | Event::StreamFailed { .. }

@@ -14,7 +14,7 @@ use crate::time::{Duration, Instant, Now};
 use crate::tunnel::{PoolConfig, PoolError, PoolId, Target, TunnelId};
 use ramson_wire::codec::Decode;
 use ramson_wire::crypto::x25519::SecretKey;
-use ramson_wire::data::{AnyLeaseSet, Destination as PublicDestination, Hash, Lease2, LeaseSet2, PrivateKeys};
+use ramson_wire::data::{AnyLeaseSet, Destination as PublicDestination, Hash, Lease2, LeaseSet2, Mapping, PrivateKeys};
 use ramson_wire::datagram::ClientPayload;
 use ramson_wire::datagram::payload::protocol;
 use ramson_wire::i2np::database_search_reply::DatabaseSearchReply;
@@ -40,6 +40,10 @@ pub struct LocalOptions {
     /// The LeaseSet is published, and streams can come in.
     pub publish: bool,
     pub tunnels: PoolConfig,
+    /// See [`DestinationConfig::compress`].
+    pub compress: bool,
+    /// Hops that a tunnel may have beyond those of `tunnels`, inbound and outbound; each tunnel draws its own.
+    pub extra_hops: (usize, usize),
 }
 
 /// A destination and all that belongs to it.
@@ -70,8 +74,8 @@ pub(super) struct Local {
     unsent: BTreeMap<stream::StreamId, Unsent>,
     /// The path to each destination that was sent to of late.
     pub(super) paths: BTreeMap<Hash, SentBy>,
-    /// The destinations of LeaseSets that look-ups have brought.
-    found: BTreeMap<Hash, PublicDestination>,
+    /// The destinations of LeaseSets that look-ups have brought, and the options of those.
+    found: BTreeMap<Hash, (PublicDestination, Mapping)>,
     pub(super) bytes: (u64, u64),
 }
 
@@ -180,7 +184,13 @@ impl Router {
             Command::CreateDestination { id, options } => self.create_local(id, *options),
             Command::CloseDestination(id) => self.close_local(id),
             Command::Listen { destination, port } => self.with_local(destination, |local| local.streams.listen(port)),
-            Command::Connect { destination, token, to, port } => self.connect(destination, token, to, port),
+            Command::Unlisten { destination, port } => {
+                self.with_local(destination, |local| local.streams.unlisten(port));
+            }
+            Command::Connect { destination, token, to, ports } => self.connect(destination, token, to, ports),
+            Command::BindDatagrams { destination, token, bound } => self.bind_datagrams(destination, token, bound),
+            Command::UnbindDatagrams { destination, bound } => self.unbind_datagrams(destination, bound),
+            Command::SendDatagram { destination, token, datagram } => self.send_datagram(destination, token, *datagram),
             Command::StreamSend { stream, data } => {
                 self.with_local(stream.destination, |local| {
                     if let Some(unsent) = local.unsent.get_mut(&stream.stream) {
@@ -214,13 +224,20 @@ impl Router {
     }
 
     fn create_local(&mut self, id: DestinationId, options: LocalOptions) {
-        let LocalOptions { keys, publish, tunnels } = options;
+        let LocalOptions { keys, publish, tunnels, compress, extra_hops } = options;
         let pool = PoolId(u32::try_from(id.0).unwrap_or(u32::MAX));
         // The number of the router's own pool is no destination's, and the other numbers are each one's own.
         let created = match pool {
             PoolId::EXPLORATORY => Err(PoolError::Exists),
             pool => self.tunnels.create_pool(self.now, pool, tunnels),
         };
+        let created = created.and_then(|()| {
+            let varied = self.tunnels.vary_lengths(pool, extra_hops);
+            if varied.is_err() {
+                self.tunnels.remove_pool(pool);
+            }
+            varied
+        });
         if let Err(why) = created {
             return self.event(Event::DestinationFailed { id, why });
         }
@@ -236,7 +253,7 @@ impl Router {
                 block
             }),
         };
-        let config = DestinationConfig { publish, ..DestinationConfig::default() };
+        let config = DestinationConfig { publish, compress };
         let encryption = SecretKey::random(&mut rng);
         let local = Local {
             id,
@@ -280,7 +297,7 @@ impl Router {
     }
 
     /// Its streams end, and then it goes: who asks something of it now would never hear of it.
-    fn is_closing(&self, id: DestinationId) -> bool {
+    pub(super) fn is_closing(&self, id: DestinationId) -> bool {
         self.timers.get(&Timer::Close(id)).is_some() || self.timers.get(&Timer::Stop).is_some()
     }
 
@@ -317,7 +334,7 @@ impl Router {
         self.event(Event::Stopped);
     }
 
-    fn with_local(&mut self, id: DestinationId, act: impl FnOnce(&mut Local)) {
+    pub(super) fn with_local(&mut self, id: DestinationId, act: impl FnOnce(&mut Local)) {
         if let Some(local) = self.locals.get_mut(&id) {
             act(local);
             self.dirty.insert(id);
@@ -473,8 +490,9 @@ impl Router {
             DestinationEvent::PathMoved(to) => self.local_job(id, |local, now| local.streams.path_changed(now, to)),
             DestinationEvent::Garlic { to, lease, path, body } => self.send_garlic(id, to, (lease, path), body),
             DestinationEvent::Received { from, payload } => self.received(id, from, payload),
-            // No program can bind a port yet.
-            DestinationEvent::Datagram(_) => {}
+            DestinationEvent::Datagram(datagram) => {
+                self.event(Event::Datagram { destination: id, datagram: Box::new(datagram) });
+            }
             DestinationEvent::Failed { to, reason, .. } => self.sending_failed(id, to, reason),
             DestinationEvent::Control { message, .. } => self.handle_control(id, &message),
         }
@@ -587,8 +605,9 @@ impl Router {
             local.destination.handle_lookup_failed(now, key);
         }
         for token in local.asked.take(&key) {
-            let destination = local.found.get(&key).filter(|_| result.is_ok()).cloned();
-            self.outputs.push_back(super::Output::Event(Event::LookedUp { token, destination }));
+            let found = local.found.get(&key).filter(|_| result.is_ok()).cloned();
+            let (destination, options) = found.map_or((None, Mapping::new()), |(it, options)| (Some(it), options));
+            self.outputs.push_back(super::Output::Event(Event::LookedUp { token, destination, options }));
         }
     }
 
@@ -596,11 +615,11 @@ impl Router {
         let now = self.now;
         let closing = self.is_closing(id);
         let Some(local) = self.locals.get_mut(&id).filter(|_| !closing) else {
-            return self.event(Event::LookedUp { token, destination: None });
+            return self.event(Event::LookedUp { token, destination: None, options: Mapping::new() });
         };
         if hash == local.destination.hash() {
             let destination = Some(local.public.clone());
-            return self.event(Event::LookedUp { token, destination });
+            return self.event(Event::LookedUp { token, destination, options: Mapping::new() });
         }
         if !local.asked.add(hash, token) {
             return self.event(Event::LookupRefused { token });
@@ -632,7 +651,7 @@ impl Router {
 
     // ---- streams ----
 
-    fn connect(&mut self, id: DestinationId, token: u64, to: Hash, port: u16) {
+    fn connect(&mut self, id: DestinationId, token: u64, to: Hash, ports: (u16, u16)) {
         let now = self.now;
         let failed = |why| Event::ConnectFailed { token, why };
         let closing = self.is_closing(id);
@@ -645,11 +664,11 @@ impl Router {
             return self.event(failed(ConnectError::TunnelsNotReady));
         }
         let options = ConnectOptions {
-            peer: local.found.get(&to).cloned(),
+            peer: local.found.get(&to).map(|(peer, _)| peer.clone()),
             path_rtt: outbound.iter().filter_map(|t| t.rtt).max(),
             ..ConnectOptions::default()
         };
-        match local.streams.connect(now, to, (0, port), options) {
+        match local.streams.connect(now, to, ports, options) {
             Ok(stream) => {
                 local.connecting.insert(stream, (token, to));
                 local.unsent.insert(stream, Unsent::default());
@@ -686,9 +705,9 @@ impl Router {
                 }
                 None => return,
             },
-            stream::Event::Accepted { stream, from, port, .. } => {
+            stream::Event::Accepted { stream, from, port, peer_port } => {
                 local.unsent.insert(stream, Unsent::default());
-                Event::StreamAccepted { stream: local.key(stream), from, port, credit: CREDIT }
+                Event::StreamAccepted { stream: local.key(stream), from, port, peer_port, credit: CREDIT }
             }
             stream::Event::Data { stream, bytes } => Event::StreamData { stream: local.key(stream), data: bytes },
             stream::Event::Writable { stream } => {
@@ -750,7 +769,7 @@ impl Local {
         if self.found.len() >= crate::limits::dest::REMOTE_LEASE_SETS {
             self.found.pop_first();
         }
-        self.found.insert(set.key(), set.destination().clone());
+        self.found.insert(set.key(), (set.destination().clone(), set.options().clone()));
     }
 }
 

@@ -3,12 +3,13 @@
 //! [`Router::handle_input`] takes one input; then [`Router::poll_output`] is called until it says
 //! [`Output::Timeout`]. The files of this folder are the wires: `network` joins links, netDb and our own RouterInfo,
 //! `tunnels` joins tunnels to links and garlic, `hops` chooses their hops, `lookups` sends what look-ups and publications ask
-//! for, `local` is one destination of ours with its streams, `questions` answers those of others, `floodfill` takes in
+//! for, `local` is one destination of ours with its streams, `datagrams` its datagrams, `questions` answers those of others, `floodfill` takes in
 //! what others store, `faults` removes what has panicked.
 
 mod asked;
 #[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
+mod datagrams;
 mod door;
 mod faults;
 mod floodfill;
@@ -23,8 +24,8 @@ mod status;
 mod tunnels;
 
 pub use door::{
-    Command, Config, ConnectError, DestinationId, ENTROPY_INTERVAL, Event, Input, Output, PoolState, StreamError,
-    StreamKey,
+    Command, Config, ConnectError, DatagramRefused, DestinationId, ENTROPY_INTERVAL, Event, Input, Output, PoolState,
+    StreamError, StreamKey,
 };
 pub use faults::{Fatal, Removed};
 pub use local::LocalOptions;

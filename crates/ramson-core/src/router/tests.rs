@@ -4,6 +4,7 @@ mod hostile;
 
 use super::faults::Machine;
 use super::*;
+use crate::dest::datagram::{DatagramError, Format, Outgoing};
 use crate::job::JobName;
 use crate::limits::router as limits;
 use crate::limits::tunnel::POOLS;
@@ -17,6 +18,7 @@ use crate::netdb::store::testing::{NOW, info, wish};
 use crate::stream::{ConnectOptions, StreamId};
 use crate::tunnel::{self, PoolConfig, PoolError, TransitRules, Wanted};
 use ramson_wire::codec::Encode;
+use ramson_wire::data::Mapping;
 use ramson_wire::data::PrivateKeys;
 use ramson_wire::data::router_address::Ntcp2Address;
 use ramson_wire::garlic::block::{Block, Clove, Delivery};
@@ -88,7 +90,13 @@ impl Solo {
     fn create(&mut self, id: u64) -> Option<Event> {
         let wanted = Wanted { length: 3, quantity: 2 };
         let tunnels = PoolConfig { inbound: wanted, outbound: wanted };
-        let options = Box::new(LocalOptions { keys: PrivateKeys::random(&mut self.rng), publish: true, tunnels });
+        let options = Box::new(LocalOptions {
+            keys: PrivateKeys::random(&mut self.rng),
+            publish: true,
+            tunnels,
+            compress: false,
+            extra_hops: (0, 0),
+        });
         self.input(Input::Command(Command::CreateDestination { id: DestinationId(id), options }));
         self.events.pop()
     }
@@ -254,16 +262,55 @@ fn a_destination_that_closes_refuses_what_is_asked_of_it() {
     solo.create(1);
     let id = DestinationId(1);
     solo.router.timers.set(Timer::Close(id), solo.now.mono + Duration::from_secs(1));
-    solo.input(Input::Command(Command::Connect { destination: id, token: 5, to: Hash([3; 32]), port: 80 }));
+    solo.input(Input::Command(Command::Connect { destination: id, token: 5, to: Hash([3; 32]), ports: (0, 80) }));
     solo.input(Input::Command(Command::Lookup { destination: id, token: 6, hash: Hash([3; 32]) }));
+    let bound = (Format::RAW, None);
+    solo.input(Input::Command(Command::BindDatagrams { destination: id, token: 7, bound }));
+    solo.input(Input::Command(Command::SendDatagram { destination: id, token: 8, datagram: raw(Hash([3; 32])) }));
     let refused = |event: &Event| {
         matches!(
             event,
             Event::ConnectFailed { token: 5, why: ConnectError::NoSuchDestination }
-                | Event::LookedUp { token: 6, destination: None }
+                | Event::LookedUp { token: 6, destination: None, .. }
+                | Event::DatagramsBound { token: 7, result: Err(DatagramRefused::NoSuchDestination) }
+                | Event::DatagramTaken { token: 8, result: Err(DatagramRefused::NoSuchDestination) }
         )
     };
-    assert_eq!(solo.events.iter().filter(|event| refused(event)).count(), 2, "{:?}", solo.events);
+    assert_eq!(solo.events.iter().filter(|event| refused(event)).count(), 4, "{:?}", solo.events);
+}
+
+fn raw(to: Hash) -> Box<Outgoing> {
+    let options = Mapping::new();
+    Box::new(Outgoing { format: Format::RAW, to, from_port: 1, to_port: 2, options, payload: b"x".to_vec() })
+}
+
+#[test]
+fn a_datagram_without_tunnels_is_refused_unless_it_is_to_ourselves() {
+    let mut solo = Solo::new();
+    solo.create(1);
+    let destination = DestinationId(1);
+    let own = solo.router.locals[&destination].destination.hash();
+    let bound = (Format::ANY, Some(2));
+    solo.input(Input::Command(Command::BindDatagrams { destination, token: 5, bound }));
+    solo.input(Input::Command(Command::BindDatagrams { destination, token: 6, bound }));
+    for (token, to) in [(7, Hash([3; 32])), (8, own)] {
+        solo.input(Input::Command(Command::SendDatagram { destination, token, datagram: raw(to) }));
+    }
+    let taken = DatagramRefused::Datagram(DatagramError::Port);
+    let seen: Vec<_> = solo
+        .events
+        .drain(..)
+        .filter_map(|event| match event {
+            Event::DatagramsBound { token, result } | Event::DatagramTaken { token, result } => Some((token, result)),
+            Event::Datagram { datagram, .. } => {
+                assert_eq!(datagram.bound, bound);
+                Some((u64::from(datagram.to_port), Ok(())))
+            }
+            _ => None,
+        })
+        .collect();
+    let bare = Err(DatagramRefused::TunnelsNotReady);
+    assert_eq!(seen, [(5, Ok(())), (6, Err(taken)), (7, bare), (8, Ok(())), (2, Ok(()))]);
 }
 
 /// A connection that has ended while its job was out is not closed again when the job fails.

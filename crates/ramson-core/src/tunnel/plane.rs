@@ -90,6 +90,7 @@ enum Way {
 struct Build {
     pool: PoolId,
     direction: Direction,
+    length: usize,
     way: Way,
     started: Now,
     plan: Option<Plan>,
@@ -171,6 +172,17 @@ impl Tunnels {
         let pool = Pool::new(config, &mut self.rng.child("pool"))?;
         self.pools.insert(id, pool);
         self.tick = now.mono;
+        Ok(())
+    }
+
+    /// Lets the tunnels of a pool have up to so many more hops, inbound and outbound; each draws its length.
+    pub fn vary_lengths(&mut self, id: PoolId, extra: (usize, usize)) -> Result<(), PoolError> {
+        let Some(pool) = self.pools.get_mut(&id) else { return Ok(()) };
+        let too_long = |least: usize, extra: usize| least.saturating_add(extra) > limits::HOPS;
+        if too_long(pool.config.inbound.length, extra.0) || too_long(pool.config.outbound.length, extra.1) {
+            return Err(PoolError::TooLarge);
+        }
+        pool.extra = extra;
         Ok(())
     }
 
@@ -303,8 +315,7 @@ impl Tunnels {
     pub fn handle_hops(&mut self, now: Now, id: BuildId, hops: Option<Vec<Hop>>) {
         self.now = now;
         let Some(build) = self.builds.get(&id) else { return };
-        let (pool, direction, way) = (build.pool, build.direction, build.way);
-        let length = self.pools.get(&pool).map_or(0, |pool| pool.wanted(direction).length);
+        let (pool, direction, way, length) = (build.pool, build.direction, build.way, build.length);
         let fits = |hops: &Vec<Hop>| {
             let all: std::collections::BTreeSet<_> = hops.iter().map(|hop| hop.hash).collect();
             length > 0 && hops.len() == length && all.len() == length && !all.contains(&self.own)

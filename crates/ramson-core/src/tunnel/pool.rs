@@ -50,6 +50,8 @@ pub enum PoolError {
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) config: PoolConfig,
+    /// Hops that a tunnel may have beyond those, inbound and outbound; how many it has is drawn for each.
+    pub(super) extra: (usize, usize),
     /// Orders the hops of its tunnels; never leaves the router.
     pub(super) order: (u64, u64),
     inbound: Side,
@@ -74,6 +76,7 @@ impl Pool {
         }
         Ok(Self {
             config,
+            extra: (0, 0),
             order: (rng.next_u64(), rng.next_u64()),
             inbound: Side::default(),
             outbound: Side::default(),
@@ -84,6 +87,20 @@ impl Pool {
         match direction {
             Direction::Inbound => self.config.inbound,
             Direction::Outbound => self.config.outbound,
+        }
+    }
+
+    /// The length of the next tunnel.
+    pub(super) fn draw_length(&self, direction: Direction, rng: &mut Rng) -> usize {
+        let (least, extra) = self.lengths(direction);
+        if extra == 0 { least } else { least + rng.below(extra + 1) }
+    }
+
+    /// The least length of a tunnel, and what it may have beyond.
+    pub(super) const fn lengths(&self, direction: Direction) -> (usize, usize) {
+        match direction {
+            Direction::Inbound => (self.config.inbound.length, self.extra.0),
+            Direction::Outbound => (self.config.outbound.length, self.extra.1),
         }
     }
 

@@ -214,6 +214,23 @@ fn pools_fill_with_tunnels_of_the_wanted_length() {
 }
 
 #[test]
+fn tunnels_draw_their_length_where_they_may_be_longer() {
+    let mut net = Net::new(9, 3);
+    net.pool(0, EXPLORATORY, 1, 2);
+    net.pool(0, CLIENT, 1, 8);
+    net.nodes[0].tunnels.vary_lengths(CLIENT, (2, 0)).unwrap();
+    assert_eq!(net.nodes[0].tunnels.vary_lengths(CLIENT, (0, 7)), Err(PoolError::TooLarge));
+    net.advance(Duration::from_secs(60));
+    let lengths = |net: &Net, direction| {
+        let own = net.nodes[0].tunnels.paths(CLIENT).into_iter().filter(|(of, _)| *of == direction);
+        own.map(|(_, hops)| hops.len()).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(lengths(&net, Direction::Outbound).into_iter().collect::<Vec<_>>(), [1]);
+    let inbound = lengths(&net, Direction::Inbound);
+    assert!(inbound.len() > 1 && inbound.iter().all(|n| (1..=3).contains(n)), "{inbound:?}");
+}
+
+#[test]
 fn messages_of_every_size_go_out_by_one_tunnel_and_in_by_another() {
     let mut net = ready(9, 2, 3);
     let sizes = (0..120).chain((120..6_000).step_by(331)).chain([MAX_MESSAGE - 16]);

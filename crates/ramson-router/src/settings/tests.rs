@@ -35,7 +35,8 @@ fn what_the_template_says_is_the_default_is_the_default() {
 fn passwords_are_not_shown() {
     let text = "[network]\nid = 99\n[ntcp2]\nproxy = \"socks5://me:hidden1@1.2.3.4:1\"\n\
                 [reseed]\nproxy = \"http://me:hidden2@1.2.3.4:1\"\n\
-                [http_proxy]\nuser = \"me\"\npassword = \"hidden3\"\n";
+                [http_proxy]\nuser = \"me\"\npassword = \"hidden3\"\n\
+                [sam]\nuser = \"me\"\npassword = \"hidden4\"\n";
     let settings = Settings::parse(text).unwrap();
     let shown = format!("{settings:?} {:#?} {:?}", settings, settings.router(Path::new("/d")));
     assert!(shown.contains("1.2.3.4") && !shown.contains("hidden"), "{shown}");
@@ -58,6 +59,10 @@ fn errors_name_the_line_and_the_key() {
         ("[ntcp2]\nproxy = \"socks5://host:1\"\n", ["line 4", "address in numbers"]),
         ("[[client]]\nname = \"x\"\nlisten = \"127.0.0.1:1\"\nto = \"example.com\"\n", ["line 6", "i2p"]),
         ("[http_proxy]\nlisten = \"0.0.0.0:4444\"\n", ["line 4: [http_proxy] listen", "password"]),
+        ("[sam]\nlisten = \"0.0.0.0:7656\"\n", ["line 4: [sam] listen", "password"]),
+        ("[sam]\nudp = \"0.0.0.0:7655\"\n", ["line 4: [sam] udp", "password"]),
+        ("[sam]\nudp = \"on\"\n", ["line 4", "\"off\", or an address"]),
+        ("[sam]\npassword = \"x\"\n", ["line 4: [sam] password", "user"]),
         ("[http_proxy]\n\nuser = \"me\"\n", ["line 5: [http_proxy] user", "password"]),
         ("[ntcp2]\nlisten = [\"127.0.0.1:1\"]\noutbound_only = true\n", ["line 4: [ntcp2] listen", "outbound_only"]),
         ("[ntcp2]\nproxy = \"socks5://1.2.3.4:1\"\npublish = [\"1.2.3.4:1\"]\n", ["line 5: [ntcp2] publish", "proxy"]),
@@ -81,6 +86,22 @@ fn errors_name_the_line_and_the_key() {
     assert!(Settings::parse("[network]\nid = 1\n").unwrap_err().contains("line 2"));
     let public = "[network]\nid = \"public\"\nallow_same_subnet = true\n";
     assert!(Settings::parse(public).unwrap_err().contains("private"));
+}
+
+#[test]
+fn the_sam_bridge_is_on_unless_it_is_said_to_be_off() {
+    let sam = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().sam;
+    let config = sam("").config().unwrap();
+    assert_eq!(
+        (config.listen.to_string(), config.udp.unwrap().to_string()),
+        ("127.0.0.1:7656".into(), "127.0.0.1:7655".into())
+    );
+    assert!(config.users.is_empty() && !config.auth_commands && !config.forward_anywhere);
+    assert!(!sam("").is_asked_for() && sam("sam.enabled = true\n").is_asked_for());
+    assert!(sam("sam.enabled = false\nsam.listen = \"0.0.0.0:1\"\n").config().is_none());
+    let open = "sam.listen = \"0.0.0.0:1\"\nsam.udp = \"off\"\nsam.user = \"me\"\nsam.password = \"word\"\n";
+    let config = sam(open).config().unwrap();
+    assert_eq!((config.users, config.udp), (vec![("me".into(), "word".into())], None));
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn streams(siege: &mut Siege) {
     let mut open: Vec<StreamKey> = Vec::new();
     for n in 0..STREAMS as u64 {
         let (destination, to) = (siege.client.destination, siege.server_hash);
-        siege.world.net.command(siege.client.node, Command::Connect { destination, token: n, to, port: 80 });
+        siege.world.net.command(siege.client.node, Command::Connect { destination, token: n, to, ports: (0, 80) });
         siege.world.net.run_for(Duration::from_millis(100));
         for (_, event) in siege.world.net.take_events(siege.client.node) {
             if let Event::StreamOpened { stream, .. } = event {
@@ -226,7 +226,7 @@ fn writes(siege: &mut Siege) {
     let destination = siege.server.destination;
     for n in 0..WAVE as u64 {
         let to = if n % 2 == 0 { Hash([8; 32]) } else { siege.hash() };
-        siege.world.net.command(siege.router, Command::Connect { destination, token: n, to, port: 80 });
+        siege.world.net.command(siege.router, Command::Connect { destination, token: n, to, ports: (0, 80) });
         let stream = StreamKey { destination: DestinationId(n), stream: ramson_core::stream::StreamId(n) };
         siege.world.net.command(siege.router, Command::StreamSend { stream, data: vec![7; 16 * KIB] });
         siege.world.net.command(siege.router, Command::Listen { destination, port: u16::try_from(n).ok() });

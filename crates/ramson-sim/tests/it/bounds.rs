@@ -29,7 +29,7 @@ fn p38_programs_that_ask_without_end_are_refused() {
     world.net.run_for(Duration::from_secs(60));
     let mut told: Vec<u64> = Vec::new();
     for (_, event) in world.net.take_events(node) {
-        if let Event::LookedUp { token, destination: None } = event {
+        if let Event::LookedUp { token, destination: None, .. } = event {
             told.push(token);
         }
     }
@@ -64,7 +64,7 @@ fn p38_one_answer_with_many_lease_sets_is_verified_within_bounds() {
     let mut found = false;
     world.net.run_until(Duration::from_secs(30), |net| {
         for (_, event) in net.take_events(node) {
-            found |= matches!(event, Event::LookedUp { token: 1, destination: Some(_) });
+            found |= matches!(event, Event::LookedUp { token: 1, destination: Some(_), .. });
         }
         found
     });

@@ -88,7 +88,7 @@ impl Siege {
         let mut found = None;
         self.world.net.run_until(Duration::from_secs(60), |net| {
             let mut told = net.take_events(self.router).into_iter().filter_map(|(_, event)| match event {
-                Event::LookedUp { token: of, destination } if of == token => Some(destination.is_some()),
+                Event::LookedUp { token: of, destination, .. } if of == token => Some(destination.is_some()),
                 _ => None,
             });
             found = found.or_else(|| told.next());

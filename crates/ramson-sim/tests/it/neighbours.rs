@@ -46,7 +46,7 @@ impl Lab {
         let mut found = None;
         self.world.net.run_until(Duration::from_secs(40), |net| {
             for (_, event) in net.take_events(end.node) {
-                if let Event::LookedUp { token, destination } = event
+                if let Event::LookedUp { token, destination, .. } = event
                     && token == 1 << 41
                 {
                     found = Some(destination.is_some());
@@ -64,7 +64,8 @@ impl Lab {
             Probe::Connect => {
                 let (end, hash) = (self.stranger, self.subject);
                 let before = self.asked(&hash);
-                let connect = Command::Connect { destination: end.destination, token: 1 << 42, to: hash, port: 80 };
+                let connect =
+                    Command::Connect { destination: end.destination, token: 1 << 42, to: hash, ports: (0, 80) };
                 self.world.net.command(end.node, connect);
                 let mut came = None;
                 self.world.net.run_until(Duration::from_secs(90), |net| {

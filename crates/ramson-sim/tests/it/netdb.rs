@@ -48,7 +48,7 @@ fn a_lease_set_is_published_and_found_by_another() {
         let mut found = Vec::new();
         world.net.run_until(Duration::from_secs(120), |net| {
             found.extend(net.take_events(client.node).into_iter().filter_map(|(_, event)| match event {
-                Event::LookedUp { token, destination } => Some((token, destination.map(|d| d.hash()))),
+                Event::LookedUp { token, destination, .. } => Some((token, destination.map(|d| d.hash()))),
                 _ => None,
             }));
             found.len() == 2

@@ -127,7 +127,7 @@ fn one_floodfill_is_enough_also_for_those_who_live_on_it() {
             assert!(done, "seed {seed}: {client:?} to {server:?}: {:?}", transfer.progress());
         }
         world.net.take_events(here);
-        let connect = Command::Connect { destination: beside.destination, token: 9, to: on_it_hash, port: 80 };
+        let connect = Command::Connect { destination: beside.destination, token: 9, to: on_it_hash, ports: (0, 80) };
         world.net.command(here, connect);
         let (mut opened, mut accepted) = (false, false);
         let both = world.net.run_until(Duration::from_mins(1), |net| {

@@ -70,7 +70,7 @@ impl World {
         let hash = keys.destination().hash();
         let wanted = Wanted { length: 3, quantity: self.quantity };
         let tunnels = PoolConfig { inbound: wanted, outbound: wanted };
-        let options = Box::new(LocalOptions { keys, publish: true, tunnels });
+        let options = Box::new(LocalOptions { keys, publish: true, tunnels, compress: false, extra_hops: (0, 0) });
         self.net.command(end.node, Command::CreateDestination { id, options });
         self.net.command(end.node, Command::Listen { destination: id, port: None });
         hash

@@ -1,7 +1,8 @@
 //! What local programs have open: destinations, listeners, streams, and requests that wait for an answer. Translates
 //! between the seam and the core.
 
-use crate::client::{DestinationOptions, Incoming, Target};
+use super::datagrams::Takers;
+use crate::client::{DestinationOptions, Found, Incoming, Target};
 use crate::error::{Error, ErrorKind};
 use crate::seam::{Command, Created, DestinationId, DriverEnd, Reply, StreamHandle, StreamId};
 use crate::status::{Progress, Stage};
@@ -20,7 +21,8 @@ pub(crate) struct Clients {
     streams: BTreeMap<StreamId, (StreamKey, StreamHandle)>,
     by_key: BTreeMap<StreamKey, StreamId>,
     connects: BTreeMap<u64, (DestinationId, Reply<Stream>)>,
-    lookups: BTreeMap<u64, (DestinationId, Reply<Destination>)>,
+    lookups: BTreeMap<u64, (DestinationId, Reply<Found>)>,
+    datagrams: Takers,
     /// Streams with bytes of which their readers do not know yet.
     read: Vec<StreamKey>,
     next: u64,
@@ -57,6 +59,7 @@ impl Clients {
             by_key: BTreeMap::new(),
             connects: BTreeMap::new(),
             lookups: BTreeMap::new(),
+            datagrams: Takers::default(),
             read: Vec::new(),
             next: 1,
         }
@@ -71,7 +74,7 @@ impl Clients {
     pub(crate) fn create(&mut self, options: &DestinationOptions, keys: PrivateKeys, reply: Reply<Created>) -> Outcome {
         let destination = keys.destination().clone();
         if self.destinations.values().any(|local| local.destination == destination) {
-            let _ = reply.send(Err(Error::new(ErrorKind::Misuse, "these keys are in use")));
+            let _ = reply.send(Err(Error::new(ErrorKind::InUse, "these keys are in use")));
             return Outcome::Nothing;
         }
         let id = DestinationId(self.number());
@@ -96,7 +99,30 @@ impl Clients {
                 }
                 router::Command::Listen { destination: router::DestinationId(destination.0), port }
             }
-            Command::Connect { destination, to, port, reply } => return self.connect(destination, &to, port, reply),
+            Command::Unlisten { destination, port } => return self.unlisten(destination, port),
+            Command::BindDatagrams { destination, bound, sink, reply } => {
+                if !self.destinations.contains_key(&destination) {
+                    let _ = reply.send(Err(no_destination()));
+                    return Outcome::Nothing;
+                }
+                let token = self.number();
+                return self
+                    .datagrams
+                    .bind(destination, token, bound, sink, reply)
+                    .map_or(Outcome::Nothing, Outcome::Core);
+            }
+            Command::UnbindDatagrams { destination, bound } => {
+                return self.datagrams.unbind(destination, bound).map_or(Outcome::Nothing, Outcome::Core);
+            }
+            Command::SendDatagram { destination, datagram, reply } => {
+                if !self.destinations.contains_key(&destination) {
+                    let _ = reply.send(Err(no_destination()));
+                    return Outcome::Nothing;
+                }
+                let token = self.number();
+                return Outcome::Core(self.datagrams.send(destination, token, *datagram, reply));
+            }
+            Command::Connect { destination, to, ports, reply } => return self.connect(destination, &to, ports, reply),
             Command::Lookup { destination, hash, reply } => {
                 if !self.destinations.contains_key(&destination) {
                     let _ = reply.send(Err(no_destination()));
@@ -161,6 +187,7 @@ impl Clients {
         for (_, (_, reply)) in self.lookups.extract_if(.., |_, (of, _)| *of == id) {
             let _ = reply.send(Err(no_destination()));
         }
+        self.datagrams.close(id);
         Outcome::Core(router::Command::CloseDestination(core_id))
     }
 
@@ -174,7 +201,16 @@ impl Clients {
         Ok(())
     }
 
-    fn connect(&mut self, id: DestinationId, to: &Target, port: u16, reply: Reply<Stream>) -> Outcome {
+    fn unlisten(&mut self, id: DestinationId, port: Option<u16>) -> Outcome {
+        let Some(local) = self.destinations.get_mut(&id) else { return Outcome::Nothing };
+        if local.listeners.get(&port).is_none_or(|listener| !listener.is_closed()) {
+            return Outcome::Nothing;
+        }
+        local.listeners.remove(&port);
+        Outcome::Core(router::Command::Unlisten { destination: router::DestinationId(id.0), port })
+    }
+
+    fn connect(&mut self, id: DestinationId, to: &Target, ports: (u16, u16), reply: Reply<Stream>) -> Outcome {
         if !self.destinations.contains_key(&id) {
             let _ = reply.send(Err(no_destination()));
             return Outcome::Nothing;
@@ -182,7 +218,7 @@ impl Clients {
         let token = self.number();
         self.connects.insert(token, (id, reply));
         let destination = router::DestinationId(id.0);
-        Outcome::Core(router::Command::Connect { destination, token, to: to.hash(), port })
+        Outcome::Core(router::Command::Connect { destination, token, to: to.hash(), ports })
     }
 
     /// Carries an event of the core up. The command, if any, goes down again.
@@ -213,8 +249,8 @@ impl Clients {
                 let progress = self.destinations.get(&id).map(|d| d.progress.borrow().clone());
                 let _ = reply.send(Err(connect_error(why, progress)));
             }
-            router::Event::StreamAccepted { stream, from, port, credit } => {
-                return self.accepted(end, stream, from, port, credit);
+            router::Event::StreamAccepted { stream, from, port, peer_port, credit } => {
+                return self.accepted(end, stream, from, (port, peer_port), credit);
             }
             router::Event::StreamData { stream, data } => {
                 self.with(stream, |handle| handle.keep(data));
@@ -229,10 +265,19 @@ impl Clients {
                 let (_, handle) = self.streams.remove(&id)?;
                 handle.failed(stream_error(why));
             }
-            router::Event::LookedUp { token, destination } => {
+            router::Event::DatagramsBound { token, result } => self.datagrams.bound(token, result),
+            router::Event::DatagramTaken { token, result } => {
+                let progress = |id| self.destinations.get(&id).map(|local| local.progress.borrow().clone());
+                self.datagrams.taken(token, result, progress);
+            }
+            router::Event::Datagram { destination, datagram } => {
+                self.datagrams.give(DestinationId(destination.0), *datagram);
+            }
+            router::Event::LookedUp { token, destination, options } => {
                 let (_, reply) = self.lookups.remove(&token)?;
                 let not_found = || Error::new(ErrorKind::NotFound, "no floodfill knows a LeaseSet of this destination");
-                let _ = reply.send(destination.ok_or_else(not_found));
+                let found = destination.map(|destination| Found { destination, options });
+                let _ = reply.send(found.ok_or_else(not_found));
             }
             router::Event::LookupRefused { token } => {
                 let (_, reply) = self.lookups.remove(&token)?;
@@ -275,7 +320,7 @@ impl Clients {
         end: &DriverEnd,
         key: StreamKey,
         from: Destination,
-        port: u16,
+        (port, from_port): (u16, u16),
         credit: usize,
     ) -> Option<router::Command> {
         let local = self.destinations.get(&DestinationId(key.destination.0))?;
@@ -283,7 +328,7 @@ impl Clients {
         let Some(listener) = listener else { return Some(router::Command::StreamReset(key)) };
         let Ok(permit) = listener.try_reserve() else { return Some(router::Command::StreamReset(key)) };
         match self.make(end, key, from.clone(), credit) {
-            Some(stream) => permit.send(Incoming { stream, from, port }),
+            Some(stream) => permit.send(Incoming { stream, from, port, from_port }),
             None => return Some(router::Command::StreamReset(key)),
         }
         None
@@ -318,13 +363,14 @@ impl Clients {
             let _ = reply.send(Err(Error::shutting_down()));
         }
         self.creating.clear();
+        self.datagrams = Takers::default();
         self.streams.clear();
         self.by_key.clear();
         self.destinations.clear();
     }
 }
 
-fn no_destination() -> Error {
+pub(super) fn no_destination() -> Error {
     Error::new(ErrorKind::Closed, "the destination was closed")
 }
 

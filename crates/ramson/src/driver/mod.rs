@@ -13,6 +13,7 @@
 
 mod clients;
 mod clock;
+mod datagrams;
 mod disk;
 mod jobs;
 #[cfg(ramson_lab)]
@@ -432,7 +433,8 @@ impl Driver {
         let outcome = match command {
             Command::CreateDestination { options, keys, reply } => {
                 // New keys are forgotten with the destination, and so is all else of it.
-                let kept = keys.as_ref().map(|keys| self.peers.keep(keys.destination().hash()));
+                let kept =
+                    keys.as_ref().filter(|_| !options.transient).map(|keys| self.peers.keep(keys.destination().hash()));
                 if let Some(command) = kept {
                     self.input(Input::Command(command));
                 }

@@ -113,7 +113,8 @@ pub(crate) fn create(id: DestinationId, options: &DestinationOptions, keys: Priv
     let wanted =
         |tunnels: &TunnelOptions| Wanted { length: usize::from(tunnels.hops), quantity: usize::from(tunnels.quantity) };
     let tunnels = PoolConfig { inbound: wanted(&options.inbound), outbound: wanted(&options.outbound) };
-    let options = LocalOptions { keys, publish: options.publish, tunnels };
+    let extra_hops = (usize::from(options.inbound.extra_hops), usize::from(options.outbound.extra_hops));
+    let options = LocalOptions { keys, publish: options.publish, tunnels, compress: options.compress, extra_hops };
     router::Command::CreateDestination { id: router::DestinationId(id.0), options: Box::new(options) }
 }
 
@@ -368,12 +369,12 @@ mod tests {
     fn a_destination_keeps_its_options() {
         let keys = PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng));
         let destination = keys.destination().clone();
-        let inbound = TunnelOptions { hops: 1, quantity: 4 };
+        let inbound = TunnelOptions { hops: 1, quantity: 4, extra_hops: 2 };
         let options = DestinationOptions { inbound, ..DestinationOptions::server("x") };
         let router::Command::CreateDestination { id, options } = create(DestinationId(7), &options, keys) else {
             panic!("another command");
         };
-        assert_eq!((id, options.publish), (router::DestinationId(7), true));
+        assert_eq!((id, options.publish, options.extra_hops), (router::DestinationId(7), true, (2, 0)));
         assert_eq!(options.tunnels.inbound, Wanted { length: 1, quantity: 4 });
         assert_eq!(options.tunnels.outbound, Wanted { length: 3, quantity: 3 });
         assert_eq!(options.keys.destination(), &destination);

@@ -10,7 +10,7 @@ use ramson_wire::datagram::{Datagram1, Datagram2, Datagram3};
 
 const FORMATS: [(Format, u8); 4] = [
     (Format::Datagram1, protocol::DATAGRAM),
-    (Format::Raw, protocol::RAW),
+    (Format::RAW, protocol::RAW),
     (Format::Datagram2, protocol::DATAGRAM2),
     (Format::Datagram3, protocol::DATAGRAM3),
 ];
@@ -60,8 +60,12 @@ impl Pair {
 
     /// Sends what is a datagram, or not.
     fn bytes(&mut self, protocol: u8, data: Vec<u8>) {
+        self.bytes_to(protocol, 7, data);
+    }
+
+    fn bytes_to(&mut self, protocol: u8, to_port: u16, data: Vec<u8>) {
         let to = self.sides[1].destination.hash();
-        let payload = ClientPayload { protocol, from_port: 3, to_port: 7, data };
+        let payload = ClientPayload { protocol, from_port: 3, to_port, data };
         self.sides[0].destination.send(self.now, to, payload);
         self.drive();
     }
@@ -81,9 +85,10 @@ fn each_format_arrives_with_its_sender() {
         let wanted = match format {
             Format::Datagram1 | Format::Datagram2 => Origin::Signed(Box::new(keys.destination().clone())),
             Format::Datagram3 => Origin::Session(from),
-            Format::Raw => Origin::Unknown,
+            Format::Raw(_) => Origin::Unknown,
         };
         let came = Incoming {
+            bound: (format, Some(7)),
             format,
             from: wanted,
             from_port: 3,
@@ -125,19 +130,53 @@ fn only_bound_ports_take_datagrams() {
     }
     assert_eq!((pair.taken().len(), pair.sides[1].got.len()), (0, 4), "handed on as they are");
     let this = &mut pair.sides[1].destination;
-    this.bind_datagrams(Format::Raw, None).unwrap();
-    assert_eq!(this.bind_datagrams(Format::Raw, None), Err(DatagramError::Port));
-    pair.datagram(Format::Raw, 9, b"any port").unwrap();
+    this.bind_datagrams(Format::RAW, None).unwrap();
+    assert_eq!(this.bind_datagrams(Format::RAW, None), Err(DatagramError::Port));
+    pair.datagram(Format::RAW, 9, b"any port").unwrap();
     pair.datagram(Format::Datagram2, 9, b"another format").unwrap();
     assert_eq!(pair.taken().len(), 1);
     let this = &mut pair.sides[1].destination;
-    this.unbind_datagrams(Format::Raw, None);
-    this.unbind_datagrams(Format::Raw, Some(7));
-    pair.datagram(Format::Raw, 7, b"no more").unwrap();
+    this.unbind_datagrams(Format::RAW, None);
+    this.unbind_datagrams(Format::RAW, Some(7));
+    pair.datagram(Format::RAW, 7, b"no more").unwrap();
     assert!(pair.taken().is_empty());
     let this = &mut pair.sides[1].destination;
-    let bound = (100..).take_while(|port| this.bind_datagrams(Format::Raw, Some(*port)).is_ok()).count();
+    let bound = (100..).take_while(|port| this.bind_datagrams(Format::RAW, Some(*port)).is_ok()).count();
     assert_eq!(bound, limits::PORTS - 3);
+}
+
+#[test]
+fn raw_datagrams_have_any_protocol_but_those_of_others() {
+    let mut pair = pair();
+    for protocol in [protocol::STREAMING, protocol::DATAGRAM, protocol::DATAGRAM2, protocol::DATAGRAM3] {
+        assert_eq!(pair.datagram(Format::Raw(protocol), 7, b"x"), Err(DatagramError::Protocol));
+    }
+    let mut bound_for = |number: u8, port| {
+        pair.bytes_to(number, port, b"as it is".to_vec());
+        pair.taken().pop().map(|it| (it.bound, it.format))
+    };
+    assert_eq!(bound_for(99, 7), None);
+    let raw = |number, port| (Format::Raw(number), port);
+    assert_eq!(bound_for(18, 7), Some((raw(18, Some(7)), Format::RAW)));
+    for (number, port) in [(99, None), (0, Some(5)), (0, None), (protocol::DATAGRAM, Some(8))] {
+        pair_bind(&mut pair, raw(number, port));
+    }
+    let mut bound_for = |number: u8, port| {
+        pair.bytes_to(number, port, b"as it is".to_vec());
+        pair.taken().pop().map(|it| (it.bound, it.format))
+    };
+    assert_eq!(bound_for(99, 5), Some((raw(99, None), Format::Raw(99))), "the protocol is closer than any");
+    assert_eq!(bound_for(98, 5), Some((raw(0, Some(5)), Format::Raw(98))));
+    assert_eq!(bound_for(98, 6), Some((raw(0, None), Format::Raw(98))));
+    assert_eq!(bound_for(0, 6), Some((raw(0, None), Format::Raw(0))));
+    assert_eq!(bound_for(protocol::DATAGRAM, 8), Some((raw(17, Some(8)), Format::Raw(17))), "asked for as it is");
+    assert_eq!(bound_for(protocol::DATAGRAM2, 9), Some((raw(0, None), Format::Raw(19))), "nobody else takes it");
+    assert_eq!(bound_for(protocol::DATAGRAM2, 7), None, "it is no Datagram2");
+    assert_eq!(bound_for(protocol::STREAMING, 7), None, "streams go to nobody else");
+}
+
+fn pair_bind(pair: &mut Pair, (format, port): (Format, Option<u16>)) {
+    pair.sides[1].destination.bind_datagrams(format, port).unwrap();
 }
 
 #[test]
@@ -191,6 +230,22 @@ fn t97_what_was_signed_for_another_receiver_or_by_another_sender_is_dropped() {
     let claim = Datagram3 { claimed_from: hash, options: none, payload: vec![] };
     pair.bytes(protocol::DATAGRAM3, claim.to_bytes());
     assert_eq!(pair.taken()[0].from, Origin::Claimed(hash), "a claim is no proof");
+}
+
+#[test]
+fn a_datagram2_of_i2pd_is_taken_in_its_senders_session_only() {
+    let keys = known_keys(None);
+    let mut pair = pair_of(&keys);
+    let own = keys.destination().hash();
+    let as_i2pd = Datagram2::sign(keys.destination(), &own, keys.signing_key(), None, &Mapping::new(), b"x");
+    pair.bytes(protocol::DATAGRAM2, as_i2pd.clone());
+    assert_eq!(pair.taken()[0].from, Origin::Signed(Box::new(keys.destination().clone())));
+    for session in [None, Some(Hash([3; 32])), Some(pair.sides[1].destination.hash())] {
+        let payload = ClientPayload { protocol: protocol::DATAGRAM2, from_port: 0, to_port: 7, data: as_i2pd.clone() };
+        pair.sides[1].destination.handle_payload(pair.now, session, payload);
+        pair.drive();
+        assert!(pair.taken().is_empty(), "whoever has it could send it to anybody");
+    }
 }
 
 #[test]

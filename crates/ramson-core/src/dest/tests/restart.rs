@@ -10,7 +10,7 @@ use ramson_wire::data::Mapping;
 fn p24_after_a_restart_nothing_recorded_reaches_a_destination() {
     let keys = PrivateKeys::random(&mut Rng::from_seed([24; 32]));
     let mut pair = Pair::with_keys(|side, new| if side == 1 { keys.clone() } else { new });
-    let formats = [Format::Datagram1, Format::Raw, Format::Datagram2, Format::Datagram3];
+    let formats = [Format::Datagram1, Format::RAW, Format::Datagram2, Format::Datagram3];
     let bind = |pair: &mut Pair| {
         for format in formats {
             pair.sides[1].destination.bind_datagrams(format, Some(7)).unwrap();

@@ -98,10 +98,9 @@ impl Tunnels {
 
     /// Starts one build; false when the budget of the router is used up.
     fn start_build(&mut self, now: Now, id: PoolId, direction: Direction) -> bool {
-        let Some((wanted, order)) = self.pools.get(&id).map(|pool| (pool.wanted(direction), pool.order)) else {
-            return true;
-        };
-        if wanted.length == 0 {
+        let Some(pool) = self.pools.get(&id) else { return true };
+        let (length, order) = (pool.draw_length(direction, &mut self.rng), pool.order);
+        if length == 0 {
             self.add_zero_hop(now, id, direction, false);
             return true;
         }
@@ -112,10 +111,11 @@ impl Tunnels {
         let other_end = self.other_end(direction, way);
         let build = BuildId(self.next_build);
         self.next_build += 1;
-        self.builds
-            .insert(build, Build { pool: id, direction, way, started: now, plan: None, pending: None, blamed: false });
+        self.builds.insert(
+            build,
+            Build { pool: id, direction, length, way, started: now, plan: None, pending: None, blamed: false },
+        );
         debug!(build = build.0, pool = id.0, ?direction, "build starts");
-        let length = wanted.length;
         self.events.push_back(Event::NeedHops { pool: id, direction, build, length, other_end, order });
         true
     }
