@@ -25,7 +25,7 @@ use crate::rng::{Rng, SeededMap, SeededState};
 use crate::seen::SeenIvs;
 use crate::time::{Instant, Now};
 use gate::Gate;
-use grants::Grants;
+use grants::{Grant, Grants};
 use load::LoadAverage;
 use ramson_wire::codec::Encode;
 use ramson_wire::crypto::aes::TunnelLayer;
@@ -157,8 +157,8 @@ struct Entry {
     seen: SeenIvs,
     work: Work,
     expires: Instant,
-    /// What the tunnel was granted: kilobytes a second, and the bucket that holds them.
-    granted: Option<Box<(u32, Bucket)>>,
+    /// What the tunnel was granted.
+    granted: Option<Box<Grant>>,
 }
 
 enum Work {
@@ -339,7 +339,7 @@ impl Transit {
     /// When the next tunnel ends, or a request that waits may have its turn.
     pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let ends = self.expiry.front().map(|(at, _)| *at);
-        ends.into_iter().chain(self.gate.next_timeout(now)).min()
+        ends.into_iter().chain(self.gate.next_timeout(now)).chain(self.grants.next_timeout()).min()
     }
 
     /// Forgets tunnels that are over.
@@ -347,6 +347,12 @@ impl Transit {
         while self.expiry.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, tunnel)) = self.expiry.pop_front() else { return };
             self.remove(tunnel);
+        }
+        while let Some((at, tunnel)) = self.grants.pop_due(now) {
+            let grant = self.table.get_mut(&tunnel).and_then(|entry| entry.granted.as_deref_mut());
+            if let Some(grant) = grant {
+                self.grants.look(at, tunnel, grant, self.rules.bytes_per_second);
+            }
         }
     }
 
@@ -357,7 +363,9 @@ impl Transit {
         if let Work::Endpoint { endpoint, .. } = &entry.work {
             self.partial_bytes = self.partial_bytes.saturating_sub(endpoint.bytes());
         }
-        self.grants.remove(entry.granted.map(|granted| granted.0));
+        if let Some(grant) = &entry.granted {
+            self.grants.remove(grant);
+        }
         if let Some(count) = self.per_peer.get_mut(&entry.previous) {
             *count -= 1;
             if *count == 0 {
@@ -470,9 +478,11 @@ impl Transit {
             seen: SeenIvs::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, &mut self.rng),
             work,
             expires,
-            granted: granted.map(|granted| Box::new((granted, tunnel_bucket(granted, now)))),
+            granted: granted.map(|granted| Box::new(Grant::new(now, granted, tunnel_bucket(granted, now)))),
         };
-        self.grants.add(granted);
+        if let Some(grant) = &entry.granted {
+            self.grants.add(request.receive_tunnel, grant);
+        }
         *self.per_peer.entry(from).or_default() += 1;
         self.expiry.push_back((expires, request.receive_tunnel));
         self.table.insert(request.receive_tunnel, entry);
@@ -694,9 +704,12 @@ fn send_down(entry: &Entry, bodies: Vec<Vec<u8>>, now: Now, rng: &mut Rng, out: 
 /// While little is left of what may come at once, more and more is dropped by chance, of all tunnels alike: streams notice
 /// that, and slow down before much of one of them is lost. The last quarter is for what tunnels were granted.
 fn carries(all: &mut Bucket, rng: &mut Rng, entry: &mut Entry, now: Instant, bytes: usize) -> bool {
+    if let Some(grant) = &mut entry.granted {
+        grant.note(bytes);
+    }
     let left = all.left(now);
     if left < DROPPING {
-        let granted = entry.granted.as_mut().is_some_and(|granted| granted.1.take_many(now, bytes));
+        let granted = entry.granted.as_mut().is_some_and(|grant| grant.covers(now, bytes));
         if !granted && rng.unit() >= (left - GRANTED) / (DROPPING - GRANTED) {
             return false;
         }

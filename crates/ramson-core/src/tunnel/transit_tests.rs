@@ -269,6 +269,34 @@ fn granted_bandwidth_is_kept_free_of_others() {
     assert_eq!(served.transit.stats().granted, 0);
 }
 
+/// Proposal 168: what nobody uses is there for others after a minute; a tunnel that carries keeps what it was promised.
+#[test]
+fn granted_bandwidth_that_is_not_used_is_lost() {
+    let mut served = served();
+    let rate = 200 * tunnel_data::DATA_LEN as u64;
+    served.transit.set_rules(served.now.mono, TransitRules { bytes_per_second: rate, ..RULES });
+    served.bandwidth = BandwidthRequest { minimum: Some(40), ..BandwidthRequest::NONE };
+    let taken = (0..20).filter(|n| served.ask(*n, peer(0), Role::Participant)).count();
+    assert_eq!((taken, served.transit.stats().granted), (10, 400), "all there is, twice");
+    for n in 0..59 {
+        served.pass(1_000);
+        served.transit.handle_timeout(served.now.mono);
+        // Two of 40 a second are enough.
+        assert!(served.data(3, 2 * n).is_ok() && served.data(3, 2 * n + 1).is_ok());
+    }
+    served.transit.check_books();
+    assert_eq!(served.transit.stats().granted, 400, "for a minute");
+    served.pass(2_000);
+    assert!(served.transit.next_timeout(served.now.mono).is_some_and(|at| at <= served.now.mono));
+    served.transit.handle_timeout(served.now.mono);
+    assert_eq!(served.transit.stats().granted, 40);
+    served.transit.check_books();
+    assert!(served.ask(30, peer(0), Role::Participant), "others get it");
+    assert_eq!(served.transit.stats().granted, 80);
+    // Those that have lost theirs are carried as any other.
+    assert!(served.data(5, 1).is_ok());
+}
+
 /// The creator's limit holds at the gateway of its tunnel, and for no other.
 #[test]
 fn a_gateway_lets_no_more_in_than_its_creator_wants() {

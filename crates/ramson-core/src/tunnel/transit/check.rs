@@ -13,7 +13,7 @@ impl Transit {
         for entry in ids.iter().filter_map(|id| self.table.get(id)) {
             *peers.entry(entry.previous).or_default() += 1;
             ivs += entry.seen.len();
-            granted += entry.granted.as_ref().map_or(0, |granted| u64::from(granted.0));
+            granted += entry.granted.as_ref().map_or(0, |grant| grant.counted());
             if let Work::Endpoint { endpoint, .. } = &entry.work {
                 assert!(endpoint.bytes() <= limits::PARTIAL_BYTES);
                 partial += endpoint.bytes();
