@@ -91,8 +91,8 @@ pub struct Puppet {
     /// Whom an observing one has seen beside it in a tunnel.
     seen: BTreeSet<Hash>,
     answers: Vec<(Option<Hash>, Message)>,
-    /// From whom requests to build tunnels came.
-    builds: Vec<Hash>,
+    /// From whom requests to build tunnels came, and their message ids.
+    builds: Vec<(Hash, u32)>,
     outputs: VecDeque<Output>,
     stats: PuppetStats,
 }
@@ -249,8 +249,8 @@ impl Puppet {
         answers.filter(|(from, _)| *from == Some(*router)).map(|(_, message)| message).collect()
     }
 
-    /// From whom requests to build tunnels came since the last call.
-    pub fn take_builds(&mut self) -> Vec<Hash> {
+    /// From whom requests to build tunnels came since the last call, and their message ids.
+    pub fn take_builds(&mut self) -> Vec<(Hash, u32)> {
         std::mem::take(&mut self.builds)
     }
 
@@ -378,7 +378,7 @@ impl Puppet {
             self.note_answer(from, &message);
         }
         if let (true, Some(from)) = (message.kind.is_build_request() && self.builds.len() < MAX_ANSWERS, from) {
-            self.builds.push(from);
+            self.builds.push((from, message.id));
         }
         match message.kind {
             kind if kind.is_build_request() || matches!(kind, Kind::TUNNEL_DATA | Kind::TUNNEL_GATEWAY) => {

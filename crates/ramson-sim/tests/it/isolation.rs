@@ -57,9 +57,11 @@ pub(crate) enum Sent {
     Stream,
     /// The client looks for it.
     LookedUp,
+    /// More of everything than one peer may ask of a router.
+    Flood,
 }
 
-pub(crate) const SENT: [Sent; 20] = [
+pub(crate) const SENT: [Sent; 21] = [
     Sent::Nothing,
     Sent::StoreLeaseSet,
     Sent::StoreLeaseSetConfirmed,
@@ -80,6 +82,7 @@ pub(crate) const SENT: [Sent; 20] = [
     Sent::OfTheFuture,
     Sent::Stream,
     Sent::LookedUp,
+    Sent::Flood,
 ];
 
 /// What the router is asked then.
@@ -140,6 +143,8 @@ pub(crate) struct Lab {
     pub(crate) sent: Option<Message>,
     pub(crate) subject: Hash,
     entry: Option<Entry>,
+    /// The id that the last request to build a tunnel goes on with.
+    asked_for: u32,
     next: u32,
     rng: Rng,
 }
@@ -173,6 +178,7 @@ impl Lab {
             sent: None,
             subject: Hash([0; 32]),
             entry: None,
+            asked_for: 0,
             next: 0,
             rng: Rng::from_seed([10; 32]),
         }
@@ -208,11 +214,11 @@ impl Lab {
             send_message_id: self.rng.nonzero_u32(),
             bandwidth: BandwidthRequest::NONE,
         };
+        self.asked_for = request.send_message_id;
         let (rng, key) = (&mut self.rng, info.identity().static_key());
         let (record, _) = build_record::seal_request(&request, &to, &key, rng).unwrap();
         let body = BuildRecords::new(vec![record, [1; 218], [2; 218], [3; 218]]).unwrap().to_bytes();
-        let message = self.message(Kind::SHORT_TUNNEL_BUILD, body);
-        Message { id: message.id, ..message }
+        self.message(Kind::SHORT_TUNNEL_BUILD, body)
     }
 
     /// Makes what is sent, and notes what it is about.
@@ -233,7 +239,7 @@ impl Lab {
         let store = |entry, reply| DatabaseStore::new(entry, reply).to_bytes();
         let reply = |tunnel| Some(StoreReply { token: TOKEN, tunnel, gateway: prober });
         let (kind, body) = match sent {
-            Sent::Nothing | Sent::Stream | Sent::LookedUp => return None,
+            Sent::Nothing | Sent::Stream | Sent::LookedUp | Sent::Flood => return None,
             Sent::StoreLeaseSet => (Kind::DATABASE_STORE, store(lease_set, None)),
             Sent::StoreLeaseSetConfirmed => (Kind::DATABASE_STORE, store(lease_set, reply(0))),
             Sent::StoreLeaseSetConfirmedByTunnel => (Kind::DATABASE_STORE, store(lease_set, reply(7))),
@@ -296,7 +302,7 @@ impl Lab {
     pub(crate) fn taint(&mut self, sent: Sent) {
         self.sent = self.prepare(sent);
         if let Some(message) = self.sent.clone() {
-            return self.send_down(self.client, message);
+            return self.send_down(self.client, vec![message]);
         }
         match sent {
             Sent::Stream => {
@@ -314,12 +320,22 @@ impl Lab {
                 self.world.net.command(self.client.node, Command::Lookup { destination, token: 1 << 40, hash });
                 self.world.net.run_for(Duration::from_secs(25));
             }
+            Sent::Flood => {
+                let mut messages = Vec::new();
+                for _ in 0..120 {
+                    messages.extend(self.prepare(Sent::LookUp));
+                    messages.extend(self.prepare(Sent::GarlicToTheRouter));
+                    messages.extend(self.prepare(Sent::Build));
+                    messages.extend(self.prepare(Sent::StoreLeaseSet));
+                }
+                self.send_down(self.client, messages);
+            }
             _ => self.world.net.run_for(Duration::from_secs(2)),
         }
     }
 
-    /// Sends a message down a tunnel of a destination that begins at neither of the two routers.
-    pub(crate) fn send_down(&mut self, to: End, message: Message) {
+    /// Sends messages down a tunnel of a destination that begins at neither of the two routers.
+    pub(crate) fn send_down(&mut self, to: End, messages: Vec<Message>) {
         let avoid = [self.world.net.hash(self.router), self.world.net.hash(self.elsewhere)];
         let mut entry = None;
         for _ in 0..60 {
@@ -332,9 +348,11 @@ impl Lab {
         }
         let entry = entry.unwrap();
         let gateway = self.world.net.node_of(&entry.gateway).unwrap();
-        let body = TunnelGateway { tunnel: entry.tunnel, message }.to_bytes();
-        let outer = self.message(Kind::TUNNEL_GATEWAY, body);
-        self.world.net.tell(self.prober, gateway, outer);
+        for message in messages {
+            let body = TunnelGateway { tunnel: entry.tunnel, message }.to_bytes();
+            let outer = self.message(Kind::TUNNEL_GATEWAY, body);
+            self.world.net.tell(self.prober, gateway, outer);
+        }
         self.world.net.run_for(Duration::from_secs(2));
     }
 
@@ -350,7 +368,10 @@ impl Lab {
                     self.world.net.router(self.router).known_routers().map(|info| info.hash()).collect();
                 let subject = self.world.net.router(self.router).lease_set_of_others(&self.subject).is_some();
                 let known = routers.contains(&self.subject);
-                return format!("{known} {subject} {} {}", snapshot.faults, snapshot.serves);
+                return format!(
+                    "{known} {subject} {} {} {}",
+                    snapshot.faults, snapshot.serves, snapshot.garlic_dropped
+                );
             }
             Probe::LookUp(kind, sealed) => Some(self.question(key, kind, sealed)),
             Probe::LookUpOf(who) => {
@@ -383,7 +404,7 @@ impl Lab {
         let exploration = matches!(probe, Probe::LookUp(LookupKind::Exploration, _));
         let mut seen: Vec<String> = came.iter().filter_map(|message| said(message, &key, exploration)).collect();
         // Build requests of others come by as well.
-        seen.extend(builds.iter().filter(|from| **from == own).take(1).map(|_| "built".to_owned()));
+        seen.extend(builds.iter().filter(|build| **build == (own, self.asked_for)).map(|_| "built".to_owned()));
         seen.sort();
         format!("{seen:?}")
     }

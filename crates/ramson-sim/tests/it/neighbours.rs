@@ -82,7 +82,7 @@ impl Lab {
             Probe::Same => match self.sent.clone() {
                 None => "nothing to send".into(),
                 Some(message) => {
-                    self.send_down(self.stranger, message);
+                    self.send_down(self.stranger, vec![message]);
                     self.look_up(self.subject)
                 }
             },
