@@ -325,8 +325,10 @@ fn busy_pools_ask_for_bandwidth() {
     };
     net.advance(Duration::from_secs(700));
     assert!(granted(&net).iter().all(|granted| *granted == 0), "little is carried");
+    let mut most = 0;
     for _ in 0..140 {
         net.advance(Duration::from_secs(5));
+        most = most.max(granted(&net).iter().sum::<u64>());
         // 100 kilobytes in every second of the longest life.
         net.nodes[0].tunnels.pretend_traffic(CLIENT, 100 * 1_024 * 600);
         net.nodes[0].tunnels.pretend_traffic(EXPLORATORY, 100 * 1_024 * 600);
@@ -337,7 +339,8 @@ fn busy_pools_ask_for_bandwidth() {
         "{kept:?}"
     );
     assert!(promised(&net, EXPLORATORY).iter().all(Option::is_none));
-    assert!(granted(&net).iter().sum::<u64>() >= 3 * 256);
+    // The hops of a new tunnel keep it for the first minute, and longer where it is used.
+    assert!(most >= 3 * 256, "{most}");
 }
 
 #[test]
