@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where its world is not as it should be")]
 
 mod clock;
+mod datagrams;
 mod floodfill;
 mod guards;
 mod hostile;
