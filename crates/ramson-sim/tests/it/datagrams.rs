@@ -21,14 +21,17 @@ fn send(world: &mut World, from: End, token: u64, (format, to): (Format, Hash), 
     world.net.command(from.node, Command::SendDatagram { destination, token, datagram });
 }
 
+/// Of a request with this token.
+type Answer = (u64, Result<(), DatagramRefused>);
+
 /// What a router has told since the last call: datagrams, and how requests went.
-fn told(world: &mut World, end: End) -> (Vec<Incoming>, Vec<(u64, Result<(), DatagramRefused>)>) {
+fn told(world: &mut World, end: End) -> (Vec<Incoming>, Vec<Answer>) {
     let (mut came, mut went) = (Vec::new(), Vec::new());
     for (_, event) in world.net.take_events(end.node) {
         match event {
             Event::Datagram { destination, datagram } if destination == end.destination => came.push(*datagram),
             Event::DatagramsBound { token, result } | Event::DatagramTaken { token, result } => {
-                went.push((token, result))
+                went.push((token, result));
             }
             _ => {}
         }
