@@ -353,6 +353,25 @@ mod tests {
     use super::*;
     use ramson::testing::Network;
 
+    #[tokio::test]
+    async fn a_sam_port_that_is_taken_stops_only_a_router_that_was_told_to_have_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let names = Arc::new(Names::open(temporary.path().join("hosts.txt")).unwrap());
+        let (ramson, mut tasks) = (Network::default().router(), JoinSet::new());
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = other.local_addr().unwrap();
+        for (enabled, fails) in [("", false), ("sam.enabled = true\n", true)] {
+            let text = format!("network.id = 99\nsam.listen = \"{taken}\"\nsam.udp = \"off\"\n{enabled}");
+            let sam = Settings::parse(&text).unwrap().sam;
+            let opened = open_sam(sam.config().unwrap(), sam.is_asked_for(), &ramson, &names, &mut tasks).await;
+            assert_eq!((opened.is_err(), tasks.len()), (fails, 0), "{enabled}");
+        }
+        let sam =
+            Settings::parse("network.id = 99\nsam.listen = \"127.0.0.1:0\"\nsam.udp = \"127.0.0.1:0\"\n").unwrap().sam;
+        open_sam(sam.config().unwrap(), true, &ramson, &names, &mut tasks).await.unwrap();
+        assert_eq!(tasks.len(), 1);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_router_that_stops_without_a_signal_is_a_failure() {
         let temporary = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod clock;
+mod datagrams;
 mod floodfill;
 mod guards;
 mod hostile;
