@@ -77,6 +77,7 @@ fn choice(store: &RouterStore) {
         exploratory: false,
         connected: &|_| false,
         sessions: &Vec::new,
+        at_home: &Vec::new,
         unreachable: &|_| false,
     };
     let mut times = [Vec::new(), Vec::new()];

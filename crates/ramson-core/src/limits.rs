@@ -105,7 +105,12 @@ pub mod peers {
     /// Subnets of one router that are kept out of its tunnels; the addresses beyond are not looked at.
     pub const SUBNETS: usize = 8;
     /// With fewer proven peers, routers that are not proven are hops as any others.
-    pub const PROVEN_LEAST: usize = 12;
+    pub const PROVEN_LEAST: usize = 4;
+    /// Routers that are dialled with each build while nearly nobody answers, to find some that are there; and with each
+    /// that is gone while many are.
+    pub const DIALS_WHEN_LOST: usize = 4;
+    /// With so many sessions or dials none is added for that.
+    pub const AT_HOME: usize = 32;
     /// First hops that one destination remembers, with those that stand in; beyond, none is added.
     pub const GUARDS: usize = 12;
     /// First hops that one destination has dropped and does not take again; the oldest makes room.
@@ -158,6 +163,13 @@ pub mod tunnel {
     /// IVs in one generation of a foreign tunnel while there are more than that. So there are never more than
     /// [`SEEN_IVS_TRANSIT`] and two such generations of [`TRANSIT`] tunnels.
     pub const SEEN_IVS_CROWDED: usize = 1_024;
+    /// Routers that carried tunnels of ours and may have more; the oldest makes room.
+    pub const CARRIERS: usize = 512;
+    /// Percent of the limit of foreign tunnels from which on, while half of them were never used, a previous hop is declined
+    /// that has more than half of an equal share.
+    pub const TRANSIT_CROWDED: usize = 70;
+    /// The same from which on each new tunnel takes the place of the oldest that nobody has used.
+    pub const TRANSIT_SCARCE: usize = 85;
     /// Percent of the limit of foreign tunnels: from the first on we publish that we are full, below the second no
     /// longer.
     pub const TRANSIT_FULL: usize = 95;
@@ -275,6 +287,9 @@ pub mod router {
     pub const GARLIC_PER_PREFIX: (u32, u32) = (30, 300);
     /// The same for all routers together.
     pub const GARLIC: (u32, u32) = (200, 600);
+    /// Routers per second that are dialled to see whether they are gone, since they have hung up or others are gone, and
+    /// how many at once. Those of our own tunnels are dialled in any case.
+    pub const REDIALS: (u32, u32) = (4, 128);
     /// Routers whose garlic is counted; those that no longer matter make room.
     pub const GARLIC_PEERS: usize = 4_096;
     /// Routers whose RouterInfo is looked up for messages to them, and messages that wait for one: 8 MB at most. What is

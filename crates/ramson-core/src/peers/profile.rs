@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a refusal, a missing answer or a failed dial counts against a peer.
 pub const MEMORY: Duration = Duration::from_secs(600);
+/// How long a router that is not there any more counts as gone, unless it is heard of before.
+pub const GONE: Duration = Duration::from_hours(1);
 /// One event, in the unit of the counters.
 const ONE: u32 = 256;
 /// No counter grows beyond so many events.
@@ -33,6 +35,8 @@ const FEW: u32 = 4 * ONE;
 const PROOF: u32 = ONE / 2;
 /// Events by which routers without proof are judged together.
 const FRESH_FEW: u32 = 24 * ONE;
+/// With a smaller share of good events, of 1,024, most routers without proof are useless.
+const FEW_WORK: u32 = 256;
 
 /// The weight of a peer in the choice of hops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +93,8 @@ pub struct Profile {
     /// The time of the counters, in steps since 1970.
     step: u32,
     place: Option<usize>,
+    /// When it was found to be gone.
+    gone_ms: Option<u64>,
     last_bad: Option<Instant>,
     last_seen: Instant,
 }
@@ -143,6 +149,10 @@ impl Profile {
     }
 
     const fn is_proven(&self) -> bool {
+        self.has_carried() && self.gone_ms.is_none()
+    }
+
+    const fn has_carried(&self) -> bool {
         self.carried >= PROOF
     }
 
@@ -185,7 +195,7 @@ impl Profiles {
     pub fn note_agreed(&mut self, now: Now, peer: &Hash) {
         self.note(now, peer, |profile| {
             profile.record.add(true, MOST);
-            profile.last_bad = None;
+            (profile.last_bad, profile.gone_ms) = (None, None);
         });
         self.all.add(true, MOST);
     }
@@ -198,6 +208,17 @@ impl Profiles {
     /// A build through the peer was not answered; any hop of it may be to blame.
     pub fn note_unanswered(&mut self, now: Now, peer: &Hash) {
         self.note_bad(now, peer, |profile| profile.unanswered = profile.unanswered.saturating_add(ONE).min(MOST));
+    }
+
+    /// The peer has hung up and cannot be dialled, or could not be dialled twice: nobody is there. What it carried proves
+    /// nothing until it is back.
+    pub fn note_gone(&mut self, now: Now, peer: &Hash) {
+        self.note(now, peer, |profile| profile.gone_ms = Some(now.unix_ms));
+    }
+
+    /// There is a session with the peer.
+    pub fn note_here(&mut self, peer: &Hash) {
+        self.change(peer, |profile| profile.gone_ms = None);
     }
 
     /// A tunnel through the peer carries nothing; any hop of it may be to blame.
@@ -250,11 +271,13 @@ impl Profiles {
         last.is_some_and(|at| now.mono.since(at) < time)
     }
 
-    /// Whether the peer is to be a hop only where others do not suffice, and its weight.
-    pub fn standing(&self, now: Now, peer: &Hash) -> (bool, Tier) {
+    /// Whether the peer is to be a hop only where others do not suffice, and its weight. A RouterInfo that it has
+    /// published since it was gone says that it is back.
+    pub fn standing(&self, now: Now, peer: &Hash, published: u64) -> (bool, Tier) {
         let Some(profile) = self.peers.get(peer) else { return (false, Tier::Plain) };
-        let doubtful = profile.last_bad.is_some_and(|at| now.mono.since(at) < MEMORY);
-        (doubtful, self.tier(profile))
+        let bad = profile.last_bad.is_some_and(|at| now.mono.since(at) < MEMORY);
+        let gone = |at: u64| published <= at && Duration::from_millis(now.unix_ms.saturating_sub(at)) < GONE;
+        (bad || profile.gone_ms.is_some_and(gone), self.tier(profile))
     }
 
     fn tier(&self, profile: &Profile) -> Tier {
@@ -268,12 +291,17 @@ impl Profiles {
         }
     }
 
-    /// Whether tunnels through the peer carried of late.
+    /// Whether tunnels through the peer carried of late, and it is not gone.
     pub fn is_proven(&self, peer: &Hash) -> bool {
         self.peers.get(peer).is_some_and(|profile| profile.place.is_some())
     }
 
-    /// The peers through which tunnels carried of late, in no order.
+    /// The same, also of those who are gone.
+    pub fn has_carried(&self, peer: &Hash) -> bool {
+        self.peers.get(peer).is_some_and(Profile::has_carried)
+    }
+
+    /// The peers through which tunnels carried of late and who are not gone, in no order.
     pub fn proven(&self) -> &[Hash] {
         &self.proven
     }
@@ -283,7 +311,13 @@ impl Profiles {
     pub fn is_wary(&self) -> bool {
         let (fresh, known) = (self.fresh.share(0), self.known.share(PRIOR));
         let many = self.proven.len() >= limits::PROVEN_LEAST && self.fresh.events() >= FRESH_FEW;
-        many && (fresh < 256 || fresh * 2 < known)
+        many && (fresh < FEW_WORK || fresh * 2 < known)
+    }
+
+    /// Whether most routers are useless, and too few are proven to do without them.
+    pub fn is_lost(&self) -> bool {
+        let few = self.proven.len() < limits::PROVEN_LEAST && self.fresh.events() >= FRESH_FEW;
+        few && self.fresh.share(0) < FEW_WORK
     }
 
     pub fn get(&self, peer: &Hash) -> Option<&Profile> {

@@ -4,7 +4,8 @@
 //! drawn from all candidates, a draw is kept with the weight of who was drawn, the hops are ordered by the pool's secret,
 //! and all of them are thrown away when a rule about several is broken. Nobody's weight is more than three times
 //! another's ([`Tier`]). Routers that declined or did not answer within ten minutes come only when the others do not
-//! suffice. While most routers that are not proven fail, few draws are made among them (threats P-1, P-3).
+//! suffice. While most routers that are not proven fail, few draws are made among them; where there are too few proven ones
+//! for that, too, those are hops whom we have drawn and found at home (threats P-1, P-3).
 //!
 //! What it costs does not depend on the number of candidates.
 
@@ -66,6 +67,8 @@ pub struct Terms<'a> {
     /// Peers with a live session, and a list of them.
     pub connected: &'a dyn Fn(&Hash) -> bool,
     pub sessions: &'a dyn Fn() -> Vec<Hash>,
+    /// Those of them who were drawn by chance: nobody gets onto this list by coming to us.
+    pub at_home: &'a dyn Fn() -> Vec<Hash>,
     /// Peers that we failed to dial of late.
     pub unreachable: &'a dyn Fn(&Hash) -> bool,
 }
@@ -73,7 +76,7 @@ pub struct Terms<'a> {
 /// Chooses hops in the order in which messages pass them: the gateway first. `None` when no set of known routers keeps
 /// the terms.
 pub fn select(terms: &Terms<'_>, routers: &Candidates, profiles: &Profiles, rng: &mut Rng) -> Option<Vec<Selection>> {
-    let choice = Choice { terms, routers, profiles };
+    let choice = Choice::new(terms, routers, profiles);
     [true, false].into_iter().find_map(|strict| choice.draw(strict, rng))
 }
 
@@ -86,7 +89,7 @@ pub fn guard(
     not: &dyn Fn(&Candidate) -> bool,
     rng: &mut Rng,
 ) -> Option<Hash> {
-    let choice = Choice { terms, routers, profiles };
+    let choice = Choice::new(terms, routers, profiles);
     let fits = |one: &Candidate| one.reach.is_published() && choice.is_next_to_us(one) && !not(one);
     for (strict, wide) in [(true, true), (true, false), (false, false)] {
         for _ in 0..DRAWS {
@@ -101,7 +104,7 @@ pub fn guard(
 
 /// Whether a router can be next to us now: not one that has failed to be, and reachable as the direction needs it.
 pub fn can_be_nearest(terms: &Terms<'_>, routers: &Candidates, hash: &Hash) -> bool {
-    let choice = Choice { terms, routers, profiles: &Profiles::default() };
+    let choice = Choice { terms, routers, profiles: &Profiles::default(), at_home: Vec::new() };
     routers.get(hash).is_some_and(|one| choice.is_eligible(one) && choice.is_next_to_us(one))
 }
 
@@ -109,9 +112,25 @@ struct Choice<'a> {
     terms: &'a Terms<'a>,
     routers: &'a Candidates,
     profiles: &'a Profiles,
+    /// Whom we have found at home, where nearly nobody else works.
+    at_home: Vec<&'a Candidate>,
+}
+
+/// Among whom a hop is drawn.
+#[derive(Clone, Copy)]
+enum Among {
+    All,
+    Proven,
+    AtHome,
 }
 
 impl<'a> Choice<'a> {
+    fn new(terms: &'a Terms<'a>, routers: &'a Candidates, profiles: &'a Profiles) -> Self {
+        let at_home = if profiles.is_lost() { (terms.at_home)() } else { Vec::new() };
+        let at_home = at_home.iter().filter_map(|hash| routers.get(hash)).collect();
+        Self { terms, routers, profiles, at_home }
+    }
+
     fn draw(&self, strict: bool, rng: &mut Rng) -> Option<Vec<Selection>> {
         let terms = self.terms;
         let nearest = match &terms.nearest {
@@ -156,24 +175,38 @@ impl<'a> Choice<'a> {
 
     /// One router that keeps the rules about one, by its weight; strictly, only one of which nothing bad is known.
     fn one(&self, strict: bool, rng: &mut Rng) -> Option<&'a Candidate> {
-        let wary = strict && self.profiles.is_wary();
-        let among_all = if self.terms.exploratory { WARY_EXPLORATORY } else { WARY_CLIENT };
-        let proven = wary && rng.below(among_all) != 0;
+        let among = self.among(rng);
         for _ in 0..TRIES {
-            let one = if proven {
-                rng.pick(self.profiles.proven()).and_then(|hash| self.routers.get(hash))
-            } else {
-                Some(self.routers.random(rng)?)
+            let one = match among {
+                Among::All => Some(self.routers.random(rng)?),
+                Among::Proven => rng.pick(self.profiles.proven()).and_then(|hash| self.routers.get(hash)),
+                Among::AtHome => rng.pick(&self.at_home).copied(),
             };
             let Some(one) = one else { continue };
             let aside = strict && self.terms.aside.contains(&one.hash);
-            let (doubtful, tier) = self.profiles.standing(self.terms.now, &one.hash);
+            let (doubtful, tier) = self.profiles.standing(self.terms.now, &one.hash, one.published);
             let kept = !strict || (!doubtful && rng.below(Tier::MOST) < tier.weight());
             if kept && !aside && self.is_eligible(one) && (!self.is_derated(one) || rng.below(3) == 0) {
                 return Some(one);
             }
         }
         None
+    }
+
+    /// Nearly always among those who work, while nearly nobody else does.
+    fn among(&self, rng: &mut Rng) -> Among {
+        let (wary, lost) = (self.profiles.is_wary(), self.profiles.is_lost());
+        let among_all = if self.terms.exploratory { WARY_EXPLORATORY } else { WARY_CLIENT };
+        if !(wary || lost) || rng.below(among_all) == 0 {
+            return Among::All;
+        }
+        let (proven, at_home) = (self.profiles.proven().len(), self.at_home.len());
+        match () {
+            () if wary => Among::Proven,
+            () if proven + at_home <= self.terms.length => Among::All,
+            () if at_home == 0 || (proven > 0 && rng.below(2) == 0) => Among::Proven,
+            () => Among::AtHome,
+        }
     }
 
     /// Rules that concern a router alone.
@@ -186,7 +219,7 @@ impl<'a> Choice<'a> {
     }
 
     fn is_sound(&self, one: &Candidate) -> bool {
-        !self.profiles.standing(self.terms.now, &one.hash).0
+        !self.profiles.standing(self.terms.now, &one.hash, one.published).0
     }
 
     fn is_derated(&self, one: &Candidate) -> bool {

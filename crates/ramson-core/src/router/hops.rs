@@ -2,6 +2,7 @@
 
 use super::door::DestinationId;
 use super::{Output, Router, Timer};
+use crate::limits::peers as limits;
 use crate::limits::tunnel::POOLS;
 use crate::peers::guards::{State, select_behind};
 use crate::peers::select::{SelfView, Terms, select};
@@ -13,6 +14,9 @@ use std::collections::BTreeMap;
 
 /// First hops are looked at this often: those that are gone are dialled or looked up.
 const TEND: Duration = Duration::from_secs(60);
+/// So many routers that are gone within this time are no chance.
+const SEVERAL: u32 = 4;
+const TOGETHER: Duration = Duration::from_secs(60);
 /// Profiles are saved this often.
 const SAVE: Duration = Duration::from_secs(600);
 
@@ -77,11 +81,14 @@ impl Router {
 
     pub(super) fn choose_hops(&mut self, wanted: &Wanted) {
         let Wanted { pool, direction, build, length, other_end, order } = *wanted;
+        if self.profiles.is_lost() {
+            self.find_some_at_home();
+        }
         let now = self.now;
         let to_us = other_end == self.hash;
         // The other end of a tunnel is no hop of it, except in networks that are too small for that.
         let exclude = [other_end];
-        let links = &self.links;
+        let (links, at_home) = (&self.links, &self.at_home);
         let terms = Terms {
             now,
             own: SelfView { hash: self.hash, reach: self.own_reach() },
@@ -97,6 +104,7 @@ impl Router {
             exploratory: pool == PoolId::EXPLORATORY,
             connected: &|hash| links.is_connected(hash),
             sessions: &|| links.connected(),
+            at_home: &|| at_home.iter().copied().filter(|hash| links.is_connected(hash)).collect(),
             unreachable: &|hash| links.is_failed(now, hash),
         };
         let (routers, profiles, rng) = (self.store.candidates(), &self.profiles, &mut self.rng);
@@ -115,11 +123,15 @@ impl Router {
     /// How the hops of a build answered.
     pub(super) fn build_ended(&mut self, pool: PoolId, nearest: Option<Hash>, hops: &[(Hash, Answer)]) {
         let now = self.now;
-        for (hash, answer) in hops {
+        let credit = |hash: &Hash| self.credit(hash);
+        let least = hops.iter().map(|(hash, _)| credit(hash)).min().unwrap_or_default();
+        let blamed: Vec<bool> = hops.iter().map(|(hash, _)| credit(hash) == least).collect();
+        for ((hash, answer), blamed) in hops.iter().zip(blamed) {
             match answer {
                 Answer::Agreed => self.profiles.note_agreed(now, hash),
                 Answer::Declined => self.profiles.note_declined(now, hash),
-                Answer::Unanswered => self.profiles.note_unanswered(now, hash),
+                Answer::Unanswered if blamed => self.profiles.note_unanswered(now, hash),
+                Answer::Unanswered => {}
             }
         }
         let built = hops.iter().all(|(_, answer)| *answer == Answer::Agreed);
@@ -128,6 +140,52 @@ impl Router {
             held.guards.handle_outcome(now, &nearest, built);
         }
         self.save_guards(id);
+    }
+
+    /// Whom to believe when a build is not answered. Any hop may be to blame; but while most routers are useless it was
+    /// one of those, and the few others are not to be lost for it (threats P-1).
+    fn credit(&self, hash: &Hash) -> u8 {
+        match () {
+            () if !self.profiles.is_wary() && !self.profiles.is_lost() => 0,
+            () if self.profiles.is_proven(hash) => 2,
+            () => u8::from(self.links.is_connected(hash)),
+        }
+    }
+
+    /// Draws a few routers and dials those without a session, while nearly nobody answers and few are known to be there:
+    /// most of what we know may be dead (threats P-3). Builds come at a bounded rate, and so do these. Since they are
+    /// drawn by us, nobody is more likely among them for having come to us.
+    pub(super) fn find_some_at_home(&mut self) {
+        let (now, links) = (self.now, &mut self.links);
+        self.at_home.retain(|hash| !links.is_failed(now, hash) && self.store.get(hash).is_some());
+        for _ in 0..limits::DIALS_WHEN_LOST {
+            let room = self.at_home.len() < limits::AT_HOME;
+            let drawn = self.store.candidates().random(&mut self.rng).filter(|one| !self.at_home.contains(&one.hash));
+            let info = drawn.filter(|_| room).and_then(|one| self.store.get(&one.hash));
+            if let Some(info) = info.filter(|info| links.dial(now, info)) {
+                self.at_home.push(info.hash());
+            }
+        }
+    }
+
+    /// Somebody has hung up and is gone, and may not be the only one: where several are, a few of those whom we have no
+    /// session with are dialled, too. Which ones has nothing to do with our tunnels.
+    pub(super) fn look_around(&mut self) {
+        let (since, losses) = &mut self.losses;
+        if self.now.mono.since(*since) > TOGETHER {
+            (*since, *losses) = (self.now.mono, 0);
+        }
+        *losses += 1;
+        if *losses >= SEVERAL {
+            for _ in 0..limits::DIALS_WHEN_LOST {
+                let drawn = self.store.candidates().random(&mut self.rng).map(|one| one.hash);
+                if let Some(info) = drawn.and_then(|hash| self.store.get(&hash))
+                    && self.redials.take(self.now.mono)
+                {
+                    self.links.dial(self.now, info);
+                }
+            }
+        }
     }
 
     /// What a test says of the hops of a tunnel.

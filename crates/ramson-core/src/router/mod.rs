@@ -31,11 +31,12 @@ pub use faults::{Fatal, Removed};
 pub use local::LocalOptions;
 pub use status::{Entry, LocalStatus, Route, Snapshot};
 
+use crate::bucket::Bucket;
 use crate::clock::NetworkClock;
 use crate::job::{Job, JobDone};
 use crate::keys::RouterKeys;
 use crate::limits::netdb::ROUTERS;
-use crate::limits::router::{MESSAGES, MESSAGES_GENERATION};
+use crate::limits::router::{MESSAGES, MESSAGES_GENERATION, REDIALS};
 use crate::link::{LinkConfig, Links};
 use crate::netdb::store::Source;
 use crate::netdb::{Explorer, Fitness, Floodfill, Lookups, RouterInfoPublisher, RouterStore};
@@ -98,6 +99,12 @@ pub struct Router {
     seen: Seen,
     /// Garlic of others that is opened.
     garlic: tunnels::GarlicGate,
+    /// Dials of those who have hung up.
+    redials: Bucket,
+    /// How many are gone since then.
+    losses: (Instant, u32),
+    /// Routers that were drawn while nearly nobody answered, and are there or being dialled.
+    at_home: Vec<Hash>,
     locals: BTreeMap<DestinationId, Local>,
     pools: BTreeMap<PoolId, DestinationId>,
     /// Destinations that may have something to say.
@@ -212,6 +219,9 @@ impl Router {
             answers: floodfill::AnswerGate::new(now.mono),
             seen: Seen::new(MESSAGES, MESSAGES_GENERATION, &mut rng.child("seen")),
             garlic: tunnels::GarlicGate::new(now.mono),
+            redials: Bucket::new(REDIALS, now.mono),
+            losses: (now.mono, 0),
+            at_home: Vec::new(),
             locals: BTreeMap::new(),
             pools: BTreeMap::new(),
             dirty: BTreeSet::new(),

@@ -22,6 +22,8 @@ const LATE_MS: u64 = 60_000;
 const AHEAD_MS: u64 = 180_000;
 /// Dials that failed one after the other, after which a router that never carried a tunnel is forgotten.
 const DEAD: u32 = 3;
+/// The same after which a router counts as gone.
+const GONE: u32 = 2;
 /// Lifetime of what we send to a router directly.
 pub(super) const DIRECT_MS: u64 = 30_000;
 
@@ -57,7 +59,8 @@ impl Router {
             link::Event::Close { conn, how } => self.outputs.push_back(Output::TcpClose { conn, how }),
             link::Event::Job(job) => self.job(Job::Link(job)),
             link::Event::Received { from, message } => self.handle_message(from, message),
-            link::Event::Up { inbound, addr, router_info, dialled_before, .. } => {
+            link::Event::Up { peer, inbound, addr, router_info, dialled_before } => {
+                self.profiles.note_here(&peer);
                 if let Some(verified) = router_info {
                     // It passed the handshake; what the store does not want of it is the store's affair.
                     let _ = self.store.insert(now, verified, Source::Private);
@@ -71,9 +74,10 @@ impl Router {
                 }
             }
             link::Event::Down { peer, hung_up } => {
-                // A router that died takes all tunnels through it along. Whether it did shows when it is dialled.
+                // A router that died takes all tunnels through it along, and those that are built through it later are
+                // lost. Whether it did shows when it is dialled.
                 if hung_up
-                    && self.tunnels.suspect_through(now, &peer)
+                    && (self.tunnels.suspect_through(now, &peer) || self.redials.take(now.mono))
                     && let Some(info) = self.store.get(&peer).cloned()
                 {
                     self.links.dial(now, &info);
@@ -84,13 +88,18 @@ impl Router {
                 self.profiles.note_unanswered(now, &peer);
                 self.tunnels.handle_unreachable(now, peer);
                 // Its RouterInfo comes again where others have it. While nobody is there it may be we who are cut off.
-                let online = self.links.stats().sessions > 0;
-                if online && self.links.failures(&peer) >= DEAD && !self.profiles.is_proven(&peer) {
+                if self.links.stats().sessions == 0 {
+                    return;
+                }
+                if self.links.failures(&peer) >= DEAD && !self.profiles.has_carried(&peer) {
                     self.store.remove_dead(&peer);
                 }
-                // Where nobody else is there either, it is we who are cut off.
-                if gone && self.links.stats().sessions > 0 {
+                if gone || self.links.failures(&peer) >= GONE {
+                    self.profiles.note_gone(now, &peer);
+                }
+                if gone {
                     self.tunnels.handle_gone(now, peer);
+                    self.look_around();
                 }
             }
             link::Event::RouterInfo { from, bytes, flood } => {

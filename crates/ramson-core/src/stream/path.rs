@@ -123,11 +123,14 @@ impl Path {
         self.in_flight = (self.in_flight + after).saturating_sub(before);
     }
 
-    /// A packet leaves; gives the number of its transmission.
-    pub(super) fn sent(&mut self, now: Instant, config: &Config) -> u64 {
+    /// A packet leaves; gives the number of its transmission. One of a stream that already `waits` in vain begins no new
+    /// patience: it would begin anew with every try.
+    pub(super) fn sent(&mut self, now: Instant, waits: bool, config: &Config) -> u64 {
         if self.in_flight == 0 {
             self.window.resumed(now, self.used, config.initial_window);
-            self.progress_at = self.progress_at.max(now);
+            if !waits {
+                self.progress_at = self.progress_at.max(now);
+            }
         }
         self.used = now;
         self.window.paced(now, &self.rtt);

@@ -8,6 +8,7 @@ mod grants;
 mod load;
 mod queue;
 mod request;
+mod room;
 mod stats;
 
 pub use load::Congestion;
@@ -37,6 +38,7 @@ use ramson_wire::tunnel::bandwidth::Reply;
 use ramson_wire::tunnel::build_record::{self, OpenError, Request, Role};
 use ramson_wire::tunnel::delivery::Target;
 use request::{Keys, Records, Waiting};
+use room::Carriers;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Messages of builds and of endpoints are of no use after this.
@@ -157,6 +159,8 @@ struct Entry {
     seen: SeenIvs,
     work: Work,
     expires: Instant,
+    /// Something has come by it.
+    is_used: bool,
     /// What the tunnel was granted.
     granted: Option<Box<Grant>>,
 }
@@ -180,7 +184,12 @@ pub(super) struct Transit {
     table: SeededMap<TunnelId, Entry>,
     /// In the order of their end: all live equally long.
     expiry: VecDeque<(Instant, TunnelId)>,
+    /// The same, without those that were looked at and are used.
+    unused: VecDeque<TunnelId>,
+    /// Those that nobody has used.
+    idle: usize,
     per_peer: BTreeMap<Hash, usize>,
+    carriers: Carriers,
     gate: Gate,
     grants: Grants,
     /// What may be carried, in bytes.
@@ -214,7 +223,10 @@ impl Transit {
             rules,
             table: SeededMap::with_hasher(SeededState::new(&mut rng)),
             expiry: VecDeque::new(),
+            unused: VecDeque::new(),
+            idle: 0,
             per_peer: BTreeMap::new(),
+            carriers: Carriers::default(),
             gate: Gate::new(now.mono, key, &mut rng),
             grants: Grants::default(),
             bytes: byte_bucket(&rules, now.mono),
@@ -290,8 +302,12 @@ impl Transit {
     /// How near we are to the nearest of our limits, from 0 to 1.
     fn load(&self, now: Instant) -> f64 {
         let tunnels = self.table.len() as f64 / self.most().max(1) as f64;
+        tunnels.max(self.load_but_tunnels(now)).min(1.0)
+    }
+
+    fn load_but_tunnels(&self, now: Instant) -> f64 {
         let bytes = self.meter.per_second() / (self.rules.bytes_per_second.max(1) as f64);
-        [tunnels, bytes, self.link_load, self.gate.lag(now)].into_iter().fold(0.0, f64::max).min(1.0)
+        [bytes, self.link_load, self.gate.lag(now)].into_iter().fold(0.0, f64::max).min(1.0)
     }
 
     fn most(&self) -> usize {
@@ -346,6 +362,7 @@ impl Transit {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while self.expiry.front().is_some_and(|(at, _)| *at <= now) {
             let Some((_, tunnel)) = self.expiry.pop_front() else { return };
+            self.unused.pop_front_if(|oldest| *oldest == tunnel);
             self.remove(tunnel);
         }
         while let Some((at, tunnel)) = self.grants.pop_due(now) {
@@ -359,6 +376,7 @@ impl Transit {
     /// Forgets a tunnel before its time. Its place in the order of ends stays, and means nothing then.
     pub(super) fn remove(&mut self, tunnel: TunnelId) {
         let Some(entry) = self.table.remove(&tunnel) else { return };
+        self.idle = self.idle.saturating_sub(usize::from(!entry.is_used));
         self.ivs = self.ivs.saturating_sub(entry.seen.len());
         if let Work::Endpoint { endpoint, .. } = &entry.work {
             self.partial_bytes = self.partial_bytes.saturating_sub(endpoint.bytes());
@@ -446,14 +464,19 @@ impl Transit {
         if taken || id == request.next_tunnel || self.table.contains_key(&id) {
             return Err(Obstacle::Request);
         }
-        if self.per_peer.get(&from).is_some_and(|count| *count >= self.most_per_peer()) {
+        let own = self.per_peer.get(&from).copied().unwrap_or(0);
+        if own >= self.most_per_peer() || !self.leaves_room(now, &from, own) {
             return Err(Obstacle::Share);
         }
-        let crowd = (self.load(now) - CROWDED) / (1.0 - CROWDED);
+        let load = if self.is_flooded() { self.load_but_tunnels(now) } else { self.load(now) };
+        let crowd = (load - CROWDED) / (1.0 - CROWDED);
         if crowd > 0.0 && self.rng.unit() < crowd {
             return Err(Obstacle::Busy);
         }
-        self.grants.offer(&request.bandwidth, self.rules.bytes_per_second).map_err(|()| Obstacle::Bandwidth)
+        let granted = self.grants.offer(&request.bandwidth, self.rules.bytes_per_second);
+        let granted = granted.map_err(|()| Obstacle::Bandwidth)?;
+        self.make_room();
+        Ok(granted)
     }
 
     fn add(&mut self, now: Instant, from: Hash, request: &Request, keys: &Keys, granted: Option<u32>) {
@@ -478,6 +501,7 @@ impl Transit {
             seen: SeenIvs::new(limits::SEEN_IVS, limits::LIFETIME + limits::GRACE, &mut self.rng),
             work,
             expires,
+            is_used: false,
             granted: granted.map(|granted| Box::new(Grant::new(now, granted, tunnel_bucket(granted, now)))),
         };
         if let Some(grant) = &entry.granted {
@@ -485,6 +509,8 @@ impl Transit {
         }
         *self.per_peer.entry(from).or_default() += 1;
         self.expiry.push_back((expires, request.receive_tunnel));
+        self.unused.push_back(request.receive_tunnel);
+        self.idle += 1;
         self.table.insert(request.receive_tunnel, entry);
     }
 
@@ -548,6 +574,7 @@ impl Transit {
         if !carries(&mut self.bytes, &mut self.rng, entry, now.mono, data.len()) {
             return Err(TransitError::OverBandwidth);
         }
+        self.idle = self.idle.saturating_sub(usize::from(!std::mem::replace(&mut entry.is_used, true)));
         self.stats.messages += 1;
         self.stats.bytes += data.len() as u64;
         match &mut entry.work {
@@ -644,6 +671,7 @@ impl Transit {
         if !carries(&mut self.bytes, &mut self.rng, entry, now.mono, bytes) {
             return Err(TransitError::OverBandwidth);
         }
+        self.idle = self.idle.saturating_sub(usize::from(!std::mem::replace(&mut entry.is_used, true)));
         let Work::Gateway(gateway, _) = &mut entry.work else { return Err(TransitError::NoTunnel) };
         self.stats.bytes += bytes as u64;
         let mut bodies = Vec::new();

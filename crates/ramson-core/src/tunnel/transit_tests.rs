@@ -167,7 +167,9 @@ fn full_begins_near_the_limit_and_ends_well_below() {
     let mut id = 0;
     let mut grow = |served: &mut Served, to: usize| {
         while served.transit.len() < to {
-            served.ask(id, peer(0), Role::Participant);
+            if served.ask(id, peer(0), Role::Participant) {
+                served.data(id, 1).unwrap();
+            }
             id += 1;
         }
     };
@@ -443,4 +445,52 @@ fn the_memory_of_duplicates_is_bounded() {
     assert_eq!(served.transit.ivs, limits::SEEN_IVS_TRANSIT + all);
     assert!(all <= 2 * 2 * limits::SEEN_IVS_CROWDED, "{all}");
     assert_eq!(served.data(0, 10_000 - limits::SEEN_IVS_CROWDED as u64), Err(TransitError::Duplicate));
+}
+
+/// Threats P-1, P-3: a flood of requests for tunnels that nobody uses leaves room for those who use theirs.
+#[test]
+fn p1_unused_tunnels_make_room_in_a_flood() {
+    let mut served = served();
+    served.transit.set_rules(served.now.mono, TransitRules { max_tunnels: 200, ..RULES });
+    let mut id = 0;
+    let mut ask = |served: &mut Served, from| {
+        id += 1;
+        served.ask(id, peer(from), Role::Participant).then_some(id)
+    };
+    let used: Vec<u32> = (0..20).filter_map(|_| ask(&mut served, 0)).collect();
+    used.iter().for_each(|id| served.data(*id, 1).unwrap());
+    // Few a second: each takes the place of the oldest that is unused, and the table is never full.
+    for n in 0..1_000 {
+        served.pass(500);
+        assert!(ask(&mut served, 10 + n % 50).is_some(), "{n}");
+        assert!(served.transit.len() * 100 <= 200 * limits::TRANSIT_SCARCE + 100);
+        served.transit.check_books();
+    }
+    assert!(used.iter().all(|id| served.data(*id, 2).is_ok()), "those that are used stay");
+    assert!(!served.transit.full);
+    // Many at once, so that there is none of some age: what is left is for those who have few, or have carried ours.
+    let accepted = (0..1_000).filter(|n| ask(&mut served, 10 + n % 50).is_some()).count();
+    assert!(accepted <= 200, "{accepted}");
+    assert!(ask(&mut served, 9_000).is_some(), "a new one has few");
+    let many: Vec<bool> = (0..40).map(|_| ask(&mut served, 7_000).is_some()).collect();
+    assert!(many[0] && !many[39]);
+    served.transit.note_carried(&[peer(7_000)]);
+    assert!(ask(&mut served, 7_000).is_some(), "it has carried tunnels of ours");
+    (0..10_000).for_each(|n| served.transit.note_carried(&[peer(n)]));
+    assert_eq!(served.transit.carriers.len(), limits::CARRIERS);
+    served.transit.check_books();
+}
+
+/// Where tunnels are used, one previous hop may fill what others leave.
+#[test]
+fn a_table_of_used_tunnels_is_no_flood() {
+    let mut served = served();
+    served.transit.set_rules(served.now.mono, TransitRules { max_tunnels: 100, ..RULES });
+    let mut used = 0;
+    for id in 0..2_000 {
+        if served.ask(id, peer(0), Role::Participant) {
+            used += usize::from(served.data(id, 1).is_ok());
+        }
+    }
+    assert_eq!((served.transit.len(), used), (100, 100));
 }

@@ -206,6 +206,7 @@ fn terms(now: Now, order: (u64, u64), inbound: bool) -> Terms<'static> {
         exploratory: false,
         connected: &|_| false,
         sessions: &Vec::new,
+        at_home: &Vec::new,
         unreachable: &|_| false,
     }
 }

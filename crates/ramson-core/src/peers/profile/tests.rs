@@ -59,7 +59,7 @@ fn proof_fades() {
 #[test]
 fn tiers_are_by_comparison() {
     let mut profiles = Profiles::default();
-    let tier = |profiles: &Profiles, n| profiles.standing(START.later(HOUR), &peer(n)).1;
+    let tier = |profiles: &Profiles, n| profiles.standing(START.later(HOUR), &peer(n), START.unix_ms).1;
     for n in 0..20 {
         for round in 0..10 {
             match (n, round) {
@@ -101,9 +101,13 @@ fn wary_while_new_routers_are_useless() {
     }
     assert!(!profiles.is_wary(), "the flood is over");
     let mut few = Profiles::default();
-    (0..5).for_each(|n| few.note_carried(START, &peer(n)));
+    let proven = limits::PROVEN_LEAST as u64 - 1;
+    (0..proven).for_each(|n| few.note_carried(START, &peer(n)));
+    assert!(!few.is_lost());
     (100..400).for_each(|n| few.note_unanswered(START, &peer(n)));
-    assert!(!few.is_wary(), "too few are proven to be choosy");
+    assert!(!few.is_wary() && few.is_lost(), "too few are proven to be choosy");
+    few.note_carried(START, &peer(proven));
+    assert!(few.is_wary() && !few.is_lost());
 }
 
 #[test]
@@ -160,4 +164,26 @@ fn a_hostile_file_is_left_out() {
         long.extend_from_slice(&entries[32..]);
     }
     assert_eq!(Profiles::default().load(START, &long), limits::PROFILES);
+}
+
+/// Threats P-43: who is gone is no hop until something says that it is back.
+#[test]
+fn who_is_gone_is_doubtful_until_it_is_heard_of() {
+    let mut profiles = Profiles::default();
+    let (before, later) = (START.unix_ms - 1, START.later(2 * MEMORY));
+    let doubtful = |profiles: &Profiles, n, published, now| profiles.standing(now, &peer(n), published).0;
+    for n in 0..4 {
+        profiles.note_carried(START, &peer(n));
+        profiles.note_gone(START, &peer(n));
+        assert!(doubtful(&profiles, n, before, later));
+        assert!(!profiles.is_proven(&peer(n)) && profiles.has_carried(&peer(n)), "what it carried is not lost");
+    }
+    assert!(!doubtful(&profiles, 0, START.unix_ms + 1, later), "it has published since");
+    profiles.note_here(&peer(1));
+    assert!(!doubtful(&profiles, 1, before, later) && profiles.is_proven(&peer(1)));
+    profiles.note_agreed(later, &peer(2));
+    assert!(!doubtful(&profiles, 2, before, later) && profiles.is_proven(&peer(2)));
+    assert!(!doubtful(&profiles, 3, before, START.later(GONE)), "not for ever");
+    profiles.note_here(&peer(9));
+    assert_eq!(profiles.len(), 4, "a session alone is no profile");
 }

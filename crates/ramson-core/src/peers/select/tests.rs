@@ -57,6 +57,7 @@ fn terms<'a>(inbound: bool, order: u64, exclude: &'a [Hash], connected: &'a dyn 
         exploratory: false,
         connected,
         sessions: &Vec::new,
+        at_home: &Vec::new,
         unreachable: &|_| false,
     }
 }
@@ -281,4 +282,25 @@ fn a_flood_of_useless_routers_takes_few_hops() {
     };
     let (client, exploratory) = (share(false), share(true));
     assert!((0.02..0.08).contains(&client) && (0.08..0.16).contains(&exploratory), "{client} {exploratory}");
+}
+
+/// Threats P-3: where nearly nobody answers and hardly anybody is proven, hops are those who were found at home.
+#[test]
+fn where_most_are_dead_hops_are_at_home() {
+    let routers = network(1_000);
+    let (all, mut profiles, mut rng) = (known(&routers), Profiles::default(), Rng::from_seed([6; 32]));
+    let now = terms(false, 0, &[], &nobody).now;
+    let living: Vec<Hash> = routers[..20].iter().map(|one| one.hash()).collect();
+    let at_home = || living.clone();
+    let mut share = |profiles: &Profiles| {
+        let terms = Terms { at_home: &at_home, ..terms(false, 7, &[], &nobody) };
+        let hops = (0..500).flat_map(|_| select(&terms, &all, profiles, &mut rng).unwrap());
+        hops.filter(|hop| living.contains(&hop.hash)).count() as f64 / 1_500.0
+    };
+    assert!(share(&profiles) < 0.05, "nobody is preferred while all is well");
+    routers[500..].iter().for_each(|one| profiles.note_unanswered(now, &one.hash()));
+    assert!(profiles.is_lost() && share(&profiles) > 0.85, "{}", share(&profiles));
+    // Also when something bad is known of all of them.
+    living.iter().for_each(|hash| profiles.note_declined(now, hash));
+    assert!(share(&profiles) > 0.5, "{}", share(&profiles));
 }

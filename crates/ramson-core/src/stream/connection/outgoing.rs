@@ -150,7 +150,7 @@ impl Connection {
                 (out.encode(&[&slot.payload]), slot.kind, true)
             }
         };
-        let path_tx = ctx.path.sent(ctx.now.mono, ctx.config);
+        let path_tx = ctx.path.sent(ctx.now.mono, self.timeouts > 0, ctx.config);
         let before = self.tx.sent(sequence, ctx.now.mono, path_tx);
         self.count(ctx.path);
         self.tally.sent += 1;

@@ -193,6 +193,20 @@ fn a_dead_path_is_reported_and_survived() {
     assert!(pair.program(1, stream).read == data);
 }
 
+/// The patience with a path does not begin anew with every packet that is sent by it in vain.
+#[test]
+fn a_dead_path_is_reported_again_however_long_it_was() {
+    let mut pair = Pair::new(15, Link::plain(1_500), defaults());
+    pair.open(pattern(15, 5_000_000), true);
+    pair.run(10, |_| false);
+    pair.link.loss = 1.0;
+    pair.run(20, |_| false);
+    let before = pair.ends[0].suspects.len();
+    pair.run(35, |_| false);
+    let reported = pair.ends[0].suspects.len() - before;
+    assert!((2..20).contains(&reported), "{reported} times in 35 s, and {before} before");
+}
+
 #[test]
 fn a_peer_that_is_gone_fails_the_stream() {
     let mut pair = Pair::new(13, Link::plain(100), defaults());

@@ -393,6 +393,7 @@ impl Tunnels {
         for id in [test.outbound, test.inbound] {
             if let Some(own) = self.tunnels.get_mut(&id) {
                 let passed = Some(own.passed(now, test.sent, rtt));
+                self.transit.note_carried(&own.hops);
                 self.events.push_back(Event::Tested { hops: own.hops.clone(), passed });
             }
         }
