@@ -21,6 +21,10 @@ pub fn sam_line(bytes: &[u8]) {
     if !line.options.iter().all(|(key, _)| sayable(key)) || !sayable(&line.command) || !sayable(&line.subcommand) {
         return;
     }
+    // What is said of a tab is a space.
+    if line.options.iter().any(|(_, value)| value.contains('\t')) {
+        return;
+    }
     let command = if line.command.is_empty() { return } else { &line.command };
     let sub = if line.subcommand.is_empty() { "X" } else { &line.subcommand };
     let options = line.options.iter().map(|(key, value)| format!(" {key}={}", reply::quoted(value)));
@@ -32,9 +36,8 @@ pub fn sam_line(bytes: &[u8]) {
 /// What a program sends to a bridge in a network in memory, over one connection and one UDP packet, and then ends. No
 /// session is left.
 pub fn sam_session(bytes: &[u8]) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build() else {
-        return;
-    };
+    // Nothing waits for the clock here: what a program does not say ends with its connection.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
     runtime.block_on(async {
         let network = Network::default();
         let Ok(names) = Names::open("/nonexistent/hosts.txt") else { return };
