@@ -105,7 +105,7 @@ pub mod peers {
     /// Subnets of one router that are kept out of its tunnels; the addresses beyond are not looked at.
     pub const SUBNETS: usize = 8;
     /// With fewer proven peers, routers that are not proven are hops as any others.
-    pub const PROVEN_LEAST: usize = 4;
+    pub const PROVEN_LEAST: usize = 12;
     /// Routers that are dialled with each build while nearly nobody answers, to find some that are there; and with each
     /// that is gone while many are.
     pub const DIALS_WHEN_LOST: usize = 4;

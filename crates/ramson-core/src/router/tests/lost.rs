@@ -83,7 +83,7 @@ fn p43_those_who_hang_up_are_dialled_within_bounds() {
 #[test]
 fn p1_a_build_with_a_stranger_is_not_held_against_those_who_are_proven() {
     let (mut solo, known) = knowing(100);
-    let (proven, strangers) = known.split_at(10);
+    let (proven, strangers) = known.split_at(crate::limits::peers::PROVEN_LEAST);
     let unanswered = |hops: [Hash; 2]| hops.map(|hash| (hash, Answer::Unanswered));
     let doubtful = |solo: &Solo, hash| solo.router.profiles.is_doubtful(NOW, &hash);
     solo.router.build_ended(PoolId::EXPLORATORY, None, &unanswered([proven[0], strangers[0]]));
