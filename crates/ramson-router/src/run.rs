@@ -17,6 +17,7 @@ use ramson_services::tunnels::{
 };
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,16 +62,30 @@ pub(crate) fn run(
     result
 }
 
+/// Bytes of a config file: the template has a few thousand.
+const MOST_SETTINGS: u64 = 1 << 20;
+
 /// The settings, and whether their file was not there before.
 struct Loaded {
     settings: Settings,
     is_new: bool,
 }
 
+/// The text of a file, which is no config file when it is larger than any could be.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MOST_SETTINGS + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_SETTINGS {
+        let why = format!("larger than {MOST_SETTINGS} bytes: this is no config file");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+    }
+    Ok(text)
+}
+
 /// Reads the config file; writes it first, if there is none and the network is known.
 fn load(folder: &Folder, path: &Path, network: Option<NetworkId>) -> Result<Loaded, Failure> {
     let mut is_new = false;
-    let text = match std::fs::read_to_string(path) {
+    let text = match read(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let network = network.ok_or_else(|| ask_for_network(path))?;
@@ -352,6 +367,23 @@ async fn tell(mut events: Receiver<Event>) {
 mod tests {
     use super::*;
     use ramson::testing::Network;
+
+    #[test]
+    fn a_config_file_without_an_end_is_refused() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::find(Some(temporary.path().to_owned())).unwrap();
+        let path = temporary.path().join("ramson.toml");
+        let settings = "network.id = 99\n".to_owned();
+        let padded = |length: u64| format!("{settings}{}", "#".repeat(length as usize - settings.len()));
+        std::fs::write(&path, padded(MOST_SETTINGS)).unwrap();
+        assert!(load(&folder, &path, None).is_ok());
+        std::fs::write(&path, padded(MOST_SETTINGS + 1)).unwrap();
+        let said = load(&folder, &path, None).err().unwrap().text;
+        assert!(said.contains("larger than"), "{said}");
+        // What ends only when it is no longer read.
+        let said = load(&folder, Path::new("/dev/zero"), None).err().unwrap().text;
+        assert!(said.contains("larger than"), "{said}");
+    }
 
     #[tokio::test]
     async fn a_sam_port_that_is_taken_stops_only_a_router_that_was_told_to_have_it() {
