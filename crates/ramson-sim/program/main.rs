@@ -13,9 +13,9 @@ mod report;
 mod show;
 
 use options::{Options, scenarios};
-use ramson_sim::property::{Property, SOURCES};
+use ramson_sim::property::Property;
 use ramson_sim::scenario::Scenario;
-use ramson_sim::{Outcome, swarm};
+use ramson_sim::{Outcome, selection, swarm};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -28,6 +28,13 @@ cargo xtask sim --stub SCENARIO ...     without any cryptography
 cargo xtask sim list
 
 SCENARIO is a name of crates/ramson-sim/scenarios, a path, or `bar`: all of them in their short form.";
+
+/// Measures properties: by the name of one or all of them, over so many seeds, in the short form or not.
+type Source = fn(name: &str, seeds: u64, short: bool) -> Vec<Property>;
+
+/// Properties that are not those of a scenario's file: the name by which they are run, and what measures them. The
+/// scenario `bar` runs them, too.
+const SOURCES: &[(&str, Source)] = &[("selection", |_, seeds, short| selection::run("all", seeds, short))];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -3,9 +3,9 @@
 use crate::churn;
 use crate::geo::{self, Region};
 use crate::invariants::Invariants;
-use crate::link::{Access, Link};
+use crate::link::{Access, Link, NodeId};
 use crate::net::{Net, Settings};
-use crate::node::{NodeId, Place};
+use crate::node::Place;
 use crate::outcome::{LookUp, Outcome, Passage, Sample};
 use crate::role::Role;
 use crate::scenario::{Deed, Happening, Kind, Scenario};

@@ -1,7 +1,7 @@
 //! What must hold in every world at every time (threats S5). What breaks is written down once, with the seed's time.
 
+use crate::link::NodeId;
 use crate::net::Net;
-use crate::node::NodeId;
 use ramson_wire::data::Hash;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -46,9 +46,9 @@ mod transfer;
 
 pub use arena::{run, run_with};
 pub use geo::Region;
-pub use link::{Access, Link};
+pub use link::{Access, Link, NodeId};
 pub use net::{Meter, Net, Settings};
-pub use node::{NETWORK_ID, NodeId, Place, router_config};
+pub use node::{NETWORK_ID, Place, router_config};
 pub use outcome::{LookUp, Outcome, Passage, Sample};
 pub use pair::Pair;
 pub use puppet::{Puppet, PuppetStats};

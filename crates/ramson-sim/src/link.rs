@@ -5,11 +5,11 @@
 //! both nodes' lines. Not modelled: the congestion control of TCP (a loss delays, it does not slow down), and address
 //! translation beyond whether a node can be dialled.
 
-use crate::node::NodeId;
 use ramson_core::link::ConnId;
 use ramson_core::rng::Rng;
 use ramson_core::time::{Duration, Instant};
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Of Ethernet.
 const MTU: u16 = 1_500;
@@ -18,6 +18,26 @@ const HEADERS: usize = 40;
 /// RFC 6298 lets an implementation wait as little as this; Linux does.
 const MIN_REPETITION: Duration = Duration::from_millis(200);
 const MAX_REPETITION: Duration = Duration::from_secs(30);
+
+/// A node of a [`crate::Net`], by the order in which they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+impl NodeId {
+    /// 10.x.y.1:9000, each node a /24 of its own.
+    pub(crate) fn address(self) -> SocketAddr {
+        let (x, y) = (self.0 / 250 + 1, self.0 % 250 + 1);
+        let byte = |n: usize| u8::try_from(n).unwrap_or(255);
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, byte(x), byte(y), 1)), 9000)
+    }
+
+    /// x.y.1.1:9000, each node a /16 of its own, for up to 50,000 of them.
+    pub(crate) fn far_address(self) -> SocketAddr {
+        let (x, y) = (self.0 / 250 + 11, self.0 % 250 + 1);
+        let byte = |n: usize| u8::try_from(n).unwrap_or(255);
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(byte(x), byte(y), 1, 1)), 9000)
+    }
+}
 
 /// What lies between two nodes, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,8 +3,8 @@
 mod traffic;
 
 use crate::geo;
-use crate::link::{Link, Wire, WireId};
-use crate::node::{Machine, NETWORK_ID, Node, NodeId, Place, router_config};
+use crate::link::{Link, NodeId, Wire, WireId};
+use crate::node::{Machine, NETWORK_ID, Node, Place, router_config};
 use crate::puppet::{Puppet, PuppetConfig};
 use crate::role::Role;
 use crate::trace::{Trace, What, command_number, event_numbers};

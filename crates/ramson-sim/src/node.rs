@@ -15,31 +15,11 @@ use ramson_core::time::{Instant, Now};
 use ramson_core::tunnel::{PoolConfig, Wanted};
 use ramson_wire::data::{Hash, RouterInfo};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The network that all nodes are of.
 pub const NETWORK_ID: u8 = 99;
-
-/// A node of a [`crate::Net`], by the order in which they were added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub usize);
-
-impl NodeId {
-    /// 10.x.y.1:9000, each node a /24 of its own.
-    pub(crate) fn address(self) -> SocketAddr {
-        let (x, y) = (self.0 / 250 + 1, self.0 % 250 + 1);
-        let byte = |n: usize| u8::try_from(n).unwrap_or(255);
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, byte(x), byte(y), 1)), 9000)
-    }
-
-    /// x.y.1.1:9000, each node a /16 of its own, for up to 50,000 of them.
-    pub(crate) fn far_address(self) -> SocketAddr {
-        let (x, y) = (self.0 / 250 + 11, self.0 % 250 + 1);
-        let byte = |n: usize| u8::try_from(n).unwrap_or(255);
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(byte(x), byte(y), 1, 1)), 9000)
-    }
-}
 
 /// Where a node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -1,6 +1,6 @@
 //! What a run of a scenario has shown.
 
-use crate::node::NodeId;
+use crate::link::NodeId;
 use crate::trace::Trace;
 use ramson_core::time::{Duration, Instant};
 use std::collections::BTreeMap;

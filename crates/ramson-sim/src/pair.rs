@@ -1,8 +1,8 @@
 //! Two routers and one clock.
 
 use crate::link::Link;
+use crate::link::NodeId;
 use crate::net::{Net, Settings};
-use crate::node::NodeId;
 
 /// The smallest net: two routers that know each other, over an ideal link.
 pub struct Pair {

@@ -12,13 +12,6 @@ pub struct Property {
     pub holds: bool,
 }
 
-/// Measures properties: by the name of one or all of them, over so many seeds, in the short form or not.
-pub type Source = fn(name: &str, seeds: u64, short: bool) -> Vec<Property>;
-
-/// Properties that are not those of a scenario's file: the name by which they are run, and what measures them. The
-/// scenario `bar` runs them, too.
-pub const SOURCES: &[(&str, Source)] = &[("selection", |_, seeds, short| crate::selection::run("all", seeds, short))];
-
 impl Property {
     /// What so many runs say together: their mean, its confidence interval, and whether the mean keeps the bounds. A
     /// run that measured nothing is left out; without any, nothing holds.

@@ -8,8 +8,8 @@
 
 use crate::invariants::Invariants;
 use crate::link::Link;
+use crate::link::NodeId;
 use crate::net::{Net, Settings};
-use crate::node::NodeId;
 use crate::property::Property;
 use crate::role::Role;
 use crate::trace::Trace;

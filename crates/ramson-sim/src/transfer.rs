@@ -1,7 +1,7 @@
 //! The programs at both ends of a stream: they write a pattern, read the other's, and check every byte.
 
+use crate::link::NodeId;
 use crate::net::Net;
-use crate::node::NodeId;
 use ramson_core::router::{Command, ConnectError, DestinationId, Event, StreamError, StreamKey};
 use ramson_core::time::Instant;
 use ramson_wire::data::Hash;

@@ -1,8 +1,8 @@
 //! Dials, writes and arrivals: what the nodes' connections do to each other.
 
 use super::{DIAL_HANGS, Due, Net, OVERDRAFT, ROOM};
+use crate::link::NodeId;
 use crate::link::{Parcel, Wire, WireId, time_of};
-use crate::node::NodeId;
 use crate::trace::What;
 use ramson_core::link::ConnId;
 use ramson_core::router::Input;
