@@ -3,7 +3,6 @@
 
 pub use crate::dest::DestinationId;
 
-use super::local::LocalOptions;
 use crate::dest::datagram::{Bound, DatagramError, Incoming, Outgoing};
 use crate::job::{Job, JobDone};
 use crate::link::ntcp2::padding::PaddingStrategy;
@@ -12,7 +11,7 @@ use crate::netdb::FloodfillMode;
 use crate::stream::StreamId;
 use crate::time::{Duration, Instant};
 use crate::tunnel::{PoolConfig, PoolError};
-use ramson_wire::data::{Destination, Hash, Mapping, RouterInfo};
+use ramson_wire::data::{Destination, Hash, Mapping, PrivateKeys, RouterInfo};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -50,6 +49,18 @@ pub struct Config {
 pub struct StreamKey {
     pub destination: DestinationId,
     pub stream: StreamId,
+}
+
+/// What a destination is made of.
+pub struct LocalOptions {
+    pub keys: PrivateKeys,
+    /// The LeaseSet is published, and streams can come in.
+    pub publish: bool,
+    pub tunnels: PoolConfig,
+    /// See [`crate::dest::DestinationConfig::compress`].
+    pub compress: bool,
+    /// Hops that a tunnel may have beyond those of `tunnels`, inbound and outbound; each tunnel draws its own.
+    pub extra_hops: (usize, usize),
 }
 
 /// What comes in.

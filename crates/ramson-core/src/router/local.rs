@@ -2,7 +2,7 @@
 //! router. Nothing in it is shared with another destination.
 
 use super::asked::Questions;
-use super::door::{Command, ConnectError, DestinationId, Event, StreamError, StreamKey};
+use super::door::{Command, ConnectError, DestinationId, Event, LocalOptions, StreamError, StreamKey};
 use super::faults::Machine;
 use super::{Router, Timer};
 use crate::dest::{Destination, DestinationConfig, DestinationDone, DestinationEvent, SendError};
@@ -14,7 +14,7 @@ use crate::time::{Duration, Instant, Now};
 use crate::tunnel::{PoolConfig, PoolError, PoolId, Target, TunnelId};
 use ramson_wire::codec::Decode;
 use ramson_wire::crypto::x25519::SecretKey;
-use ramson_wire::data::{AnyLeaseSet, Destination as PublicDestination, Hash, Lease2, LeaseSet2, Mapping, PrivateKeys};
+use ramson_wire::data::{AnyLeaseSet, Destination as PublicDestination, Hash, Lease2, LeaseSet2, Mapping};
 use ramson_wire::datagram::ClientPayload;
 use ramson_wire::datagram::payload::protocol;
 use ramson_wire::i2np::database_search_reply::DatabaseSearchReply;
@@ -33,18 +33,6 @@ const MAX_PATHS: usize = 256;
 const STREAMS_END: Duration = Duration::from_secs(1);
 /// Lifetime of garlic on its way.
 const GARLIC_MS: u64 = 60_000;
-
-/// What a destination is made of.
-pub struct LocalOptions {
-    pub keys: PrivateKeys,
-    /// The LeaseSet is published, and streams can come in.
-    pub publish: bool,
-    pub tunnels: PoolConfig,
-    /// See [`DestinationConfig::compress`].
-    pub compress: bool,
-    /// Hops that a tunnel may have beyond those of `tunnels`, inbound and outbound; each tunnel draws its own.
-    pub extra_hops: (usize, usize),
-}
 
 /// A destination and all that belongs to it.
 pub(super) struct Local {

@@ -24,11 +24,10 @@ mod status;
 mod tunnels;
 
 pub use door::{
-    Command, Config, ConnectError, DatagramRefused, DestinationId, ENTROPY_INTERVAL, Event, Input, Output, PoolState,
-    StreamError, StreamKey,
+    Command, Config, ConnectError, DatagramRefused, DestinationId, ENTROPY_INTERVAL, Event, Input, LocalOptions,
+    Output, PoolState, StreamError, StreamKey,
 };
 pub use faults::{Fatal, Removed};
-pub use local::LocalOptions;
 pub use status::{Entry, LocalStatus, Route, Snapshot};
 
 use crate::bucket::Bucket;
