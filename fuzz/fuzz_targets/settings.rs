@@ -16,6 +16,9 @@ mod failure;
 #[allow(dead_code, unused_imports, reason = "not all of it is used here")]
 #[path = "../../crates/ramson-router/src/folder.rs"]
 mod folder;
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "../../crates/ramson-router/src/hardening.rs"]
+mod hardening;
 #[allow(dead_code, unused_imports, reason = "not all of it is used here")]
 #[path = "../../crates/ramson-router/src/settings.rs"]
 mod settings;

@@ -5,9 +5,9 @@
 //! one that has half of it, runs the router all the same; the log says what is on.
 
 use crate::folder::Folder;
+use crate::hardening::{Hardening, Measure, State};
 use crate::process;
 use crate::settings::Settings;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The files that the process keeps.
@@ -51,60 +51,10 @@ const RESOLVER: [&str; 10] = [
     "/run/systemd/resolve",
 ];
 
-/// What of this is in force, for the status.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-pub(crate) struct Hardening {
-    /// Only its own files can be opened.
-    pub(crate) files: Measure,
-    /// System calls that no router needs are refused.
-    pub(crate) system_calls: Measure,
-    /// The memory goes into no core dump, and no other program of the same user reads it.
-    pub(crate) memory: Measure,
-}
-
-/// One measure.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Measure {
-    pub(crate) state: State,
-    /// By what, or why not, in words for a person.
-    pub(crate) why: String,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum State {
-    On,
-    /// As far as the system has it.
-    Partly,
-    #[default]
-    Off,
-}
-
-impl Measure {
-    pub(crate) fn new(state: State, why: impl Into<String>) -> Self {
-        Self { state, why: why.into() }
-    }
-}
-
-impl std::fmt::Display for Measure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let state = match self.state {
-            State::On => "on",
-            State::Partly => "partly",
-            State::Off => "off",
-        };
-        if self.why.is_empty() { f.write_str(state) } else { write!(f, "{state} ({})", self.why) }
-    }
-}
-
-impl Hardening {
-    /// Where the operator wants none.
-    pub(crate) fn off() -> Self {
-        let off = || Measure::new(State::Off, "by the setting process.hardening");
-        Self { files: off(), system_calls: off(), memory: process::memory() }
-    }
+/// Where the operator wants none.
+pub(crate) fn off() -> Hardening {
+    let off = || Measure::new(State::Off, "by the setting process.hardening");
+    Hardening { files: off(), system_calls: off(), memory: process::memory() }
 }
 
 /// Gives up all but `files`, and the system calls that are not needed. Best effort: says what is on.

@@ -1,8 +1,8 @@
 //! How commands ask the running router: a Unix socket in the data folder, one JSON line each way.
 
 use crate::Failure;
-use crate::confine::Hardening;
 use crate::folder::Folder;
+use crate::hardening::Hardening;
 use crate::stop::Stop;
 use ramson::{Draining, LocalDestination, Ramson, Status};
 use serde::de::DeserializeOwned;
@@ -193,7 +193,7 @@ pub(crate) fn ask<T: DeserializeOwned>(folder: &Folder, request: &Request) -> Re
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use crate::confine::{Measure, State};
+    use crate::hardening::{Measure, State};
     use ramson::DestinationOptions;
     use ramson::testing::Network;
 

@@ -5,6 +5,7 @@ mod confine;
 mod control;
 mod failure;
 mod folder;
+mod hardening;
 mod offer;
 mod process;
 mod redact;

@@ -1,6 +1,6 @@
 //! What the operating system is asked for this process.
 
-use crate::confine::{Measure, State};
+use crate::hardening::{Measure, State};
 
 /// Keeps keys out of core dumps, and other programs of the same user from reading them out of the memory. Systems that
 /// have no such thing run without it.

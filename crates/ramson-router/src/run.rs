@@ -1,8 +1,9 @@
 //! Running the router: settings, services, signals.
 
-use crate::confine::{self, Files, Hardening};
+use crate::confine::{self, Files};
 use crate::control::{self, Doors};
 use crate::folder::Folder;
+use crate::hardening::Hardening;
 use crate::process;
 use crate::settings::{self, Kind, Level, NetworkId, Settings};
 use crate::stop::{Stop, Wishes};
@@ -51,7 +52,7 @@ pub(crate) fn run(
     // Before there are other threads: what they begin with is what this one has.
     let hardening = match settings.process.hardening {
         settings::Hardening::On => confine::confine(&Files::of(folder, &settings)),
-        settings::Hardening::Off => Hardening::off(),
+        settings::Hardening::Off => confine::off(),
     };
     let ready = Ready { keys, hardening };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;

@@ -1,8 +1,8 @@
 //! Answers on standard output, for people and for programs.
 
 use crate::Failure;
-use crate::confine::Hardening;
 use crate::control::Report;
+use crate::hardening::Hardening;
 use crate::stop::minutes;
 use ramson::{Destination, Draining};
 use ramson_wire::data::{base32, base64};
