@@ -483,9 +483,9 @@ fn p10_what_a_client_is_sent_shows_in_no_answer_of_a_router() {
     assert!(kinds >= 200 && answered >= 40, "{kinds} kinds, {answered} answered");
 }
 
-/// The same in many worlds: by name, with `cargo nextest run -p ramson-sim --run-ignored all p10_fifty`.
+/// The same in many worlds.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes; `cargo nextest run -p ramson-sim --run-ignored all p10_fifty_seeds` runs it"]
 fn p10_fifty_seeds() {
     for seed in 100..150 {
         println!("seed {seed}: {:?}", [true, false].map(|floodfill| compare(seed, floodfill)));
