@@ -54,6 +54,13 @@ fn shim(folder: &Path) -> std::path::PathBuf {
     out
 }
 
+/// A command of the binary, about the router of this folder.
+fn ramson(data: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ramson"));
+    command.args(args).arg("--data").arg(data).stdin(Stdio::null());
+    command
+}
+
 #[test]
 fn forbidden_calls_and_files_fail_in_the_running_router() {
     let (results, log) = attempts("on");
@@ -100,11 +107,7 @@ fn a_confined_router_finds_servers_and_is_handed_files() {
                   [reseed]\nservers = [\"https://localhost:1/\"]\ndangerously_accept_unsigned_files = true\n";
     fs::write(dir.path().join("ramson.toml"), config).expect("a config");
     let log = dir.path().join("log");
-    let ramson = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ramson"));
-        command.args(args).arg("--data").arg(dir.path()).stdin(Stdio::null());
-        command
-    };
+    let ramson = |args: &[&str]| ramson(dir.path(), args);
     let mut router = ramson(&[]).stdout(Stdio::null()).stderr(fs::File::create(&log).expect("a log")).spawn();
     let router = router.as_mut().expect("the router starts");
     let limit = Instant::now() + LIMIT;
@@ -145,11 +148,7 @@ fn the_status_says_what_is_in_force() {
         );
         fs::write(dir.path().join("ramson.toml"), config).expect("a config");
         let log = dir.path().join("log");
-        let ramson = |args: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_ramson"));
-            command.args(args).arg("--data").arg(dir.path()).stdin(Stdio::null());
-            command
-        };
+        let ramson = |args: &[&str]| ramson(dir.path(), args);
         let mut router = ramson(&[])
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log).expect("a log"))
