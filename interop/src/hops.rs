@@ -215,11 +215,14 @@ pub(crate) fn requests(world: &mut World) -> Result<String, String> {
     for rate in &REQUESTS[1..] {
         let (used, answered) = (value(rate, cpu), value(rate, answers));
         // What the messages of the standing tunnels cost is no cost of requests.
-        let own = [0, 1].map(|side| (used[side] - idle[side]).max(0.001));
-        let per_core = [0, 1].map(|side| answered[side] / own[side]);
-        said.push(figure(&format!("net-requests-per-core-{rate}"), per_core[0], per_core[1], "1/s"));
+        let own = [0, 1].map(|side| (used[side] - idle[side]).max(0.0));
         said.push(figure(&format!("net-requests-answered-{rate}"), answered[0], answered[1], "1/s"));
         said.push(figure(&format!("net-requests-cpu-{rate}"), 100.0 * own[0], 100.0 * own[1], "% of a core"));
+        // What few requests cost is less than the kernel counts.
+        if *rate == REQUESTS[2] {
+            let per_core = [0, 1].map(|side| answered[side] / own[side]);
+            said.push(figure("net-requests-per-core", per_core[0], per_core[1], "1/s"));
+        }
     }
     let flood = value(REQUESTS[2], lost);
     said.push(figure("net-requests-lost", flood[0], flood[1], "% of messages"));
