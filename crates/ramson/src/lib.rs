@@ -11,6 +11,8 @@
 #[cfg(ramson_fuzz_crypto)]
 compile_error!("without its cryptography this is no router; ramson_fuzz_crypto is for fuzzing the core alone");
 
+mod address;
+mod builder;
 mod client;
 pub mod config;
 mod datagram;
@@ -19,6 +21,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod key_file;
 mod net;
 pub mod reseed;
 pub mod seam;
@@ -28,6 +31,8 @@ mod stream;
 #[doc(hidden)]
 pub mod testing;
 
+pub use address::{Address, AddressBook};
+pub use builder::Builder;
 pub use client::{DestinationOptions, Found, Incoming, Listener, LocalDestination, Ramson, Target, TunnelOptions};
 pub use config::Config;
 pub use datagram::{Datagram, DatagramFormat, DatagramSender, Datagrams, OutgoingDatagram};

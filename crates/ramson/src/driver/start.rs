@@ -347,7 +347,7 @@ mod tests {
             assert_eq!(used.kind(), ErrorKind::Setup, "the folder is in use");
             let local = ramson.destination(crate::DestinationOptions::client("test"), None).await.unwrap();
             let target = crate::Target::Hash(ramson_wire::data::Hash([1; 32]));
-            assert_eq!(local.connect(target, 80).await.unwrap_err().kind(), ErrorKind::NotReady);
+            assert_eq!(local.connect((target, 80)).await.unwrap_err().kind(), ErrorKind::NotReady);
             let status = ramson.status().await.unwrap();
             assert_eq!((status.network_id, status.destinations.len()), (99, 1));
             seen.push((status.router, status.reachability.published));
