@@ -94,6 +94,7 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         reporter: Reporter::new(&config, now.mono),
         due: Instant::ZERO,
         next_tick: now.mono,
+        next_look: Instant::FAR,
         next_entropy: now.mono + ENTROPY_INTERVAL,
         inputs: VecDeque::new(),
         buffer: vec![0; READ_BUFFER],
