@@ -139,7 +139,10 @@ impl Names {
 
     fn resolve(&self, name: &str) -> Result<Target, Error> {
         let Some(book) = &self.0 else {
-            return Err(Error::new(ErrorKind::UnknownName, "this router has no address book; give it one, or an address"));
+            return Err(Error::new(
+                ErrorKind::UnknownName,
+                "this router has no address book; give it one, or an address",
+            ));
         };
         book.resolve(name).ok_or_else(|| Error::new(ErrorKind::UnknownName, "the address book does not have this name"))
     }
@@ -192,7 +195,9 @@ mod tests {
 
     #[test]
     fn what_is_not_of_i2p_is_refused() {
-        for text in ["", ":", "example.org:80", "127.0.0.1:80", "[::1]:80", "name.i2p:", "name.i2p:99999", "abc.b32.i2p"] {
+        for text in
+            ["", ":", "example.org:80", "127.0.0.1:80", "[::1]:80", "name.i2p:", "name.i2p:99999", "abc.b32.i2p"]
+        {
             assert_eq!(kind(text), ErrorKind::Misuse, "{text}");
         }
         assert_eq!(kind(&format!("{}.b32.i2p", "a".repeat(56))), ErrorKind::Misuse);

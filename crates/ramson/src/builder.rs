@@ -142,7 +142,10 @@ mod tests {
             assert_eq!(kind(me.connect("unknown.i2p:80").await), ErrorKind::UnknownName);
             assert_eq!(kind(me.connect("example.org:80").await), ErrorKind::Misuse);
             // A second router cannot have the folder before the first has stopped.
-            assert_eq!(quiet(folder.path()).own_runtime().start().await.map(drop).unwrap_err().kind(), ErrorKind::Setup);
+            assert_eq!(
+                quiet(folder.path()).own_runtime().start().await.map(drop).unwrap_err().kind(),
+                ErrorKind::Setup
+            );
             ramson.shutdown().await;
             quiet(folder.path()).own_runtime().start().await.unwrap().shutdown().await;
         });
