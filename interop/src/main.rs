@@ -11,11 +11,13 @@ mod kill;
 mod list;
 mod net;
 mod pages;
+mod programs;
 mod proxy;
 mod sam;
 mod scenarios;
 mod soak;
 mod subject;
+mod tunnels;
 mod web;
 mod world;
 
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Some("_web") => rest.first().ok_or_else(|| "_web ADDR:PORT".to_owned()).and_then(|address| web::serve(address)),
         Some("_get") => get::main(rest),
         Some("_sam") => sam::main(rest),
+        Some("_irc") => programs::irc(rest),
+        Some("_udp") => programs::udp(rest),
         Some("_idle") => get::idle(rest),
         Some("_proxy") => match rest {
             [address, file] => proxy::serve(address, file),

@@ -4,4 +4,5 @@
 mod outproxy;
 mod proxy;
 mod servers;
+mod tunnels;
 mod world;
