@@ -120,6 +120,9 @@ fn fetch(scenarios: &[&Scenario]) -> Result<(), String> {
     suites.extend(std::env::var("INTEROP_SUBJECT").ok().and_then(|name| name.strip_prefix("i2pd-").map(str::to_owned)));
     suites.sort();
     suites.dedup();
+    if scenarios.iter().any(|scenario| scenario.name == "tunnels") {
+        tunnels::fetch()?;
+    }
     for suite in suites {
         if cache().join(format!("i2pd-{suite}/run-i2pd")).exists() {
             continue;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::net::{Peer, this_program, within};
 use crate::subject::Kind;
-use crate::world::{Route, World};
+use crate::world::{Route, World, until_page};
 
 const SOCKS: &str = "127.0.0.1:4447";
 const SHAPE: &str = "hops = 2\nquantity = 2\n";
@@ -93,12 +93,11 @@ fn ours(world: &mut World, number: usize) -> Result<Ours, String> {
     Ok(Ours { program, dir: subject.dir.clone(), namespace: subject.namespace.clone() })
 }
 
-/// Puts tunnels into the config of an i2pd, and has it read.
-fn add_to_i2pd(peer: &Peer, text: &str) -> Result<(), String> {
+/// Puts tunnels into the config of an i2pd, and starts it again: a server of it that has read its config while it runs takes no
+/// more streams for the tunnels that it had.
+fn add_to_i2pd(world: &World, peer: &Peer, text: &str) -> Result<(), String> {
     append(&peer.dir.join("tunnels.conf"), text)?;
-    let pid = peer.pid.ok_or_else(|| format!("{} does not run", peer.name))?.to_string();
-    let done = Command::new("kill").args(["-HUP", &pid]).status().map_err(|why| format!("kill: {why}"))?;
-    if done.success() { Ok(()) } else { Err(format!("kill: {done}")) }
+    world.net.testnet(&["restart", &peer.name]).map(drop)
 }
 
 /// The b32 address of a key file that an i2pd makes.
@@ -114,29 +113,37 @@ fn address_of(file: &Path) -> Result<String, String> {
 }
 
 /// ngircd of Debian, unpacked and not installed.
-fn ngircd() -> Result<PathBuf, String> {
-    let folder = crate::cache().join("ngircd");
-    let program = folder.join("root/usr/sbin/ngircd");
-    if !program.exists() {
-        let script = "set -e; mkdir -p root debs; cd debs; apt-get -q download ngircd libident; cd ..; \
-            for deb in debs/*.deb; do dpkg-deb -x \"$deb\" root; done";
-        fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-        let out = Command::new("sh").args(["-c", script]).current_dir(&folder).output();
-        let out = out.map_err(|why| format!("sh: {why}"))?;
-        if !out.status.success() {
-            return Err(format!("ngircd cannot be had: {}", String::from_utf8_lossy(&out.stderr).trim()));
-        }
+fn ngircd() -> PathBuf {
+    crate::cache().join("ngircd/root/usr/sbin/ngircd")
+}
+
+/// Unpacks it, where it is not unpacked yet.
+pub(crate) fn fetch() -> Result<(), String> {
+    if ngircd().exists() {
+        return Ok(());
     }
-    Ok(program)
+    let folder = crate::cache().join("ngircd");
+    let script = "set -e; mkdir -p root debs; cd debs; apt-get -q download ngircd libident; cd ..; \
+        for deb in debs/*.deb; do dpkg-deb -x \"$deb\" root; done";
+    fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    let out = Command::new("sh").args(["-c", script]).current_dir(&folder).output();
+    let out = out.map_err(|why| format!("sh: {why}"))?;
+    if !out.status.success() {
+        return Err(format!("ngircd cannot be had: {}", String::from_utf8_lossy(&out.stderr).trim()));
+    }
+    Ok(())
 }
 
 /// Servers of IRC and UDP in a namespace.
 fn serve(running: &mut Running, namespace: &str, dir: &Path) -> Result<(), String> {
-    let program = ngircd()?;
+    let program = ngircd();
+    if !program.exists() {
+        return Err("ngircd is not unpacked: `fetch tunnels` does that".to_owned());
+    }
     let config = dir.join("ngircd.conf");
     let text = format!(
         "[Global]\nName = irc.test.net\nInfo = test\nListen = 127.0.0.1\nPorts = 6667\nServerUID = root\nServerGID = root\n\
-         MotdPhrase = hello\n[Limits]\nMaxConnectionsIP = 0\n[Options]\nDNS = no\nIdent = no\nPAM = no\nSyslogFacility = local1\n\
+         MotdPhrase = hello\n[Limits]\nMaxConnectionsIP = 0\n[Options]\nDNS = yes\nIdent = no\nPAM = no\nSyslogFacility = local1\n\
          WebircPassword = {WORD}\n"
     );
     fs::write(&config, text).map_err(|why| format!("{}: {why}", config.display()))?;
@@ -194,8 +201,16 @@ fn proxies(route: &Route, sites: &[String]) -> Result<usize, String> {
 
 /// The scenario.
 pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
-    let (a, b) = (ours(world, 0)?, ours(world, 1)?);
     let (server, client) = (world.net.peer("server")?, world.net.peer("client")?);
+    add_to_i2pd(
+        world,
+        &server,
+        &format!(
+            "[irc]\ntype = irc\nhost = 127.0.0.1\nport = 6667\ninport = 6667\nkeys = irc.dat\nwebircpassword = {WORD}\n\
+             {I2PD_SHAPE}\n[udp]\ntype = udpserver\nhost = 127.0.0.1\nport = 7100\ninport = 7\nkeys = udp.dat\n{I2PD_SHAPE}"
+        ),
+    )?;
+    let (a, b) = (ours(world, 0)?, ours(world, 1)?);
     let mut running = Running(Vec::new());
     serve(&mut running, &a.namespace, &a.dir)?;
     serve(&mut running, &server.namespace, &server.dir)?;
@@ -207,17 +222,11 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
     if started != 2 {
         return Err(format!("{started} of 2 servers were started by the reload"));
     }
-    add_to_i2pd(
-        &server,
-        &format!(
-            "[irc]\ntype = irc\nhost = 127.0.0.1\nport = 6667\ninport = 6667\nkeys = irc.dat\nwebircpassword = {WORD}\n\
-             {I2PD_SHAPE}\n[udp]\ntype = udpserver\nhost = 127.0.0.1\nport = 7100\ninport = 7\nkeys = udp.dat\n{I2PD_SHAPE}"
-        ),
-    )?;
     let (our_irc, our_udp) = (a.b32("irc")?, a.b32("udp")?);
     let their_irc = address_of(&server.dir.join("data/irc.dat"))?;
     let their_udp = address_of(&server.dir.join("data/udp.dat"))?;
     add_to_i2pd(
+        world,
         &client,
         &format!(
             "[irc]\ntype = client\naddress = 127.0.0.1\nport = 6668\ndestination = {our_irc}\ndestinationport = 6667\n\
@@ -242,6 +251,9 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
     let mut said = Vec::new();
     let sites = [world.their_site()?, world.our_site(0)?];
     let route = world.ours(1)?;
+    for site in &sites {
+        until_page(&route, site, Duration::from_secs(180))?;
+    }
     said.push(format!("curl read {} pages by SOCKS4a, SOCKS5 and CONNECT", proxies(&route, &sites)?));
     for (namespace, what, port) in [
         (&b.namespace, "ours to ours", "6668"),

@@ -257,7 +257,9 @@ async fn open(
     tasks.spawn(services.run(asked));
     #[cfg(unix)]
     {
-        tasks.spawn(reload_on_hangup(asks.clone()));
+        // Taken before anybody is told that the router is there.
+        let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+        tasks.spawn(reload_on_hangup(hangups.map_err(Failure::failed)?, asks.clone()));
         let doors = Doors { ramson: ramson.clone(), asks, config, stop, hardening };
         match control::listen(folder) {
             Ok(listener) => drop(tasks.spawn(control::serve(listener, doors))),
@@ -269,9 +271,7 @@ async fn open(
 
 /// SIGHUP has the config read again.
 #[cfg(unix)]
-async fn reload_on_hangup(asks: UnboundedSender<Ask>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+async fn reload_on_hangup(mut hangups: tokio::signal::unix::Signal, asks: UnboundedSender<Ask>) {
     while hangups.recv().await.is_some() {
         // What comes of it stands in the log.
         let (reply, done) = tokio::sync::oneshot::channel();

@@ -69,6 +69,7 @@ impl UdpClient {
         let mut buffer = Vec::new();
         let socket = Arc::clone(&self.socket);
         let mut sweep = tokio::time::interval(UDP_SESSION_TIME / 4);
+        let mut is_said = false;
         loop {
             let came = async {
                 match &mut self.open {
@@ -91,12 +92,16 @@ impl UdpClient {
                 }
             };
             if let Err(e) = result {
-                tracing::info!("UDP tunnel {}: {e}", self.config.name);
+                // Once, and not for each packet.
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::info!("UDP tunnel {}: {e}", self.config.name);
+                }
                 self.open = None;
                 if e.kind() == ErrorKind::ShuttingDown {
                     return;
                 }
             }
+            is_said &= self.open.is_none();
             // The destination may close when nobody is there.
             if self.programs.by_port.is_empty() {
                 self.open = None;
