@@ -222,6 +222,7 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
     if started != 2 {
         return Err(format!("{started} of 2 servers were started by the reload"));
     }
+    // Left to itself, an i2pd of 2.59 sends Datagram3, and after the first one no more before somebody has acknowledged it.
     let (our_irc, our_udp) = (a.b32("irc")?, a.b32("udp")?);
     let their_irc = address_of(&server.dir.join("data/irc.dat"))?;
     let their_udp = address_of(&server.dir.join("data/udp.dat"))?;
@@ -231,7 +232,7 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
         &format!(
             "[irc]\ntype = client\naddress = 127.0.0.1\nport = 6668\ndestination = {our_irc}\ndestinationport = 6667\n\
              keys = transient-irc\n{I2PD_SHAPE}\n[udp]\ntype = udpclient\naddress = 127.0.0.1\nport = 7101\n\
-             destination = {our_udp}\ndestinationport = 7\nkeys = transient-udp\n{I2PD_SHAPE}"
+             destination = {our_udp}\ndestinationport = 7\ndatagramversion = 1\nkeys = transient-udp\n{I2PD_SHAPE}"
         ),
     )?;
     let tunnel = |name: &str, kind: &str, port: u16, to: &str, there: u16| {
