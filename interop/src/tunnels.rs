@@ -222,7 +222,6 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
     if started != 2 {
         return Err(format!("{started} of 2 servers were started by the reload"));
     }
-    // Left to itself, an i2pd of 2.59 sends Datagram3, and after the first one no more before somebody has acknowledged it.
     let (our_irc, our_udp) = (a.b32("irc")?, a.b32("udp")?);
     let their_irc = address_of(&server.dir.join("data/irc.dat"))?;
     let their_udp = address_of(&server.dir.join("data/udp.dat"))?;
@@ -232,7 +231,9 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
         &format!(
             "[irc]\ntype = client\naddress = 127.0.0.1\nport = 6668\ndestination = {our_irc}\ndestinationport = 6667\n\
              keys = transient-irc\n{I2PD_SHAPE}\n[udp]\ntype = udpclient\naddress = 127.0.0.1\nport = 7101\n\
-             destination = {our_udp}\ndestinationport = 7\ndatagramversion = 1\nkeys = transient-udp\n{I2PD_SHAPE}"
+             destination = {our_udp}\ndestinationport = 7\ndatagramversion = 1\nkeys = transient-udp\n{I2PD_SHAPE}\n\
+             [udp3]\ntype = udpclient\naddress = 127.0.0.1\nport = 7103\ndestination = {our_udp}\ndestinationport = 7\n\
+             datagramversion = 3\nkeys = transient-udp3\n{I2PD_SHAPE}"
         ),
     )?;
     let tunnel = |name: &str, kind: &str, port: u16, to: &str, there: u16| {
@@ -263,10 +264,11 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
     ] {
         // An i2pd filters nothing, so that its program would see its own question.
         if what == "i2pd to ours" {
-            said.push(format!(
-                "IRC {what}: {}",
-                ask(namespace, what, &["_irc", &format!("127.0.0.1:{port}"), "plain"])?
-            ));
+            let host = ask(namespace, what, &["_irc", &format!("127.0.0.1:{port}"), "plain"])?;
+            if !host.contains(".b32.i2p ") {
+                return Err(format!("IRC {what}: the server sees {host}, and not who comes"));
+            }
+            said.push(format!("IRC {what}: the server reads who comes"));
             continue;
         }
         let host = ask(namespace, what, &["_irc", &format!("127.0.0.1:{port}")])?;
@@ -280,6 +282,7 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
         (&b.namespace, "ours to ours", "7101"),
         (&b.namespace, "ours to i2pd", "7102"),
         (&client.namespace, "i2pd to ours", "7101"),
+        (&client.namespace, "i2pd to ours by Datagram3", "7103"),
     ] {
         said.push(format!("UDP {what}: {}", ask(namespace, what, &["_udp", "ask", &format!("127.0.0.1:{port}")])?));
     }
