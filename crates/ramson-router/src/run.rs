@@ -1,21 +1,23 @@
 //! Running the router: settings, services, signals.
 
+mod plan;
+mod services;
+
+use crate::asks::Ask;
 use crate::confine::{self, Files};
 use crate::control::{self, Doors};
 use crate::folder::Folder;
 use crate::hardening::Hardening;
 use crate::process;
-use crate::settings::{self, Kind, Level, NetworkId, Settings};
+use crate::settings::{self, Level, NetworkId, Settings};
 use crate::stop::{Stop, Wishes};
 use crate::{Failure, offer, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
-use ramson::{DestinationOptions, Event, LocalDestination, PrivateKeys, Ramson};
-use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
+use ramson::{Event, PrivateKeys, Ramson};
 use ramson_services::names::Names;
 use ramson_services::sam::{Sam, SamConfig};
-use ramson_services::tunnels::{
-    ClientTunnel, ClientTunnelConfig, ServerKind, ServerTunnel, ServerTunnelConfig, load_or_create_keys,
-};
+use ramson_services::tunnels::load_or_create_keys;
+use services::{Base, Services};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::Read;
@@ -38,7 +40,8 @@ pub(crate) fn run(
     network: Option<NetworkId>,
     json: bool,
 ) -> Result<(), Failure> {
-    let path = config.unwrap_or_else(|| folder.config());
+    // It is read again later, by who may be in another folder.
+    let path = std::path::absolute(config.unwrap_or_else(|| folder.config())).map_err(Failure::failed)?;
     let Loaded { settings, is_new } = load(folder, &path, network)?;
     folder.create()?;
     let lock = folder.lock()?;
@@ -51,10 +54,10 @@ pub(crate) fn run(
     let keys = server_keys(folder, &settings)?;
     // Before there are other threads: what they begin with is what this one has.
     let hardening = match settings.process.hardening {
-        settings::Hardening::On => confine::confine(&Files::of(folder, &settings)),
+        settings::Hardening::On => confine::confine(&Files::of(folder, &path, &settings)),
         settings::Hardening::Off => confine::off(),
     };
-    let ready = Ready { keys, hardening };
+    let ready = Ready { keys, hardening, config: path };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     let result = runtime.block_on(live(folder, &settings, ready, json));
     // What a stuck task holds must not keep the process.
@@ -147,12 +150,14 @@ type Keys = BTreeMap<PathBuf, PrivateKeys>;
 struct Ready {
     keys: Keys,
     hardening: Hardening,
+    config: PathBuf,
 }
 
 fn server_keys(folder: &Folder, settings: &Settings) -> Result<Keys, Failure> {
     let mut keys = Keys::new();
-    for server in &settings.server {
-        let path = folder.path().join(&server.keys);
+    let of_clients = settings.client.iter().filter_map(|client| client.keys.as_ref());
+    for file in settings.server.iter().map(|server| &server.keys).chain(of_clients) {
+        let path = folder.path().join(file);
         if let Entry::Vacant(vacant) = keys.entry(path) {
             let read = load_or_create_keys(vacant.key()).map_err(Failure::failed)?;
             vacant.insert(read);
@@ -234,88 +239,47 @@ fn stopped_by_itself() -> Failure {
 async fn open(
     folder: &Folder,
     settings: &Settings,
-    Ready { mut keys, hardening }: Ready,
+    Ready { keys, hardening, config }: Ready,
     ramson: &Ramson,
     stop: UnboundedSender<Stop>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
     let names = Arc::new(Names::open(folder.hosts()).map_err(Failure::failed)?);
-    let mut any = None;
-    let proxy = &settings.http_proxy;
-    if proxy.enabled {
-        let local = destination(ramson, "http proxy", proxy.tunnels()).await?;
-        let credentials = proxy
-            .user
-            .clone()
-            .zip(proxy.password.clone())
-            .map(|(user, password)| Credentials { user, password: password.0 });
-        let ask_first_use = settings.names.ask_first_use.then(|| folder.used_names());
-        let config = ProxyConfig { listen: proxy.listen.0, credentials, ask_first_use };
-        let server = HttpProxy::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
-        let at = server.local_addr().map_err(Failure::failed)?;
-        info!("the HTTP proxy listens at {at}");
-        tasks.spawn(server.run());
-        any = Some(local);
-    }
     if let Some(config) = settings.sam.config() {
         open_sam(config, settings.sam.is_asked_for(), ramson, &names, tasks).await?;
     }
-    for client in &settings.client {
-        let local = destination(ramson, &client.name.0, client.tunnels()).await?;
-        let config = ClientTunnelConfig {
-            name: client.name.0.clone(),
-            listen: client.listen.0,
-            to: client.to.0.clone(),
-            port: client.port,
-        };
-        let tunnel = ClientTunnel::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
-        info!("client tunnel {} listens at {}", client.name.0, client.listen.0);
-        tasks.spawn(tunnel.run());
-        any.get_or_insert(local);
-    }
-    let mut served: BTreeMap<PathBuf, LocalDestination> = BTreeMap::new();
-    for server in &settings.server {
-        let path = folder.path().join(&server.keys);
-        let local = match served.get(&path) {
-            Some(local) => local.clone(),
-            None => {
-                let tunnels = server.tunnels();
-                let options = DestinationOptions {
-                    inbound: tunnels.clone(),
-                    outbound: tunnels,
-                    ..DestinationOptions::server(server.name.0.clone())
-                };
-                // Without them the router would make others.
-                let keys = keys.remove(&path).ok_or_else(|| Failure::failed("the keys of a server were not read"))?;
-                ramson.destination(options, Some(keys)).await.map_err(Failure::failed)?
-            }
-        };
-        let kind = match server.kind {
-            Kind::Tcp => ServerKind::Tcp,
-            Kind::Http => ServerKind::Http { host: server.host.clone() },
-        };
-        let config = ServerTunnelConfig {
-            name: server.name.0.clone(),
-            kind,
-            target: server.target.0,
-            port: server.port,
-            max_streams: server.max_streams,
-            max_streams_per_client: server.max_streams_per_client,
-        };
-        tasks.spawn(ServerTunnel::listen(config, &local).await.map_err(Failure::failed)?.run());
-        info!("server tunnel {} offers {}; `ramson status` says its address", server.name.0, server.target.0);
-        served.insert(path, local.clone());
-        any.get_or_insert(local);
-    }
+    let is_confined = settings.process.hardening == settings::Hardening::On;
+    let (folder_of, ramson_of) = (folder.clone(), ramson.clone());
+    let base = Base { folder: folder_of, config: config.clone(), ramson: ramson_of, names, is_confined };
+    let mut services = Services::new(base, settings.clone());
+    services.start(keys).await.map_err(Failure::failed)?;
+    let (asks, asked) = tokio::sync::mpsc::unbounded_channel();
+    tasks.spawn(services.run(asked));
     #[cfg(unix)]
     {
-        let doors = Doors { ramson: ramson.clone(), local: any, stop, hardening };
+        // Taken before anybody is told that the router is there.
+        let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+        tasks.spawn(reload_on_hangup(hangups.map_err(Failure::failed)?, asks.clone()));
+        let doors = Doors { ramson: ramson.clone(), asks, config, stop, hardening };
         match control::listen(folder) {
             Ok(listener) => drop(tasks.spawn(control::serve(listener, doors))),
             Err(e) => warn!("`ramson status` will not work: {}", e.text),
         }
     }
     Ok(())
+}
+
+/// SIGHUP has the config read again.
+#[cfg(unix)]
+async fn reload_on_hangup(mut hangups: tokio::signal::unix::Signal, asks: UnboundedSender<Ask>) {
+    while hangups.recv().await.is_some() {
+        // What comes of it stands in the log.
+        let (reply, done) = tokio::sync::oneshot::channel();
+        if asks.send(Ask::Reload { file: None, reply }).is_err() {
+            return;
+        }
+        let _ = done.await;
+    }
 }
 
 /// Opens the SAM bridge. One that nobody has asked for is not worth a router that does not start: two routers may run
@@ -340,12 +304,6 @@ async fn open_sam(
             Ok(())
         }
     }
-}
-
-async fn destination(ramson: &Ramson, name: &str, tunnels: ramson::TunnelOptions) -> Result<LocalDestination, Failure> {
-    let options =
-        DestinationOptions { inbound: tunnels.clone(), outbound: tunnels, ..DestinationOptions::client(name) };
-    ramson.destination(options, None).await.map_err(Failure::failed)
 }
 
 /// Writes what happens as JSON lines. The library writes the log.
@@ -409,11 +367,12 @@ mod tests {
     async fn a_router_that_stops_without_a_signal_is_a_failure() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::find(Some(temporary.path().to_owned())).unwrap();
-        let settings = Settings::parse("network.id = 99\nhttp_proxy.listen = \"127.0.0.1:0\"\n").unwrap();
+        let text = "network.id = 99\nhttp_proxy.listen = \"127.0.0.1:0\"\nsocks.enabled = false\n";
+        let settings = Settings::parse(text).unwrap();
         let ramson = Network::default().router();
         let other = ramson.clone();
         tokio::spawn(async move {
-            other.destination(DestinationOptions::client("a"), None).await.unwrap();
+            other.destination(ramson::DestinationOptions::client("a"), None).await.unwrap();
             other.shutdown().await;
         });
         let (stop, commands) = tokio::sync::mpsc::unbounded_channel();

@@ -1,7 +1,7 @@
 //! The HTTP proxy, by which browsers and programs read eepsites. It leads into I2P only: nothing on the user's own
 //! machine or network and nothing in the clear is reachable through it.
 
-mod address;
+pub(crate) mod address;
 pub(crate) mod exchange;
 mod first_use;
 #[cfg(any(test, fuzzing))]
@@ -14,4 +14,4 @@ mod pages;
 mod proxy;
 pub(crate) mod wire;
 
-pub use proxy::{Credentials, HttpProxy, ProxyConfig, ProxyError};
+pub use proxy::{Credentials, HttpProxy, PerSite, ProxyConfig, ProxyError};

@@ -25,13 +25,20 @@ impl World {
     }
 
     pub(crate) async fn with(credentials: Option<Credentials>) -> Self {
+        Self::changed(|config, _| config.credentials = credentials).await
+    }
+
+    /// With another config.
+    pub(crate) async fn changed(change: impl FnOnce(&mut ProxyConfig, &Ramson)) -> Self {
         let network = Network::default();
         let ramson = network.router();
         let folder = tempfile::tempdir().unwrap();
         let names = Arc::new(Names::open(folder.path().join("hosts.txt")).unwrap());
         let local = ramson.destination(DestinationOptions::client("proxy"), None).await.unwrap();
         let ask_first_use = Some(folder.path().join("names-used.txt"));
-        let config = ProxyConfig { listen: "127.0.0.1:0".parse().unwrap(), credentials, ask_first_use };
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let mut config = ProxyConfig { ask_first_use, ..ProxyConfig::new(listen) };
+        change(&mut config, &ramson);
         let server = HttpProxy::bind(config, local, Arc::clone(&names)).await.unwrap();
         let proxy = server.local_addr().unwrap();
         tokio::spawn(server.run());
@@ -41,15 +48,9 @@ impl World {
     /// A destination that leads to a local server.
     pub(crate) async fn serve(&self, kind: ServerKind, target: SocketAddr, per_client: usize) -> LocalDestination {
         let local = self.ramson.destination(DestinationOptions::server("site"), None).await.unwrap();
-        let config = ServerTunnelConfig {
-            name: "site".into(),
-            kind,
-            target,
-            port: None,
-            max_streams: 64,
-            max_streams_per_client: per_client,
-        };
-        tokio::spawn(ServerTunnel::listen(config, &local).await.unwrap().run());
+        let config = ServerTunnelConfig::new("site", kind, target);
+        let config = ServerTunnelConfig { max_streams: 64, max_streams_per_client: per_client, ..config };
+        tokio::spawn(ServerTunnel::listen(config, &local, Arc::clone(&self.names)).await.unwrap().run());
         local
     }
 
