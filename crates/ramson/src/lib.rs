@@ -3,7 +3,8 @@
 //! [`Ramson`] is the handle of a running router: [`Ramson::start`] makes it from a [`Config`]. A [`LocalDestination`]
 //! is an address of our own; it [connects](LocalDestination::connect) to others and [listens](LocalDestination::listen)
 //! for them, and both give a [`Stream`], which reads and writes like a TCP connection. It sends [datagrams](OutgoingDatagram)
-//! and [receives](LocalDestination::datagrams) them, too.
+//! and [receives](LocalDestination::datagrams) them, too. Of a [`KeylessDestination`] the program keeps the keys, and brings
+//! its own streams.
 //!
 //! Not in this crate: names (a program resolves them, see `ramson-services`), and any protocol above streams.
 //! Below this API stands the seam to the driver, [`seam`]; the driver owns sockets, disk and clock.
@@ -19,6 +20,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod keyless;
 mod net;
 pub mod reseed;
 pub mod seam;
@@ -32,6 +34,7 @@ pub use client::{DestinationOptions, Found, Incoming, Listener, LocalDestination
 pub use config::Config;
 pub use datagram::{Datagram, DatagramFormat, DatagramSender, Datagrams, OutgoingDatagram};
 pub use error::{Error, ErrorKind};
+pub use keyless::{KeylessDestination, KeylessEvent, KeylessEvents, KeylessSink, MessageRefusal, OutgoingMessage};
 pub use ramson_wire::data::PrivateKeys;
 pub use ramson_wire::data::{Destination, Hash, Mapping};
 pub use status::{
