@@ -1,5 +1,7 @@
 //! Running the router: settings, services, signals.
 
+mod i2cp;
+
 use crate::confine::{self, Files};
 use crate::control::{self, Doors};
 use crate::folder::Folder;
@@ -260,6 +262,7 @@ async fn open(
     if let Some(config) = settings.sam.config() {
         open_sam(config, settings.sam.is_asked_for(), ramson, &names, tasks).await?;
     }
+    i2cp::open(settings, ramson, &names, tasks).await?;
     for client in &settings.client {
         let local = destination(ramson, &client.name.0, client.tunnels()).await?;
         let config = ClientTunnelConfig {

@@ -1,11 +1,14 @@
 //! The config file: read strictly, so that a slip is an error with its line, never a silent default.
 
 // With its path: the fuzz target includes this file from elsewhere.
+#[path = "settings/i2cp.rs"]
+mod i2cp;
 #[path = "settings/rate.rs"]
 mod rate;
 #[path = "settings/sam.rs"]
 mod sam;
 
+pub(crate) use i2cp::I2cp;
 use ramson::TunnelOptions;
 use ramson::config::{
     BandwidthConfig, Config, Floodfill, NetworkConfig, Ntcp2Config, PUBLIC_NETWORK_ID, Proxy, ProxyKind, ReseedConfig,
@@ -47,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) http_proxy: HttpProxy,
     #[serde(default)]
     pub(crate) sam: Sam,
+    #[serde(default)]
+    pub(crate) i2cp: I2cp,
     #[serde(default)]
     pub(crate) names: Naming,
     #[serde(default)]
@@ -271,6 +276,11 @@ impl TryFrom<String> for Level {
 }
 
 impl Settings {
+    /// Bytes a second in and out that the router may use, where that is limited.
+    pub(crate) const fn limits(&self) -> (Option<u64>, Option<u64>) {
+        (self.bandwidth.incoming.0, self.bandwidth.outgoing.0)
+    }
+
     /// Reads the text of a config file. The error names the line and the key.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let settings: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
@@ -316,6 +326,7 @@ impl Settings {
             );
         }
         self.sam.check()?;
+        self.i2cp.check()?;
         self.check_ntcp2(public)?;
         for (i, client) in self.client.iter().enumerate() {
             if !client.listen.0.ip().is_loopback() {

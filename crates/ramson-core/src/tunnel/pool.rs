@@ -56,7 +56,6 @@ pub(super) struct Pool {
     /// Hops that a tunnel may have beyond those, inbound and outbound; how many it has is drawn for each.
     pub(super) extra: (usize, usize),
     /// The most hops of a tunnel that were ever wanted, inbound and outbound: those of before live on.
-    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(super) longest: (usize, usize),
     /// Orders the hops of its tunnels; never leaves the router.
     pub(super) order: (u64, u64),
@@ -79,7 +78,6 @@ impl Pool {
         Ok(Self {
             config,
             extra: (0, 0),
-            #[cfg(any(test, fuzzing, feature = "checks"))]
             longest: (0, 0),
             order: (rng.next_u64(), rng.next_u64()),
             inbound: Side::default(),
@@ -90,19 +88,12 @@ impl Pool {
     /// Other tunnels from now on. What failed of the old kind says nothing of the new one.
     pub(super) fn configure(&mut self, config: PoolConfig, extra: (usize, usize)) -> Result<(), PoolError> {
         check(config, extra)?;
-        self.note_lengths();
+        let [inbound, outbound] = [Direction::Inbound, Direction::Outbound].map(|way| self.lengths(way));
+        self.longest.0 = self.longest.0.max(inbound.0 + inbound.1);
+        self.longest.1 = self.longest.1.max(outbound.0 + outbound.1);
         (self.config, self.extra) = (config, extra);
         (self.inbound, self.outbound) = (Side::default(), Side::default());
         Ok(())
-    }
-
-    fn note_lengths(&mut self) {
-        #[cfg(any(test, fuzzing, feature = "checks"))]
-        {
-            let [inbound, outbound] = [Direction::Inbound, Direction::Outbound].map(|way| self.lengths(way));
-            self.longest.0 = self.longest.0.max(inbound.0 + inbound.1);
-            self.longest.1 = self.longest.1.max(outbound.0 + outbound.1);
-        }
     }
 
     pub(super) const fn wanted(&self, direction: Direction) -> Wanted {

@@ -95,7 +95,14 @@ impl State {
         if keyless.set.is_none() {
             return Err(MessageRefusal::NotSigned);
         }
-        let OutgoingMessage { id: number, to, payload, report, .. } = message;
+        let OutgoingMessage { id: number, to, payload, report, expires } = message;
+        if payload.is_empty() {
+            return Err(MessageRefusal::Size);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if expires.is_some_and(|at| u128::from(at) <= now.as_millis()) {
+            return Err(MessageRefusal::Expired);
+        }
         if to == from.destination.hash() {
             return Err(MessageRefusal::Loopback);
         }
