@@ -70,8 +70,8 @@ pub enum LeaseSetError {
     NoKey,
     #[error("its signature does not verify")]
     Signature,
-    #[error("another one is being verified")]
-    Busy,
+    #[error("a newer one has come before it was verified")]
+    Overtaken,
     #[error("the keys of this destination are the router's")]
     NotKeyless,
 }
@@ -120,6 +120,8 @@ pub(super) struct Keyless {
     /// The leases of the last requests, the newest at the end: an answer may come late.
     offers: VecDeque<Vec<Lease2>>,
     verifying: bool,
+    /// The newest LeaseSet that has come while another one is verified.
+    next: Option<AdoptJob>,
     /// Messages whose sender wants to know.
     reported: BTreeSet<u32>,
 }
@@ -206,11 +208,24 @@ impl Destination {
         if !set.leases().iter().all(|lease| keyless.offered(lease)) {
             return Err(LeaseSetError::Lease);
         }
-        if std::mem::replace(&mut keyless.verifying, true) {
-            return Err(LeaseSetError::Busy);
+        if let Some(next) = &keyless.next
+            && set.times().published <= next.set.times().published
+        {
+            return Err(LeaseSetError::Time);
         }
-        self.events.push_back(DestinationEvent::Job(DestinationJob::Adopt(AdoptJob { token, set, keys })));
+        if let Some(AdoptJob { token, .. }) = keyless.next.replace(AdoptJob { token, set, keys }) {
+            self.events.push_back(DestinationEvent::LeaseSetTaken { token, result: Err(LeaseSetError::Overtaken) });
+        }
+        self.verify_next();
         Ok(())
+    }
+
+    fn verify_next(&mut self) {
+        let Some(keyless) = self.keyless.as_mut().filter(|keyless| !keyless.verifying) else { return };
+        if let Some(job) = keyless.next.take() {
+            keyless.verifying = true;
+            self.events.push_back(DestinationEvent::Job(DestinationJob::Adopt(job)));
+        }
     }
 
     pub(super) fn handle_adopted(&mut self, now: Now, AdoptDone { token, result }: AdoptDone) {
@@ -225,6 +240,7 @@ impl Destination {
             ready.into_iter().for_each(|hash| self.release(now, hash));
         });
         self.events.push_back(DestinationEvent::LeaseSetTaken { token, result });
+        self.verify_next();
     }
 
     /// Sends a message. If its sender wants to know, [`DestinationEvent::MessageSent`] says whether it has left; that

@@ -116,15 +116,14 @@ impl<S: Socket> Connection<S> {
         set
     }
 
-    /// DestroySession. With the first session of a connection all others end, and the connection.
+    /// DestroySession. With the first session of a connection all others end, and the connection. Of a session by itself
+    /// nothing is said, as by Java's router: its library takes word of one that has ended for a fault, and for the end of
+    /// all.
     pub(super) fn destroy(&mut self, session: SessionId) -> Result<(), End> {
         if self.primary == Some(session) {
             self.sessions.clear();
-            let state = SessionState::DESTROYED;
-            self.wire.put(&Message::SessionStatus(SessionStatus { session, state }));
             return Err(End::Because("the session was destroyed".to_owned()));
         }
-        // Java's library takes word of one session that has ended for the end of all; its router says nothing.
         self.sessions.remove(&session);
         Ok(())
     }
@@ -148,7 +147,7 @@ impl<S: Socket> Connection<S> {
                 session.signed();
                 Ok(())
             }
-            // The one before is being verified; the program is asked again when its tunnels change.
+            // A newer one has come.
             Err(e) if e.kind() == ErrorKind::Overloaded => Ok(()),
             Err(e) if matches!(e.kind(), ErrorKind::Closed | ErrorKind::ShuttingDown) => Err(because(SHUTTING_DOWN)),
             Err(e) => Err(End::Because(format!("the LeaseSet is not taken: {e}"))),

@@ -148,7 +148,7 @@ fn tunnels(inbound: &TunnelOptions, outbound: &TunnelOptions) -> (PoolConfig, (u
 fn refused(why: KeylessRefused, progress: impl FnOnce() -> Option<Progress>) -> Error {
     match why {
         KeylessRefused::TunnelsNotReady => Error::not_ready(progress().unwrap_or_default()),
-        KeylessRefused::LeaseSet(why @ LeaseSetError::Busy) => Error::new(ErrorKind::Overloaded, why.to_string()),
+        KeylessRefused::LeaseSet(why @ LeaseSetError::Overtaken) => Error::new(ErrorKind::Overloaded, why.to_string()),
         KeylessRefused::LeaseSet(why) => Error::new(ErrorKind::Misuse, why.to_string()),
         _ => no_destination(),
     }

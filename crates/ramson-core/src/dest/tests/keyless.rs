@@ -190,13 +190,35 @@ fn t104_lease_sets_that_are_not_what_was_asked_for_are_refused() {
     let others = unsigned.sign(foreign.signing_key()).unwrap();
     assert_eq!(program.give(&mut pair, others, vec![secret.clone()]), Err(LeaseSetError::OtherDestination));
     assert!(pair.sides[0].published.is_none(), "none of those");
-    // Two at once: the second one waits for nothing.
-    pair.sides[0].destination.adopt(pair.now, 90, whole.clone(), vec![secret.clone()]).unwrap();
-    let second = pair.sides[0].destination.adopt(pair.now, 91, whole.clone(), vec![secret.clone()]);
-    assert_eq!(second, Err(LeaseSetError::Busy));
+    let secret_of = || vec![secret.clone()];
+    pair.sides[0].destination.adopt(pair.now, 90, whole.clone(), secret_of()).unwrap();
     pair.drive();
     assert_eq!(pair.sides[0].taken, [Ok(())]);
+    pair.sides[0].taken.clear();
     assert_eq!(program.give(&mut pair, whole, vec![secret]), Err(LeaseSetError::Time), "the same again");
+}
+
+/// Of those that come while one is verified, the newest is verified next, and the others are overtaken.
+#[test]
+fn lease_sets_that_come_at_once_are_verified_one_by_one() {
+    let (mut pair, program) = pair();
+    let sets: Vec<_> = (0..4)
+        .map(|later| {
+            let mut unsigned = program.unsigned(&pair);
+            unsigned.times.published += later;
+            unsigned.sign(program.keys.signing_key()).unwrap()
+        })
+        .collect();
+    let adopt = |pair: &mut Pair, at: usize| {
+        let now = pair.now;
+        pair.sides[0].destination.adopt(now, at as u64, sets[at].clone(), vec![program.secret.clone()])
+    };
+    let taken = [adopt(&mut pair, 0), adopt(&mut pair, 1), adopt(&mut pair, 3), adopt(&mut pair, 2)];
+    assert_eq!(taken, [Ok(()), Ok(()), Ok(()), Err(LeaseSetError::Time)]);
+    pair.sides[0].destination.check();
+    pair.drive();
+    assert_eq!(pair.sides[0].taken, [Err(LeaseSetError::Overtaken), Ok(()), Ok(())]);
+    assert_eq!(pair.sides[0].published.as_ref().unwrap().as_bytes(), sets[3].as_bytes());
 }
 
 #[test]

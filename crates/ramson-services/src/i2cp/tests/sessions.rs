@@ -164,9 +164,7 @@ async fn sessions_of_one_connection_end_by_themselves_and_all_with_the_first() {
     program.say(Message::GetBandwidthLimits).await;
     assert!(matches!(program.hear().await, Some(Message::BandwidthLimits(_))));
     program.say(Message::DestroySession(first)).await;
-    let state = SessionState::DESTROYED;
-    assert_eq!(program.hear().await, Some(Message::SessionStatus(SessionStatus { session: first, state })));
-    program.reason().await;
+    assert!(program.reason().await.contains("destroyed"));
     door.is_empty().await;
 }
 
