@@ -7,6 +7,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.lang.reflect.Field;
 import java.util.Arrays;
 import java.util.Properties;
 import java.util.Random;
@@ -26,6 +27,7 @@ import net.i2p.client.streaming.I2PSocket;
 import net.i2p.client.streaming.I2PSocketManager;
 import net.i2p.client.streaming.I2PSocketManagerFactory;
 import net.i2p.crypto.SigType;
+import net.i2p.data.Base64;
 import net.i2p.data.Destination;
 
 public class I2cp {
@@ -41,6 +43,7 @@ public class I2cp {
         options.setProperty("i2cp.tcp.host", HOST);
         options.setProperty("i2cp.tcp.port", Integer.toString(PORT));
         options.setProperty("i2cp.leaseSetEncType", "4");
+        options.setProperty("i2p.streaming.connectTimeout", "20000");
         for (String way : new String[] { "inbound", "outbound" }) {
             options.setProperty(way + ".length", "2");
             options.setProperty(way + ".quantity", "2");
@@ -57,15 +60,36 @@ public class I2cp {
         return keys.toByteArray();
     }
 
-    static I2PSession session(String... more) throws Exception {
+    /** Other keys with the encryption key of these, as the library wants them for a subsession. */
+    static byte[] keysBeside(byte[] first) throws Exception {
+        byte[] keys = keys();
+        // The public key, and behind the signing key and the certificate its private part.
+        System.arraycopy(first, 0, keys, 0, 256);
+        System.arraycopy(first, 391, keys, 391, 256);
+        return keys;
+    }
+
+    static I2PSession session(byte[] keys) throws Exception {
         I2PSession session =
-            I2PClientFactory.createClient().createSession(new ByteArrayInputStream(keys()), options(more));
+            I2PClientFactory.createClient().createSession(new ByteArrayInputStream(keys), options());
         session.connect();
         return session;
     }
 
-    static I2PSocketManager manager(String... more) throws Exception {
-        return I2PSocketManagerFactory.createManager(new ByteArrayInputStream(keys()), HOST, PORT, options(more));
+    static I2PSession session() throws Exception {
+        return session(keys());
+    }
+
+    static I2PSocketManager manager() throws Exception {
+        return I2PSocketManagerFactory.createManager(new ByteArrayInputStream(keys()), HOST, PORT, options());
+    }
+
+    /**
+     * Read from bytes, as those in packets are: in version 2.8.0 one that is read from text is another than the same one
+     * out of a packet, since their padding is kept in two forms.
+     */
+    static Destination destination(String text) throws Exception {
+        return Destination.create(new ByteArrayInputStream(Base64.decode(text)));
     }
 
     /** Messages of one protocol. */
@@ -128,7 +152,7 @@ public class I2cp {
             while (true) {
                 byte[] payload = raw.queue.take();
                 // The sender of a raw one stands in its first line.
-                Destination to = new Destination(new String(payload, "UTF-8").split("\n")[0]);
+                Destination to = destination(new String(payload, "UTF-8").split("\n")[0]);
                 send(session, to, payload, I2PSession.PROTO_DATAGRAM_RAW);
             }
         });
@@ -248,9 +272,24 @@ public class I2cp {
         return said;
     }
 
+    /**
+     * In version 2.8.0 a subsession outside the router does not hear of the router's version, and makes LeaseSets of type
+     * 1 with whatever key it has, which no router can read.
+     */
+    static void knowsLeaseSet2(I2PSession session) throws Exception {
+        Class<?> of = session.getClass();
+        while (!of.getSimpleName().equals("I2PSessionImpl")) {
+            of = of.getSuperclass();
+        }
+        Field field = of.getDeclaredField("_routerSupportsLS2");
+        field.setAccessible(true);
+        field.setBoolean(session, true);
+    }
+
     /** What there is beside messages: look-ups, limits, word of messages, other tunnels, more sessions. */
     static String features(Destination to) throws Exception {
-        I2PSession session = session();
+        byte[] keys = keys();
+        I2PSession session = session(keys);
         if (!to.equals(session.lookupDest(to.calculateHash(), 30_000))) {
             throw new Exception("the destination was not found by its hash");
         }
@@ -267,8 +306,8 @@ public class I2cp {
         BlockingQueue<Integer> words = new ArrayBlockingQueue<>(100);
         SendMessageStatusListener listener = (of, id, status) -> words.offer(status);
         SendMessageOptions hints = new SendMessageOptions();
-        byte[] text = "x".getBytes("UTF-8");
-        session.sendMessage(to, text, 0, 1, 18, 1, 2, hints, listener);
+        byte[] text = (session.getMyDestination().toBase64() + "\nword").getBytes("UTF-8");
+        session.sendMessage(to, text, 0, text.length, I2PSession.PROTO_DATAGRAM_RAW, 1, 2, hints, listener);
         // 1 is accepted, and 2 that it has left.
         Integer first = words.poll(30, TimeUnit.SECONDS);
         Integer second = Integer.valueOf(1).equals(first) ? words.poll(30, TimeUnit.SECONDS) : first;
@@ -277,7 +316,8 @@ public class I2cp {
         }
         Properties changed = options("inbound.quantity", "3", "outbound.quantity", "3");
         session.updateOptions(changed);
-        I2PSession sub = session.addSubsession(new ByteArrayInputStream(keys()), options());
+        I2PSession sub = session.addSubsession(new ByteArrayInputStream(keysBeside(keys)), options());
+        knowsLeaseSet2(sub);
         sub.connect();
         Inbox inbox = new Inbox();
         sub.addMuxedSessionListener(inbox, I2PSession.PROTO_DATAGRAM_RAW, I2PSession.PORT_ANY);
@@ -305,7 +345,7 @@ public class I2cp {
             try {
                 work.run();
             } catch (Exception e) {
-                System.err.println(e);
+                e.printStackTrace();
             }
         });
         thread.setDaemon(true);
@@ -326,7 +366,7 @@ public class I2cp {
             String style = args[i];
             String how;
             try {
-                Destination to = new Destination(args[i + 1]);
+                Destination to = destination(args[i + 1]);
                 switch (style) {
                     case "STREAM": how = stream(to); break;
                     case "SESSION": how = features(to); break;

@@ -115,6 +115,8 @@ pub const I2CP_SESSIONS_PER_CONNECTION: usize = 16;
 pub const I2CP_LOOKUPS: usize = 64;
 /// Events on their way from all sessions of a connection, beside those that wait in the router.
 pub const I2CP_EVENTS: usize = 64;
+/// Messages of a session whose sender is to hear what became of them; the oldest are forgotten.
+pub const I2CP_NONCES: usize = 8_192;
 /// Bytes for a program that are written before more is read or taken.
 pub const I2CP_FLUSH_BYTES: usize = 256 * 1024;
 /// Milliseconds that the date of a session may be from the network's time, as the specification says.

@@ -1,6 +1,6 @@
 //! A session: a destination whose keys the program holds, and what was said of it.
 
-use crate::limits::{I2CP_EVENTS, I2CP_SESSIONS, I2CP_SIGN_TIME};
+use crate::limits::{I2CP_EVENTS, I2CP_NONCES, I2CP_SESSIONS, I2CP_SIGN_TIME};
 use ramson::{KeylessDestination, KeylessEvent, KeylessEvents, MessageRefusal};
 use ramson_wire::data::{Destination, Hash, Mapping};
 use ramson_wire::i2cp::{Delivery, MessageStatus, SessionId};
@@ -153,9 +153,10 @@ impl Session {
         true
     }
 
-    /// The sender of this message is to hear what became of it.
+    /// The sender of this message is to hear what became of it. Where too much comes for it, word of some is lost on the
+    /// way, and the oldest are forgotten.
     pub(super) fn await_word(&mut self, id: u32, nonce: u32) {
-        self.nonces.insert(id, nonce);
+        remember(&mut self.nonces, id, nonce);
     }
 
     /// What became of a message, for its sender.
@@ -184,6 +185,13 @@ pub(super) const fn delivery(why: MessageRefusal) -> Delivery {
         MessageRefusal::UnsupportedEncryption => Delivery::UNSUPPORTED_ENCRYPTION,
         _ => Delivery::BEST_EFFORT_FAILURE,
     }
+}
+
+fn remember(nonces: &mut BTreeMap<u32, u32>, id: u32, nonce: u32) {
+    if nonces.len() >= I2CP_NONCES {
+        nonces.pop_first();
+    }
+    nonces.insert(id, nonce);
 }
 
 fn is_reliable(options: &Mapping) -> bool {
@@ -223,6 +231,14 @@ mod tests {
         }
         drop(numbers);
         assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn messages_whose_word_is_awaited_are_bounded() {
+        let mut nonces = BTreeMap::new();
+        let many = u32::try_from(I2CP_NONCES).unwrap();
+        (0..many + 10).for_each(|id| remember(&mut nonces, id, id + 1));
+        assert_eq!((nonces.len(), nonces.get(&9), nonces.get(&10)), (I2CP_NONCES, None, Some(&11)));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use crate::limits::{I2CP_FLUSH_BYTES, I2CP_WRITE_TIME, READ_BYTES};
 use ramson_wire::codec::{DecodeError, Encode};
-use ramson_wire::i2cp::{HEADER, Header, Message, PROTOCOL_BYTE};
+use ramson_wire::i2cp::{HEADER, Header, Message, PROTOCOL_BYTE, kind};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
+use zeroize::Zeroize;
 
 /// What a program talks to the router by.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -38,9 +39,14 @@ impl<S: Socket> Wire<S> {
         let Some((head, rest)) = rest.split_first_chunk::<HEADER>() else { return Ok(None) };
         let Header { len, kind } = Header::new(*head)?;
         let Some(body) = rest.get(..len) else { return Ok(None) };
-        let message = Message::decode(kind, body)?;
-        self.read += HEADER + len;
-        Ok(Some(message))
+        let message = Message::decode(kind, body);
+        let end = self.read + HEADER + len;
+        // Keys of LeaseSets, and passwords: they do not rest here.
+        if matches!(kind, kind::CREATE_LEASE_SET2 | kind::GET_DATE) {
+            self.buffer.get_mut(self.read..end).unwrap_or_default().zeroize();
+        }
+        self.read = end;
+        message.map(Some)
     }
 
     /// Reads more. An error when the program has gone. It may be given up at any time.
@@ -82,5 +88,28 @@ impl<S: Socket> Wire<S> {
         if self.flush().await.is_ok() {
             let _ = self.stream.shutdown().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ramson_wire::data::Mapping;
+    use ramson_wire::i2cp::GetDate;
+
+    #[tokio::test]
+    async fn what_is_secret_does_not_rest_in_the_buffer() {
+        let (mut ours, theirs) = tokio::io::duplex(1 << 12);
+        let mut wire = Wire::new(theirs);
+        let password = "a very secret password";
+        let said = Mapping::from_pairs([("i2cp.password", password)]).unwrap();
+        let said = Message::GetDate(GetDate { version: "0.9.66".into(), authentication: Some(said) });
+        ours.write_all(&said.to_bytes()).await.unwrap();
+        wire.fill().await.unwrap();
+        let has = |wire: &Wire<_>| wire.buffer.windows(password.len()).any(|part| part == password.as_bytes());
+        assert!(has(&wire));
+        assert_eq!(wire.take(), Ok(Some(said)));
+        assert!(!has(&wire));
+        assert_eq!(wire.take(), Ok(None));
     }
 }
