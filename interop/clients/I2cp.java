@@ -69,15 +69,11 @@ public class I2cp {
         return keys;
     }
 
-    static I2PSession session(byte[] keys) throws Exception {
+    static I2PSession session() throws Exception {
         I2PSession session =
-            I2PClientFactory.createClient().createSession(new ByteArrayInputStream(keys), options());
+            I2PClientFactory.createClient().createSession(new ByteArrayInputStream(keys()), options());
         session.connect();
         return session;
-    }
-
-    static I2PSession session() throws Exception {
-        return session(keys());
     }
 
     static I2PSocketManager manager() throws Exception {
@@ -276,20 +272,19 @@ public class I2cp {
      * In version 2.8.0 a subsession outside the router does not hear of the router's version, and makes LeaseSets of type
      * 1 with whatever key it has, which no router can read.
      */
-    static void knowsLeaseSet2(I2PSession session) throws Exception {
+    static void knows(I2PSession session, String what) throws Exception {
         Class<?> of = session.getClass();
         while (!of.getSimpleName().equals("I2PSessionImpl")) {
             of = of.getSuperclass();
         }
-        Field field = of.getDeclaredField("_routerSupportsLS2");
+        Field field = of.getDeclaredField(what);
         field.setAccessible(true);
         field.setBoolean(session, true);
     }
 
     /** What there is beside messages: look-ups, limits, word of messages, other tunnels, more sessions. */
     static String features(Destination to) throws Exception {
-        byte[] keys = keys();
-        I2PSession session = session(keys);
+        I2PSession session = session();
         if (!to.equals(session.lookupDest(to.calculateHash(), 30_000))) {
             throw new Exception("the destination was not found by its hash");
         }
@@ -316,8 +311,14 @@ public class I2cp {
         }
         Properties changed = options("inbound.quantity", "3", "outbound.quantity", "3");
         session.updateOptions(changed);
-        I2PSession sub = session.addSubsession(new ByteArrayInputStream(keysBeside(keys)), options());
-        knowsLeaseSet2(sub);
+        session.destroySession();
+        byte[] others = keys();
+        I2PSession primary =
+            I2PClientFactory.createClient().createSession(new ByteArrayInputStream(others), options());
+        knows(primary, "_routerSupportsSubsessions");
+        I2PSession sub = primary.addSubsession(new ByteArrayInputStream(keysBeside(others)), options());
+        knows(sub, "_routerSupportsLS2");
+        primary.connect();
         sub.connect();
         Inbox inbox = new Inbox();
         sub.addMuxedSessionListener(inbox, I2PSession.PROTO_DATAGRAM_RAW, I2PSession.PORT_ANY);
@@ -331,8 +332,7 @@ public class I2cp {
             send(sub, to, payload, I2PSession.PROTO_DATAGRAM_RAW);
             answer = inbox.queue.poll(5, TimeUnit.SECONDS);
         }
-        session.removeSubsession(sub);
-        session.destroySession();
+        primary.destroySession();
         return "look-ups, limits, word of a message, other tunnels, a subsession";
     }
 

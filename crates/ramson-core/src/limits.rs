@@ -276,6 +276,8 @@ pub mod dest {
 pub mod keyless {
     /// Requests to sign whose leases an answer may have; those of older ones are refused.
     pub const OFFERS: usize = 4;
+    /// Destinations that share the tunnels of another one; one beyond is refused.
+    pub const BESIDE: usize = 16;
     /// Messages whose sender is to hear what became of them; one beyond is refused.
     pub const REPORTED: usize = 4_096;
 }

@@ -3,7 +3,7 @@
 
 use crate::client::{DestinationOptions, LocalDestination, Ramson, TunnelOptions};
 use crate::error::{Error, ErrorKind};
-use crate::seam::Command;
+use crate::seam::{Command, DestinationId};
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::{Destination, Hash, Lease2, LeaseSet2};
 use std::sync::Arc;
@@ -82,11 +82,21 @@ impl Ramson {
         destination: Destination,
     ) -> Result<(KeylessDestination, KeylessEvents), Error> {
         options.check()?;
-        let (sink, events) = channel();
-        let create = |reply| Command::CreateKeyless { options, destination: Box::new(destination), sink, reply };
-        let local = LocalDestination::new(self, self.ask(create).await?);
-        Ok((KeylessDestination { local }, events))
+        create(self, options, destination, None).await
     }
+}
+
+async fn create(
+    ramson: &Ramson,
+    options: DestinationOptions,
+    destination: Destination,
+    beside: Option<DestinationId>,
+) -> Result<(KeylessDestination, KeylessEvents), Error> {
+    let (sink, events) = channel();
+    let destination = Box::new(destination);
+    let create = |reply| Command::CreateKeyless { options, destination, beside, sink, reply };
+    let local = LocalDestination::new(ramson, ramson.ask(create).await?);
+    Ok((KeylessDestination { local }, events))
 }
 
 impl KeylessDestination {
@@ -94,6 +104,18 @@ impl KeylessDestination {
     /// asks for one is told that it is closed.
     pub fn local(&self) -> &LocalDestination {
         &self.local
+    }
+
+    /// Makes another destination of the same program, which shares the tunnels of this one, and must have the same X25519
+    /// key in its LeaseSets: whoever sees both knows that they belong together. Their names and whether they are published
+    /// are all that `options` says of it. It ends with this one.
+    pub async fn beside(
+        &self,
+        options: DestinationOptions,
+        destination: Destination,
+    ) -> Result<(KeylessDestination, KeylessEvents), Error> {
+        options.check()?;
+        create(self.local.ramson(), options, destination, Some(self.local.id())).await
     }
 
     /// Takes a LeaseSet that the program has signed, of leases that [`KeylessEvent::Sign`] has named, and the private

@@ -79,6 +79,8 @@ pub enum Command {
     CreateKeyless {
         options: DestinationOptions,
         destination: Box<Destination>,
+        /// Another one of this kind, whose tunnels it shares.
+        beside: Option<DestinationId>,
         sink: KeylessSink,
         reply: Reply<Created>,
     },

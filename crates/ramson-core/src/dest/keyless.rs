@@ -72,6 +72,8 @@ pub enum LeaseSetError {
     Signature,
     #[error("a newer one has come before it was verified")]
     Overtaken,
+    #[error("its X25519 key is not that of the destination beside which it is")]
+    OtherKey,
     #[error("the keys of this destination are the router's")]
     NotKeyless,
 }
@@ -124,6 +126,8 @@ pub(super) struct Keyless {
     next: Option<AdoptJob>,
     /// Messages whose sender wants to know.
     reported: BTreeSet<u32>,
+    /// Other destinations of the same program that have the same static key and the same tunnels.
+    beside: BTreeSet<Hash>,
 }
 
 impl Keyless {
@@ -144,6 +148,7 @@ impl Keyless {
     #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(super) fn check(&self) {
         assert!(self.offers.len() <= limits::OFFERS && self.reported.len() <= limits::REPORTED);
+        assert!(self.beside.len() <= limits::BESIDE);
     }
 }
 
@@ -175,6 +180,32 @@ impl Destination {
     /// Whether a program holds its keys.
     pub const fn is_keyless(&self) -> bool {
         self.keyless.is_some()
+    }
+
+    /// Another destination of the same program, with the same static key and tunnels, is here from now on, or no longer.
+    pub(crate) fn set_beside(&mut self, other: Hash, is_here: bool) {
+        if let Some(keyless) = &mut self.keyless {
+            if is_here {
+                keyless.beside.insert(other);
+            } else {
+                keyless.beside.remove(&other);
+            }
+        }
+    }
+
+    /// Whether what is for this other destination may come in a session of this one.
+    pub(super) fn is_beside(&self, other: &Hash) -> bool {
+        self.keyless.as_ref().is_some_and(|keyless| keyless.beside.contains(other))
+    }
+
+    /// Whether a Garlic body is of a session that is known here.
+    pub(crate) fn knows(&self, body: &[u8]) -> bool {
+        self.sessions.knows(body)
+    }
+
+    /// What came for this destination in a session of one beside it.
+    pub(crate) fn take_message(&mut self, body: Vec<u8>) {
+        let _ = self.give_message(body);
     }
 
     /// The program is to sign these.

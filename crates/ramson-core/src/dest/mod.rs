@@ -83,6 +83,8 @@ pub enum DestinationEvent {
     LeaseSetTaken { token: u64, result: Result<(), LeaseSetError> },
     /// What came for a program that holds the keys.
     Message(Vec<u8>),
+    /// The same for another destination of the program, in a session of this one.
+    MessageBeside { to: Hash, body: Vec<u8> },
     /// A message of such a program has left, or is lost.
     MessageSent { id: u32, result: Result<(), SendError> },
     /// The message with this token was not sent.
@@ -519,11 +521,13 @@ impl Destination {
         }
     }
 
-    /// A clove for this destination is handled; one for anybody else is dropped, whoever sent it.
+    /// A clove for this destination, or for one beside it, is handled; one for anybody else is dropped, whoever sent it.
     fn handle_clove(&mut self, now: Now, from: Sender, clove: Clove) {
+        let mut beside = None;
         match clove.delivery {
             Delivery::Local => {}
             Delivery::Destination(to) if to == self.hash => {}
+            Delivery::Destination(to) if self.is_beside(&to) => beside = Some(to),
             Delivery::Destination(_) | Delivery::Router(_) | Delivery::Tunnel { .. } => return,
         }
         if let Sender::Static(key) = from
@@ -537,6 +541,12 @@ impl Destination {
             return;
         }
         let message = clove.message;
+        if let Some(to) = beside {
+            if message.kind == Kind::DATA {
+                self.events.push_back(DestinationEvent::MessageBeside { to, body: message.body });
+            }
+            return;
+        }
         match (from, message.kind) {
             (Sender::OneTime(_), _) | (_, Kind::DELIVERY_STATUS) => {
                 self.events.push_back(DestinationEvent::Control { from, message });

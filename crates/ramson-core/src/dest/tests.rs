@@ -146,6 +146,7 @@ impl Pair {
                 DestinationEvent::SignLeases(leases) => this.offers.push(leases),
                 DestinationEvent::LeaseSetTaken { result, .. } => this.taken.push(result),
                 DestinationEvent::Message(payload) => this.messages.push(payload),
+                DestinationEvent::MessageBeside { .. } => panic!("nobody is beside it"),
                 DestinationEvent::MessageSent { id, result } => this.sent.push((id, result)),
             }
         }

@@ -21,6 +21,7 @@ struct Parts {
     destination: Destination,
     stream_keys: stream::Local,
     publish: bool,
+    beside: Option<DestinationId>,
 }
 
 impl Router {
@@ -44,14 +45,23 @@ impl Router {
         let config = DestinationConfig { publish, compress };
         let encryption = SecretKey::random(&mut rng);
         let destination = Destination::new(keys, encryption, config, rng.child("garlic"));
-        self.insert_local(id, (pool, tunnels), Parts { public, destination, stream_keys, publish }, &mut rng);
+        self.insert_local(
+            id,
+            (pool, tunnels),
+            Parts { public, destination, stream_keys, publish, beside: None },
+            &mut rng,
+        );
     }
 
     /// A destination whose keys a program holds. It has no streams: who speaks for it does so by messages.
     pub(super) fn create_keyless(&mut self, id: DestinationId, options: KeylessOptions) {
-        let KeylessOptions { destination: public, publish, tunnels, extra_hops } = options;
-        let pool = match self.open_pool(id, tunnels, extra_hops) {
-            Ok(pool) => pool,
+        let KeylessOptions { destination: public, publish, tunnels, extra_hops, beside } = options;
+        let opened = match beside {
+            None => self.open_pool(id, tunnels, extra_hops).map(|pool| (pool, tunnels)),
+            Some(first) => self.pool_beside(first),
+        };
+        let (pool, tunnels) = match opened {
+            Ok(opened) => opened,
             Err(why) => return self.event(Event::DestinationFailed { id, why }),
         };
         let mut rng = self.rng.child("destination");
@@ -59,7 +69,21 @@ impl Router {
         let key = Arc::new(SigningKey::random(&mut rng));
         let stream_keys = stream::Local { destination: public.clone(), key, offline: None };
         let destination = Destination::keyless(public.clone(), publish, rng.child("garlic"));
-        self.insert_local(id, (pool, tunnels), Parts { public, destination, stream_keys, publish }, &mut rng);
+        let parts = Parts { public, destination, stream_keys, publish, beside };
+        self.insert_local(id, (pool, tunnels), parts, &mut rng);
+        if let Some(first) = beside {
+            self.join(first, id);
+        }
+    }
+
+    /// The tunnels of a destination that others may share.
+    fn pool_beside(&self, first: DestinationId) -> Result<(PoolId, PoolConfig), PoolError> {
+        let fits = |local: &&Local| local.destination.is_keyless() && local.beside.is_none();
+        let local = self.locals.get(&first).filter(fits).ok_or(PoolError::Missing)?;
+        if local.members.len() >= crate::limits::keyless::BESIDE {
+            return Err(PoolError::TooMany);
+        }
+        Ok((local.pool, local.tunnels))
     }
 
     fn open_pool(
@@ -82,7 +106,7 @@ impl Router {
     }
 
     fn insert_local(&mut self, id: DestinationId, (pool, tunnels): (PoolId, PoolConfig), parts: Parts, rng: &mut Rng) {
-        let Parts { public, destination, stream_keys, publish } = parts;
+        let Parts { public, destination, stream_keys, publish, beside } = parts;
         let hash = public.hash();
         let local = Local {
             id,
@@ -94,6 +118,8 @@ impl Router {
             lookups: Lookups::of_destination(rng.child("lookups")),
             publisher: publish.then(|| LeaseSetPublisher::new(hash, rng.child("publisher"))),
             unpublished: None,
+            beside,
+            members: Vec::new(),
             offered: None,
             signed: Vec::new(),
             stored: Vec::new(),
@@ -107,8 +133,10 @@ impl Router {
             found: BTreeMap::new(),
             bytes: (0, 0),
         };
-        self.begin_guards(id, &hash);
-        self.pools.insert(pool, id);
+        if beside.is_none() {
+            self.begin_guards(id, &hash);
+            self.pools.insert(pool, id);
+        }
         self.locals.insert(id, local);
         self.dirty.insert(id);
         self.event(Event::DestinationCreated(id));

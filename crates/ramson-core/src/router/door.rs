@@ -74,6 +74,8 @@ pub struct KeylessOptions {
     pub tunnels: PoolConfig,
     /// See [`LocalOptions::extra_hops`].
     pub extra_hops: (usize, usize),
+    /// Another one of this kind, whose tunnels and static key it shares; then its own options of tunnels mean nothing.
+    pub beside: Option<DestinationId>,
 }
 
 /// What comes in.

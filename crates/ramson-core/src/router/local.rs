@@ -47,6 +47,9 @@ pub(super) struct Local {
     pub(super) publisher: Option<LeaseSetPublisher>,
     /// The end of a LeaseSet that waits for the first outbound tunnel.
     pub(super) unpublished: Option<Instant>,
+    /// The destination whose tunnels and static key it shares, and those that share its own.
+    pub(super) beside: Option<DestinationId>,
+    pub(super) members: Vec<DestinationId>,
     /// What a program is to sign, until there is an outbound tunnel.
     pub(super) offered: Option<Vec<Lease2>>,
     /// The leases that were signed last, those that floodfills were given last, and those that one has confirmed last.
@@ -246,9 +249,17 @@ impl Router {
 
     pub(super) fn remove_local(&mut self, id: DestinationId) {
         if let Some(local) = self.locals.remove(&id) {
-            self.tunnels.remove_pool(local.pool);
-            self.end_guards(id);
-            self.pools.remove(&local.pool);
+            match local.beside {
+                Some(first) => self.part(first, id, local.destination.hash()),
+                None => {
+                    self.tunnels.remove_pool(local.pool);
+                    self.end_guards(id);
+                    self.pools.remove(&local.pool);
+                }
+            }
+            for member in local.members {
+                self.remove_local(member);
+            }
             self.dirty.remove(&id);
             self.timers.cancel(&Timer::Local(id));
             self.timers.cancel(&Timer::Close(id));
@@ -349,16 +360,20 @@ impl Router {
             })
             .collect();
         let now = self.now;
-        self.with_local(id, |local| {
-            if local.has_lost(now, &leases) {
-                local.streams.note_unreached(now);
-            }
-            local.destination.handle_leases(now, leases);
-        });
+        for id in self.members_of(id) {
+            let leases = leases.clone();
+            self.with_local(id, |local| {
+                if local.has_lost(now, &leases) {
+                    local.streams.note_unreached(now);
+                }
+                local.destination.handle_leases(now, leases);
+            });
+        }
     }
 
     pub(super) fn tunnel_ready(&mut self, pool: PoolId) {
-        if let Some(id) = self.pools.get(&pool).copied() {
+        let Some(id) = self.pools.get(&pool).copied() else { return };
+        for id in self.members_of(id) {
             self.publish_waiting(id);
             self.offer_waiting(id);
             self.dirty.insert(id);
@@ -368,6 +383,7 @@ impl Router {
     /// An outbound tunnel is no more: what streams sent by it may not have arrived.
     pub(super) fn tunnel_lost(&mut self, pool: PoolId, tunnel: TunnelId) {
         let Some(id) = self.pools.get(&pool).copied() else { return };
+        // Those beside it have no streams.
         let now = self.now;
         self.with_local(id, |local| {
             let by = local.paths.iter().filter(|(_, by)| by.tunnel == tunnel).map(|(to, _)| *to);
@@ -395,15 +411,21 @@ impl Router {
     pub(super) fn handle_local_message(&mut self, pool: PoolId, message: Message) {
         let Some(id) = self.pools.get(&pool).copied() else { return };
         let now = self.now;
+        if message.kind == Kind::DELIVERY_STATUS {
+            for id in self.members_of(id) {
+                self.runs(Machine::Sessions(id));
+                // Floodfills confirm a LeaseSet in the clear, by the tunnel that the store named.
+                self.with_local(id, |local| local.handle_delivery_status(now, &message.body));
+            }
+            return;
+        }
+        let id = self.receiver(id, &message);
         self.runs(Machine::Sessions(id));
-        self.with_local(id, |local| match message.kind {
-            Kind::GARLIC => {
+        self.with_local(id, |local| {
+            if message.kind == Kind::GARLIC {
                 let result = local.destination.handle_garlic(now, &message.body);
                 trace!(pool = pool.0, ?result, "garlic came");
             }
-            // Floodfills confirm a LeaseSet in the clear, by the tunnel that the store named.
-            Kind::DELIVERY_STATUS => local.handle_delivery_status(now, &message.body),
-            _ => {}
         });
     }
 
@@ -445,6 +467,7 @@ impl Router {
                 self.event(Event::LeaseSetTaken { token, result });
             }
             DestinationEvent::Message(payload) => self.message_came(id, payload),
+            DestinationEvent::MessageBeside { to, body } => self.message_beside(id, to, body),
             DestinationEvent::MessageSent { id: message, result } => {
                 self.event(Event::MessageSent { destination: id, message, result });
             }

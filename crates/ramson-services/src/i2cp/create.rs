@@ -53,7 +53,13 @@ impl<S: Socket> Connection<S> {
             return Err(refused("too many sessions of one connection"));
         }
         let number: Number = self.shared.registry.reserve().ok_or_else(|| refused("too many sessions"))?;
-        let made = self.shared.ramson.keyless_destination(options, config.destination().clone()).await;
+        let public = config.destination().clone();
+        // Those that come after the first one share its tunnels, and must share its static key.
+        let first = self.primary.and_then(|id| self.sessions.get(&id));
+        let made = match first {
+            Some(first) => first.destination.beside(options, public).await,
+            None => self.shared.ramson.keyless_destination(options, public).await,
+        };
         let made = made.map_err(|e| match e.kind() {
             ErrorKind::Misuse => invalid(e.to_string()),
             ErrorKind::InUse => refused("this destination has a session already"),

@@ -34,6 +34,7 @@ impl Program {
             publish: true,
             tunnels: PoolConfig { inbound: wanted, outbound: wanted },
             extra_hops: (0, 0),
+            beside: None,
         });
         world.net.command(end.node, Command::CreateKeyless { id: end.destination, options });
         let secret = SecretKey::from_bytes([number as u8; 32]);

@@ -87,12 +87,12 @@ impl Clients {
     fn create_keyless(
         &mut self,
         options: &DestinationOptions,
-        destination: Destination,
+        (destination, beside): (Destination, Option<DestinationId>),
         sink: KeylessSink,
         reply: Reply<Created>,
     ) -> Outcome {
         match self.register(options, destination.clone(), reply) {
-            Some(id) => Outcome::Core(self.keyless.create(id, options, destination, sink)),
+            Some(id) => Outcome::Core(self.keyless.create(id, options, destination, beside, sink)),
             None => Outcome::Nothing,
         }
     }
@@ -123,8 +123,8 @@ impl Clients {
         let known = |id: DestinationId| self.destinations.contains_key(&id);
         // A reply that is dropped says that the router is shutting down; of these destinations that is not so.
         let core = match command {
-            Command::CreateKeyless { options, destination, sink, reply } => {
-                return self.create_keyless(&options, *destination, sink, reply);
+            Command::CreateKeyless { options, destination, beside, sink, reply } => {
+                return self.create_keyless(&options, (*destination, beside), sink, reply);
             }
             Command::SetLeaseSet { destination, set, keys, reply } if known(destination) => {
                 self.keyless.sign(destination, token, set, keys, reply)
@@ -450,6 +450,7 @@ pub(super) fn no_destination() -> Error {
 fn create_error(why: PoolError) -> Error {
     match why {
         PoolError::TooMany => Error::new(ErrorKind::Overloaded, "too many destinations are open"),
+        PoolError::Missing => no_destination(),
         why => Error::new(ErrorKind::Misuse, why.to_string()),
     }
 }

@@ -31,11 +31,13 @@ impl Keyless {
         id: DestinationId,
         options: &DestinationOptions,
         destination: Destination,
+        beside: Option<DestinationId>,
         sink: KeylessSink,
     ) -> Command {
         self.sinks.insert(id, sink);
         let (tunnels, extra_hops) = tunnels(&options.inbound, &options.outbound);
-        let options = KeylessOptions { destination, publish: options.publish, tunnels, extra_hops };
+        let beside = beside.map(|id| router::DestinationId(id.0));
+        let options = KeylessOptions { destination, publish: options.publish, tunnels, extra_hops, beside };
         Command::CreateKeyless { id: router::DestinationId(id.0), options: Box::new(options) }
     }
 
@@ -226,7 +228,7 @@ mod tests {
         let (sink, mut events) = channel();
         let keys = PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng));
         let options = DestinationOptions::server("x");
-        keyless.create(ID, &options, keys.destination().clone(), sink);
+        keyless.create(ID, &options, keys.destination().clone(), None, sink);
         let lost = Err(SendError::LeaseSetNotFound);
         for event in [
             router::Event::Message { destination: CORE, payload: vec![1] },

@@ -43,7 +43,7 @@ impl State {
 
     pub(super) fn handle_keyless(&mut self, command: Command) {
         match command {
-            Command::CreateKeyless { options, destination, sink, reply } => {
+            Command::CreateKeyless { options, destination, sink, reply, .. } => {
                 if self.find(destination.hash()).is_ok() {
                     let _ = reply.send(Err(Error::new(ErrorKind::InUse, "these keys are in use")));
                     return;

@@ -208,6 +208,12 @@ impl Sessions {
         self.ratchet_after = old.ratchet_after;
     }
 
+    /// Whether a Garlic body is under a tag that is known here.
+    pub fn knows(&self, body: &[u8]) -> bool {
+        let tag = unframe(body).ok().and_then(|encrypted| encrypted.first_chunk::<8>());
+        tag.is_some_and(|tag| self.tags.contains_key(tag) || self.one_time.contains_key(tag))
+    }
+
     /// The static key is this one from now on. Sessions under another one are dropped with it.
     pub fn set_own(&mut self, own: SecretKey) {
         if self.own.as_bytes() == own.as_bytes() {

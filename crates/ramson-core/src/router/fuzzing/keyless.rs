@@ -11,7 +11,7 @@ impl Solo {
         let LocalOptions { keys, publish, tunnels, extra_hops, .. } = *options;
         let destination = keys.destination().clone();
         self.signers.insert(id, keys);
-        let options = Box::new(KeylessOptions { destination, publish, tunnels, extra_hops });
+        let options = Box::new(KeylessOptions { destination, publish, tunnels, extra_hops, beside: None });
         self.command(Command::CreateKeyless { id, options });
     }
 

@@ -17,10 +17,15 @@ fn tunnels(quantity: usize) -> PoolConfig {
 }
 
 fn create(solo: &mut Solo, id: u64, outbound: usize) -> Program {
+    create_beside(solo, id, outbound, None)
+}
+
+fn create_beside(solo: &mut Solo, id: u64, outbound: usize, beside: Option<u64>) -> Program {
+    let beside = beside.map(DestinationId);
     let keys = PrivateKeys::random(&mut solo.rng);
     let tunnels = PoolConfig { outbound: Wanted { length: 0, quantity: outbound }, ..tunnels(1) };
     let destination = keys.destination().clone();
-    let options = Box::new(KeylessOptions { destination, publish: true, tunnels, extra_hops: (0, 0) });
+    let options = Box::new(KeylessOptions { destination, publish: true, tunnels, extra_hops: (0, 0), beside });
     solo.input(Input::Command(Command::CreateKeyless { id: DestinationId(id), options }));
     pass(solo);
     Program { keys, secret: SecretKey::from_bytes([id as u8; 32]) }
@@ -142,4 +147,84 @@ fn an_unpublished_lease_set_of_a_program_is_not_published() {
         let local = &solo.router.locals[&DestinationId(1)];
         assert_eq!(local.next_publication().is_some(), waits, "{flags:?}");
     }
+}
+
+/// What has come to this destination since the last call.
+fn came(solo: &mut Solo, id: u64) -> usize {
+    pass(solo);
+    let is_it = |event: &Event| matches!(event, Event::Message { destination, .. } if destination.0 == id);
+    let count = solo.events.iter().filter(|event| is_it(event)).count();
+    solo.events.retain(|event| !is_it(event));
+    count
+}
+
+/// Two destinations of one program with one static key: whoever writes to both has sessions with that key, and what he
+/// sends comes to the one that it is for, in whichever session.
+#[test]
+fn destinations_that_share_tunnels_get_what_is_for_them() {
+    let mut solo = Solo::new();
+    let first = create(&mut solo, 1, 1);
+    assert_eq!(sign(&mut solo, 1, &first, Flags::default()).1, Ok(()));
+    let pools = solo.router.pools.len();
+    let mut second = create_beside(&mut solo, 2, 1, Some(1));
+    assert_eq!(solo.router.pools.len(), pools, "no tunnels of its own");
+    assert_eq!(offered(&solo, 2), offered(&solo, 1));
+    let other = Err(KeylessRefused::LeaseSet(LeaseSetError::OtherKey));
+    assert_eq!(sign(&mut solo, 2, &second, Flags::default()).1, other);
+    second.secret = first.secret.clone();
+    assert_eq!(sign(&mut solo, 2, &second, Flags::default()).1, Ok(()));
+    let peer = create(&mut solo, 3, 1);
+    let (set, taken) = sign(&mut solo, 3, &peer, Flags::default());
+    assert_eq!(taken, Ok(()));
+    let now = solo.now;
+    for id in [1, 2] {
+        let set = set.clone();
+        solo.router.local_job(DestinationId(id), |local, _| local.destination.handle_lease_set(now, set));
+    }
+    let [to_first, to_second, to_peer] = [&first, &second, &peer].map(|it| it.keys.destination().hash());
+    for round in 0..4 {
+        for (from, to, at) in [(1, to_peer, 3), (3, to_first, 1), (2, to_peer, 3), (3, to_second, 2), (3, to_first, 1)]
+        {
+            let id = round * 10 + at as u32 + from as u32 * 100 + solo.events.len() as u32 * 1_000;
+            assert_eq!(send(&mut solo, from, to, id), Ok(()));
+            assert_eq!(came(&mut solo, at), 1, "{from} to {at}, round {round}");
+        }
+        assert_eq!([came(&mut solo, 1), came(&mut solo, 2)], [0, 0], "and to no other one");
+        solo.router.check();
+    }
+    // One that is no longer there gets nothing, and those that are left are none the worse.
+    solo.input(Input::Command(Command::CloseDestination(DestinationId(2))));
+    let _ = send(&mut solo, 3, to_second, 77_001);
+    assert_eq!([came(&mut solo, 1), came(&mut solo, 2)], [0, 0]);
+    assert_eq!(send(&mut solo, 3, to_first, 77_002), Ok(()));
+    assert_eq!(came(&mut solo, 1), 1);
+    // All end with the first.
+    create_beside(&mut solo, 4, 1, Some(1));
+    assert_eq!(solo.router.locals.len(), 3);
+    solo.input(Input::Command(Command::CloseDestination(DestinationId(1))));
+    assert_eq!(solo.router.locals.keys().map(|id| id.0).collect::<Vec<_>>(), [3]);
+    solo.router.check();
+}
+
+#[test]
+fn destinations_beside_another_one_are_bounded() {
+    use crate::limits::keyless::BESIDE;
+    let mut solo = Solo::new();
+    create(&mut solo, 1, 1);
+    for id in 0..BESIDE as u64 {
+        create_beside(&mut solo, 10 + id, 1, Some(1));
+    }
+    let failed = |solo: &Solo, id: u64, why: PoolError| {
+        let is_it = |event: &Event| matches!(event, Event::DestinationFailed { id: of, why: said } if of.0 == id && *said == why);
+        solo.events.iter().any(is_it)
+    };
+    create_beside(&mut solo, 90, 1, Some(1));
+    assert!(failed(&solo, 90, PoolError::TooMany));
+    // Beside one that is itself beside another, of the other kind, or not there.
+    solo.create(5);
+    for (id, first) in [(91, 10), (92, 5), (93, 99)] {
+        create_beside(&mut solo, id, 1, Some(first));
+        assert!(failed(&solo, id, PoolError::Missing), "{first}");
+    }
+    assert_eq!(solo.router.locals.len(), 2 + BESIDE);
 }
