@@ -2,7 +2,7 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{alone, drops, figures, half, hops, kill, library, pages, sam, scenarios, soak, tunnels};
+use crate::{alone, drops, figures, half, hops, i2cp, kill, library, pages, sam, scenarios, soak, tunnels};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -80,6 +80,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "programs at SAM bridges of subjects and i2pd exchange streams and datagrams of every format",
         spec: SID,
         run: sam::sam,
+    },
+    Scenario {
+        name: "i2cp",
+        about: "Java's client library at I2CP ports of subjects, its streams and datagrams against itself and i2pd (I2P_JAVA)",
+        spec: SID,
+        run: i2cp::i2cp,
     },
     Scenario { name: "eight", about: "eight transfers at once, each way", spec: SID, run: scenarios::eight },
     Scenario {

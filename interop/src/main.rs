@@ -7,6 +7,7 @@ mod figures;
 mod get;
 mod half;
 mod hops;
+mod i2cp;
 mod kill;
 mod library;
 mod list;

@@ -291,9 +291,26 @@ fn wait(sam: &mut Sam, payload: &[u8], patience: Duration) -> Result<bool, Strin
 // ---- the scenario ----
 
 /// A `_sam serve` in a namespace, and what it named.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    services: Vec<String>,
+    /// Styles and destinations, in turn.
+    pub(crate) services: Vec<String>,
+}
+
+impl Server {
+    /// A program that names its services, line by line, and then says that it is ready.
+    pub(crate) fn named(child: Child, at: &str) -> Result<Self, String> {
+        let mut server = Self { child, services: Vec::new() };
+        let out = server.child.stdout.take().ok_or("no output")?;
+        for line in BufReader::new(out).lines() {
+            let line = line.map_err(|why| why.to_string())?;
+            match line.split_once(' ') {
+                Some((style, destination)) => server.services.extend([style.to_owned(), destination.to_owned()]),
+                None => return Ok(server),
+            }
+        }
+        Err(format!("the program at {at} has ended"))
+    }
 }
 
 impl Drop for Server {
@@ -303,22 +320,13 @@ impl Drop for Server {
     }
 }
 
-fn begin(route: &Route) -> Result<Server, String> {
+pub(crate) fn begin(route: &Route) -> Result<Server, String> {
     let mut command = within(&route.namespace, &this_program());
     let child = command.args(["_sam", "serve"]).stdout(Stdio::piped()).spawn().map_err(|why| format!("_sam: {why}"))?;
-    let mut server = Server { child, services: Vec::new() };
-    let out = server.child.stdout.take().ok_or("no output")?;
-    for line in BufReader::new(out).lines() {
-        let line = line.map_err(|why| why.to_string())?;
-        match line.split_once(' ') {
-            Some((style, destination)) => server.services.extend([style.to_owned(), destination.to_owned()]),
-            None => return Ok(server),
-        }
-    }
-    Err(format!("the program at {} has ended", route.what))
+    Server::named(child, &route.what)
 }
 
-fn asked(route: &Route, server: &Server) -> Said {
+pub(crate) fn asked(route: &Route, server: &Server) -> Said {
     let mut command = within(&route.namespace, &this_program());
     let out = command.args(["_sam", "ask"]).args(&server.services).output().map_err(|why| format!("_sam: {why}"))?;
     let said = String::from_utf8_lossy(&out.stdout).trim().to_owned();

@@ -3,6 +3,7 @@
 use crate::dest::ratchet::handshake::SessionDone;
 use crate::dest::{
     DestinationDone, DestinationId, DestinationJob, SignDone, VerifyDone as VerifyBundledDone, datagram::DatagramDone,
+    keyless::AdoptDone,
 };
 use crate::keys::RouterKeys;
 use crate::link::{ConnId, LinkDone, LinkJob};
@@ -86,6 +87,7 @@ pub(crate) enum JobOf {
     Session(DestinationId, SessionDone),
     SignLeaseSet(DestinationId, SignDone),
     VerifyBundled(DestinationId, VerifyBundledDone),
+    Adopt(DestinationId, AdoptDone),
     Datagram(DestinationId, DatagramDone),
     Stream(DestinationId, u64),
     VerifyRouter(Hash),
@@ -139,6 +141,7 @@ impl Job {
             Self::Destination(id, DestinationJob::Session(job)) => JobOf::Session(*id, job.failed()),
             Self::Destination(id, DestinationJob::Sign(_)) => JobOf::SignLeaseSet(*id, SignDone::failed()),
             Self::Destination(id, DestinationJob::Verify(job)) => JobOf::VerifyBundled(*id, job.failed()),
+            Self::Destination(id, DestinationJob::Adopt(job)) => JobOf::Adopt(*id, job.failed()),
             Self::Destination(id, DestinationJob::Datagram(job)) => JobOf::Datagram(*id, job.failed()),
             Self::Stream(id, job) => JobOf::Stream(*id, job.id()),
             Self::VerifyRouter(job) => JobOf::VerifyRouter(job.hash()),

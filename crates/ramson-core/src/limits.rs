@@ -276,6 +276,16 @@ pub mod dest {
     pub const HELD_BYTES: usize = 2 << 20;
 }
 
+/// Destinations whose keys a program holds.
+pub mod keyless {
+    /// Requests to sign whose leases an answer may have; those of older ones are refused.
+    pub const OFFERS: usize = 4;
+    /// Destinations that share the tunnels of another one; one beyond is refused.
+    pub const BESIDE: usize = 16;
+    /// Messages whose sender is to hear what became of them; one beyond is refused.
+    pub const REPORTED: usize = 4_096;
+}
+
 /// The router as a whole.
 pub mod router {
     use crate::time::Duration;

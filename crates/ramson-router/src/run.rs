@@ -1,5 +1,6 @@
 //! Running the router: settings, services, signals.
 
+mod i2cp;
 mod plan;
 mod services;
 
@@ -248,6 +249,7 @@ async fn open(
     if let Some(config) = settings.sam.config() {
         open_sam(config, settings.sam.is_asked_for(), ramson, &names, tasks).await?;
     }
+    i2cp::open(settings, ramson, &names, tasks).await?;
     let is_confined = settings.process.hardening == settings::Hardening::On;
     let (folder_of, ramson_of) = (folder.clone(), ramson.clone());
     let base = Base { folder: folder_of, config: config.clone(), ramson: ramson_of, names, is_confined };

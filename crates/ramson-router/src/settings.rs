@@ -1,6 +1,8 @@
 //! The config file: read strictly, so that a slip is an error with its line, never a silent default.
 
 // With their paths: the fuzz target includes this file from elsewhere.
+#[path = "settings/i2cp.rs"]
+mod i2cp;
 #[path = "settings/list.rs"]
 mod list;
 #[path = "settings/proxies.rs"]
@@ -12,6 +14,7 @@ mod sam;
 #[path = "settings/tunnels.rs"]
 mod tunnels;
 
+pub(crate) use i2cp::I2cp;
 pub(crate) use list::OneOrMany;
 pub(crate) use proxies::{HttpProxy, Socks};
 use ramson::TunnelOptions;
@@ -58,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) socks: Socks,
     #[serde(default)]
     pub(crate) sam: Sam,
+    #[serde(default)]
+    pub(crate) i2cp: I2cp,
     #[serde(default)]
     pub(crate) names: Naming,
     #[serde(default)]
@@ -219,6 +224,11 @@ impl TryFrom<String> for Level {
 }
 
 impl Settings {
+    /// Bytes a second in and out that the router may use, where that is limited.
+    pub(crate) const fn limits(&self) -> (Option<u64>, Option<u64>) {
+        (self.bandwidth.incoming.0, self.bandwidth.outgoing.0)
+    }
+
     /// Reads the text of a config file. The error names the line and the key.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let settings: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
@@ -254,6 +264,7 @@ impl Settings {
         self.socks.check()?;
         self.sam.check()?;
         self.shared.check()?;
+        self.i2cp.check()?;
         self.check_ntcp2(public)?;
         for (i, client) in self.client.iter().enumerate() {
             client.check(self.client.get(..i).unwrap_or_default(), &self.server, i)?;
@@ -283,6 +294,7 @@ impl Settings {
             bandwidth,
             netdb,
             sam,
+            i2cp,
             names,
             log,
             process,
@@ -302,6 +314,7 @@ impl Settings {
             ("bandwidth", *bandwidth != new.bandwidth),
             ("netdb", *netdb != new.netdb),
             ("sam", *sam != new.sam),
+            ("i2cp", *i2cp != new.i2cp),
             ("names", *names != new.names),
             ("log", *log != new.log),
             ("process", *process != new.process),

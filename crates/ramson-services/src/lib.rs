@@ -4,6 +4,7 @@
 //! - [`socks`]: the SOCKS proxy, for other programs.
 //! - [`tunnels`]: servers behind a destination of ours, and local ports that lead to one of others.
 //! - [`names`]: what `.i2p` names mean.
+//! - [`i2cp`]: the door of programs that bring their own streams and keep their keys.
 //! - [`sam`]: the SAM bridge, by which programs in any language make destinations, streams and datagrams.
 
 mod files;
@@ -12,6 +13,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing {
     pub use crate::http::fuzzing::{http_body, http_request, http_response};
+    pub use crate::i2cp::fuzzing::i2cp_session;
     pub use crate::names::fuzzing::hosts;
     pub use crate::sam::fuzzing::{sam_line, sam_session};
     pub use crate::socks::fuzzing::socks;
@@ -19,6 +21,7 @@ pub mod fuzzing {
 }
 pub mod http;
 mod isolation;
+pub mod i2cp;
 pub mod limits;
 pub mod names;
 mod outlet;

@@ -137,3 +137,33 @@ pub const SAM_FORWARD_TIME: Duration = Duration::from_secs(3);
 pub const SAM_PASSWORD_DELAY: Duration = Duration::from_secs(2);
 /// How long a name may take to be looked up in the network.
 pub const SAM_LOOKUP_TIME: Duration = Duration::from_secs(60);
+
+/// Connections that speak I2CP at once; one beyond is closed.
+pub const I2CP_SOCKETS: usize = 1024;
+/// Sessions of all of them; creating one beyond is refused.
+pub const I2CP_SESSIONS: usize = 512;
+/// Sessions of one connection; creating one beyond is refused.
+pub const I2CP_SESSIONS_PER_CONNECTION: usize = 16;
+/// Look-ups of one connection under way; one beyond has failed.
+pub const I2CP_LOOKUPS: usize = 64;
+/// Events on their way from all sessions of a connection, beside those that wait in the router.
+pub const I2CP_EVENTS: usize = 64;
+/// Messages of a session whose sender is to hear what became of them; the oldest are forgotten.
+pub const I2CP_NONCES: usize = 8_192;
+/// Bytes for a program that are written before more is read or taken.
+pub const I2CP_FLUSH_BYTES: usize = 256 * 1024;
+/// Milliseconds that the date of a session may be from the network's time, as the specification says.
+pub const I2CP_CLOCK_SKEW_MS: u64 = 30_000;
+
+/// From a connection to its first byte.
+pub const I2CP_BEGIN_TIME: Duration = Duration::from_secs(30);
+/// Between two messages while there is no session.
+pub const I2CP_IDLE_TIME: Duration = Duration::from_secs(10 * 60);
+/// How long a program may take to read what is written to it.
+pub const I2CP_WRITE_TIME: Duration = Duration::from_secs(60);
+/// How long a program may take to sign its first LeaseSet.
+pub const I2CP_SIGN_TIME: Duration = Duration::from_secs(60);
+/// How long the answer to a wrong password waits.
+pub const I2CP_PASSWORD_DELAY: Duration = Duration::from_secs(2);
+/// How long a destination may take to be looked up.
+pub const I2CP_LOOKUP_TIME: Duration = Duration::from_secs(60);

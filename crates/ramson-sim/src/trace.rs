@@ -85,6 +85,10 @@ pub(crate) fn command_number(command: &Command) -> u64 {
         Command::BindDatagrams { .. } => 15,
         Command::UnbindDatagrams { .. } => 16,
         Command::SendDatagram { .. } => 17,
+        Command::CreateKeyless { .. } => 18,
+        Command::SetLeaseSet { .. } => 19,
+        Command::SendMessage { .. } => 20,
+        Command::SetTunnels { .. } => 21,
     }
 }
 
@@ -110,5 +114,11 @@ pub(crate) fn event_numbers(event: &Event) -> ([u64; 2], &[u8]) {
         Event::DatagramTaken { token, .. } => ([17, *token], &[]),
         Event::Datagram { destination, datagram } => ([18, destination.0], &datagram.payload),
         Event::LookupRefused { token } => ([19, *token], &[]),
+        Event::LeasesOffered { destination, leases } => ([20, destination.0 << 8 | leases.len() as u64], &[]),
+        Event::LeaseSetTaken { token, .. } => ([21, *token], &[]),
+        Event::MessageTaken { token, .. } => ([22, *token], &[]),
+        Event::Message { destination, payload } => ([23, destination.0], payload),
+        Event::MessageSent { destination, message, .. } => ([24, destination.0 << 32 | u64::from(*message)], &[]),
+        Event::TunnelsSet { token, .. } => ([25, *token], &[]),
     }
 }

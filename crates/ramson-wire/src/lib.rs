@@ -2,8 +2,8 @@
 //!
 //! What is here: the common structures (`data`), every live I2NP message (`i2np`), tunnel messages and build
 //! records (`tunnel`), garlic blocks (`garlic`), NTCP2 blocks (`ntcp2`), streaming packets (`streaming`),
-//! datagrams (`datagram`) and signed files (`su3`), over one checked cursor (`codec`). The cryptography stands in
-//! `crypto`; randomness is always an argument.
+//! datagrams (`datagram`), what programs say to a router (`i2cp`) and signed files (`su3`), over one checked cursor
+//! (`codec`). The cryptography stands in `crypto`; randomness is always an argument.
 //!
 //! What is not here: clocks, state of peers, sockets, files, a runtime. Parsing validates: a value that exists is
 //! well formed, and decoders consume all bytes or fail with an error that names the field.
@@ -15,6 +15,7 @@ pub mod crypto;
 pub mod data;
 pub mod datagram;
 pub mod garlic;
+pub mod i2cp;
 pub mod i2np;
 pub mod ntcp2;
 pub mod streaming;

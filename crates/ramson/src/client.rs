@@ -66,10 +66,8 @@ impl Ramson {
     ) -> Result<LocalDestination, Error> {
         options.check()?;
         let keys = keys.map(Box::new);
-        let Created { id, destination, progress } =
-            self.ask(|reply| Command::CreateDestination { options, keys, reply }).await?;
-        let hash = destination.hash();
-        Ok(LocalDestination { inner: Arc::new(Local { ramson: self.clone(), id, destination, hash, progress }) })
+        let created = self.ask(|reply| Command::CreateDestination { options, keys, reply }).await?;
+        Ok(LocalDestination::new(self, created))
     }
 
     /// A new destination that only connects to others, with keys that nobody keeps. What is done with one of them cannot be
@@ -134,7 +132,7 @@ impl Ramson {
         self.commands.closed().await;
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).map_err(|_| Error::shutting_down())?;
         answer.await.unwrap_or_else(|_| Err(Error::shutting_down()))
@@ -176,7 +174,7 @@ impl DestinationOptions {
         Self { publish: true, ..Self::client(name) }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         for (tunnels, way) in [(&self.inbound, "inbound"), (&self.outbound, "outbound")] {
             if tunnels.hops.saturating_add(tunnels.extra_hops) > 7 {
                 return Err(Error::new(ErrorKind::Misuse, format!("{way} tunnels have at most 7 hops")));
@@ -241,6 +239,19 @@ struct Local {
 }
 
 impl LocalDestination {
+    pub(crate) fn new(ramson: &Ramson, Created { id, destination, progress }: Created) -> Self {
+        let hash = destination.hash();
+        Self { inner: Arc::new(Local { ramson: ramson.clone(), id, destination, hash, progress }) }
+    }
+
+    pub(crate) fn id(&self) -> DestinationId {
+        self.inner.id
+    }
+
+    pub(crate) fn ramson(&self) -> &Ramson {
+        &self.inner.ramson
+    }
+
     /// The public part.
     pub fn destination(&self) -> &Destination {
         &self.inner.destination

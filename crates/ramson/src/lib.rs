@@ -3,7 +3,8 @@
 //! [`Ramson`] is the handle of a running router: [`Ramson::builder`] makes one. A [`LocalDestination`]
 //! is an address of our own; it [connects](LocalDestination::connect) to others and [listens](LocalDestination::listen)
 //! for them, and both give a [`Stream`], which reads and writes like a TCP connection. It sends [datagrams](OutgoingDatagram)
-//! and [receives](LocalDestination::datagrams) them, too.
+//! and [receives](LocalDestination::datagrams) them, too. Of a [`KeylessDestination`] the program keeps the keys, and brings
+//! its own streams.
 //!
 //! A program that serves a page to anybody in I2P, and reads it as somebody else:
 //!
@@ -63,6 +64,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod key_file;
+mod keyless;
 mod net;
 pub mod reseed;
 pub mod seam;
@@ -78,6 +80,7 @@ pub use client::{DestinationOptions, Found, Incoming, Listener, LocalDestination
 pub use config::Config;
 pub use datagram::{Datagram, DatagramFormat, DatagramSender, Datagrams, OutgoingDatagram};
 pub use error::{Error, ErrorKind};
+pub use keyless::{KeylessDestination, KeylessEvent, KeylessEvents, KeylessSink, MessageRefusal, OutgoingMessage};
 pub use ramson_wire::data::PrivateKeys;
 pub use ramson_wire::data::base32::host_name as b32;
 pub use ramson_wire::data::{Destination, Hash, Mapping};

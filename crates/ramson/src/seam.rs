@@ -38,13 +38,15 @@
 //! - Credit in: the core hands out at most its receive window; [`Command::StreamCredit`] says how many bytes the
 //!   program has read, and the core opens its window by them.
 
-use crate::client::{DestinationOptions, Found, Incoming, Ramson, Target};
+use crate::client::{DestinationOptions, Found, Incoming, Ramson, Target, TunnelOptions};
 use crate::datagram::{DatagramFormat, DatagramSink, OutgoingDatagram};
 use crate::error::Error;
+use crate::keyless::{KeylessSink, MessageRefusal, OutgoingMessage};
 use crate::reseed::Sources;
 use crate::status::{Draining, Event, InboundTunnel, Progress, Route, Status};
 use crate::stream::{Shared, Stream, lock};
-use ramson_wire::data::{Destination, Hash, PrivateKeys};
+use ramson_wire::crypto::x25519::SecretKey;
+use ramson_wire::data::{Destination, Hash, LeaseSet2, PrivateKeys};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -72,6 +74,35 @@ pub enum Command {
         options: DestinationOptions,
         keys: Option<Box<PrivateKeys>>,
         reply: Reply<Created>,
+    },
+    /// Make a destination whose keys the program holds. `InUse` if it is there already.
+    CreateKeyless {
+        options: DestinationOptions,
+        destination: Box<Destination>,
+        /// Another one of this kind, whose tunnels it shares.
+        beside: Option<DestinationId>,
+        sink: KeylessSink,
+        reply: Reply<Created>,
+    },
+    /// A LeaseSet that such a program has signed, and the private parts of its X25519 keys.
+    SetLeaseSet {
+        destination: DestinationId,
+        set: Box<LeaseSet2>,
+        keys: Vec<SecretKey>,
+        reply: Reply<()>,
+    },
+    /// A message of such a program. Answered when it is on its way, or cannot be.
+    SendMessage {
+        destination: DestinationId,
+        message: Box<OutgoingMessage>,
+        reply: Reply<Result<(), MessageRefusal>>,
+    },
+    /// Other tunnels for a destination of such a program.
+    SetTunnels {
+        destination: DestinationId,
+        inbound: TunnelOptions,
+        outbound: TunnelOptions,
+        reply: Reply<()>,
     },
     /// End a destination and reset its streams.
     CloseDestination(DestinationId),

@@ -1,5 +1,7 @@
 //! A network in memory, for tests of services: routers that join connects to listeners, without tunnels or peers.
 
+mod keyless;
+
 use crate::client::{DestinationOptions, Found, Incoming, Ramson, Target};
 use crate::datagram::{Datagram, DatagramFormat, DatagramSender, DatagramSink, OutgoingDatagram};
 use crate::error::{Error, ErrorKind};
@@ -40,6 +42,7 @@ struct Local {
     progress: watch::Sender<Progress>,
     listeners: HashMap<Option<u16>, mpsc::Sender<Incoming>>,
     datagrams: HashMap<(DatagramFormat, Option<u16>), DatagramSink>,
+    keyless: Option<keyless::Keyless>,
 }
 
 #[derive(Debug)]
@@ -208,7 +211,7 @@ impl State {
                 self.streams.remove(&stream);
             }
             Command::StreamRelease(stream) => drop(self.streams.remove(&stream)),
-            _ => {}
+            command => self.handle_keyless(command),
         }
     }
 
@@ -229,7 +232,7 @@ impl State {
         let id = DestinationId(self.number());
         let (progress, seen) = watch::channel(if self.bare { Progress::default() } else { ready() });
         let (listeners, datagrams) = (HashMap::new(), HashMap::new());
-        let local = Local { options, destination: destination.clone(), progress, listeners, datagrams };
+        let local = Local { options, destination: destination.clone(), progress, listeners, datagrams, keyless: None };
         self.destinations.insert(id, local);
         Ok(Created { id, destination, progress: seen })
     }

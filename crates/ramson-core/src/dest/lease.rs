@@ -41,8 +41,8 @@ impl SignJob {
 
 /// The own leases and their LeaseSet.
 pub(super) struct OwnLeaseSet {
-    keys: PrivateKeys,
-    encryption: PublicKey,
+    /// The keys and the static key that is published; none where a program holds them.
+    keys: Option<(PrivateKeys, PublicKey)>,
     publish: bool,
     wanted: Vec<Lease2>,
     /// The leases of the last job.
@@ -56,11 +56,15 @@ pub(super) struct OwnLeaseSet {
 }
 
 impl OwnLeaseSet {
-    pub(super) const fn new(keys: PrivateKeys, encryption: PublicKey, publish: bool) -> Self {
+    pub(super) fn new(keys: PrivateKeys, encryption: PublicKey, publish: bool) -> Self {
+        Self { keys: Some((keys, encryption)), publish, ..Self::keyless() }
+    }
+
+    /// Of a destination whose keys a program holds.
+    pub(super) const fn keyless() -> Self {
         Self {
-            keys,
-            encryption,
-            publish,
+            keys: None,
+            publish: false,
             wanted: Vec::new(),
             signed: Vec::new(),
             published: 0,
@@ -88,7 +92,30 @@ impl OwnLeaseSet {
 
     /// The next job, if the leases changed and it is time; else when it will be.
     pub(super) fn next_job(&mut self, now: Now) -> Result<SignJob, Option<crate::time::Instant>> {
-        if self.signing || self.wanted.is_empty() || self.wanted == self.signed {
+        if self.signing {
+            return Err(None);
+        }
+        let leases = self.next_offer(now)?;
+        let Some((keys, encryption)) = &self.keys else { return Err(None) };
+        self.signing = true;
+        self.published = now.unix_secs().max(self.published.saturating_add(1));
+        let end = leases.iter().map(|lease| lease.end).max().unwrap_or(self.published);
+        let expires = u16::try_from(end.saturating_sub(self.published)).unwrap_or(u16::MAX);
+        let flags = if self.publish { Flags::default() } else { Flags::UNPUBLISHED };
+        let times = Times { published: self.published, expires, flags, offline: keys.offline().cloned() };
+        let unsigned = Unsigned {
+            destination: keys.destination().clone(),
+            times,
+            options: Mapping::new(),
+            keys: vec![EncryptionKey::x25519(*encryption)],
+            leases,
+        };
+        Ok(SignJob { unsigned, key: keys.signing_key().clone() })
+    }
+
+    /// The leases that are to be signed, if they changed and it is time; else when it will be.
+    pub(super) fn next_offer(&mut self, now: Now) -> Result<Vec<Lease2>, Option<crate::time::Instant>> {
+        if self.wanted.is_empty() || self.wanted == self.signed {
             return Err(None);
         }
         let settled = self.lost_at.map_or(now.mono, |at| at + SETTLE);
@@ -98,33 +125,26 @@ impl OwnLeaseSet {
         }
         self.lost_at = None;
         self.not_before = now.mono + MIN_INTERVAL;
-        self.signing = true;
         self.signed.clone_from(&self.wanted);
-        self.published = now.unix_secs().max(self.published.saturating_add(1));
-        let end = self.wanted.iter().map(|lease| lease.end).max().unwrap_or(self.published);
-        let expires = u16::try_from(end.saturating_sub(self.published)).unwrap_or(u16::MAX);
-        let flags = if self.publish { Flags::default() } else { Flags::UNPUBLISHED };
-        let times = Times { published: self.published, expires, flags, offline: self.keys.offline().cloned() };
-        let unsigned = Unsigned {
-            destination: self.keys.destination().clone(),
-            times,
-            options: Mapping::new(),
-            keys: vec![EncryptionKey::x25519(self.encryption)],
-            leases: self.wanted.clone(),
-        };
-        Ok(SignJob { unsigned, key: self.keys.signing_key().clone() })
+        Ok(self.wanted.clone())
     }
 
     /// The signed LeaseSet, as the body of a DatabaseStore message too.
     pub(super) fn handle_signed(&mut self, done: SignDone) -> Result<(LeaseSet2, Vec<u8>), DecodeError> {
         self.signing = false;
         let set = done.0?;
+        let store = self.adopt(&set);
+        Ok((set, store))
+    }
+
+    /// A LeaseSet that is signed and verified: it is ours from now on. Returns the body of a DatabaseStore message.
+    pub(super) fn adopt(&mut self, set: &LeaseSet2) -> Vec<u8> {
         self.current = Some(set.clone());
         let mut store = set.key().to_bytes();
         store.push(ramson_wire::data::lease_set2::TYPE_LEASE_SET2);
         store.extend_from_slice(&[0; 4]);
         set.encode(&mut store);
-        Ok((set, store))
+        store
     }
 }
 

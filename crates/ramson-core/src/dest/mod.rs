@@ -4,6 +4,7 @@
 //! LeaseSets and randomness.
 
 pub mod datagram;
+pub mod keyless;
 mod lease;
 pub mod ratchet;
 mod remote;
@@ -18,6 +19,7 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
 use datagram::{DatagramDone, DatagramJob, Datagrams};
+use keyless::{AdoptDone, AdoptJob, Keyless, LeaseSetError};
 use lease::{OwnLeaseSet, bundled_lease_set};
 use ramson_wire::crypto::Secret;
 use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
@@ -75,6 +77,16 @@ pub enum DestinationEvent {
     Received { from: Option<Hash>, payload: ClientPayload },
     /// A datagram to a port that is bound.
     Datagram(datagram::Incoming),
+    /// The program that holds the keys is to sign a LeaseSet of these, see [`Destination::adopt`].
+    SignLeases(Vec<Lease2>),
+    /// How that went.
+    LeaseSetTaken { token: u64, result: Result<(), LeaseSetError> },
+    /// What came for a program that holds the keys.
+    Message(Vec<u8>),
+    /// The same for another destination of the program, in a session of this one.
+    MessageBeside { to: Hash, body: Vec<u8> },
+    /// A message of such a program has left, or is lost.
+    MessageSent { id: u32, result: Result<(), SendError> },
     /// The message with this token was not sent.
     Failed { to: Hash, token: u64, reason: SendError },
     /// A reply under a one-time key (a look-up's answer), or a DeliveryStatus. Nothing else than this destination's
@@ -96,6 +108,8 @@ pub enum SendError {
     TooLarge,
     #[error("no session or lease in time")]
     Unreachable,
+    #[error("the message has expired")]
+    Expired,
 }
 
 /// Public-key work of a destination.
@@ -105,6 +119,7 @@ pub enum DestinationJob {
     Sign(SignJob),
     Verify(VerifyJob),
     Datagram(DatagramJob),
+    Adopt(AdoptJob),
 }
 
 /// The result of a [`DestinationJob`].
@@ -114,6 +129,7 @@ pub enum DestinationDone {
     Sign(SignDone),
     Verify(VerifyDone),
     Datagram(DatagramDone),
+    Adopt(AdoptDone),
 }
 
 impl DestinationJob {
@@ -123,6 +139,7 @@ impl DestinationJob {
             Self::Sign(job) => DestinationDone::Sign(job.run()),
             Self::Verify(job) => DestinationDone::Verify(job.run()),
             Self::Datagram(job) => DestinationDone::Datagram(job.run()),
+            Self::Adopt(job) => DestinationDone::Adopt(job.run()),
         }
     }
 }
@@ -136,6 +153,8 @@ pub struct Destination {
     sessions: Sessions,
     remotes: RemoteLeaseSets,
     datagrams: Datagrams,
+    /// What there is besides where a program holds the keys.
+    keyless: Option<Box<Keyless>>,
     /// Messages that wait for a LeaseSet.
     waiting: BTreeMap<Hash, Waiting>,
     /// Cloves that wait until the LeaseSet in front of them is verified, by the session's key.
@@ -158,9 +177,17 @@ enum Timer {
 
 #[derive(Default)]
 struct Waiting {
-    messages: VecDeque<(u64, Vec<u8>)>,
+    messages: VecDeque<Text>,
     /// The LeaseSet was asked for.
     asked: bool,
+}
+
+/// The body of a Data message on its way.
+struct Text {
+    token: u64,
+    body: Vec<u8>,
+    /// Milliseconds since 1970, if it is good for less than [`MESSAGE_LIFETIME_MS`].
+    expires: Option<u64>,
 }
 
 impl Destination {
@@ -178,6 +205,7 @@ impl Destination {
             sessions,
             remotes: RemoteLeaseSets::default(),
             datagrams,
+            keyless: None,
             waiting: BTreeMap::new(),
             held: BTreeMap::new(),
             waiting_bytes: 0,
@@ -214,23 +242,20 @@ impl Destination {
         if body.len() > limits::CLIENT_PAYLOAD {
             return self.fail(to, token, SendError::TooLarge);
         }
+        self.send_text(now, to, Text { token, body, expires: None });
+    }
+
+    fn send_text(&mut self, now: Now, to: Hash, text: Text) {
         match self.remotes.key(now, &to) {
             Some(key) if self.own.current().is_some() => {
                 if self.remotes.is_ageing(now, &to) {
                     self.ask(now, to);
                 }
-                self.seal(now, to, key, token, body);
+                self.seal(now, to, key, text);
             }
-            known => self.wait(now, to, token, body, known.is_none()),
+            known => self.wait(now, to, text, known.is_none()),
         }
         self.drain(now);
-    }
-
-    /// Drops all sessions after a fault, see [`Sessions::forget_all`].
-    pub fn forget_sessions(&mut self) {
-        self.held.clear();
-        self.held_bytes = 0;
-        self.sessions.forget_all();
     }
 
     /// The inbound tunnels of the own pool changed.
@@ -320,6 +345,10 @@ impl Destination {
                 self.handle_verified(now, done);
                 Ok(())
             }
+            DestinationDone::Adopt(done) => {
+                self.handle_adopted(now, done);
+                Ok(())
+            }
             DestinationDone::Datagram(done) => {
                 let step = self.datagrams.handle_job(done);
                 self.handle_datagram_step(now, step);
@@ -334,6 +363,7 @@ impl Destination {
     #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(crate) fn check(&self) {
         self.sessions.check();
+        self.keyless.iter().for_each(|keyless| keyless.check());
         assert!(self.waiting.len() <= limits::LOOKUPS && self.held.len() <= limits::LEASE_SET_JOBS);
         assert!(self.waiting.values().all(|waiting| waiting.messages.len() <= limits::WAITING_FOR_LEASE_SET));
         assert!(
@@ -365,33 +395,39 @@ impl Destination {
     }
 
     fn sign(&mut self, now: Now) {
-        match self.own.next_job(now) {
-            Ok(job) => self.events.push_back(DestinationEvent::Job(DestinationJob::Sign(job))),
-            Err(Some(at)) => self.timers.set(Timer::Sign, at),
-            Err(None) => {}
+        let next = if self.is_keyless() {
+            self.own.next_offer(now).map(|leases| self.offer(leases))
+        } else {
+            let job = self.own.next_job(now);
+            job.map(|job| self.events.push_back(DestinationEvent::Job(DestinationJob::Sign(job))))
+        };
+        if let Err(Some(at)) = next {
+            self.timers.set(Timer::Sign, at);
         }
     }
 
-    fn seal(&mut self, now: Now, to: Hash, key: PublicKey, token: u64, body: Vec<u8>) {
-        let expiration = now.unix_ms.saturating_add(MESSAGE_LIFETIME_MS);
+    fn seal(&mut self, now: Now, to: Hash, key: PublicKey, text: Text) {
+        let Text { token, body, expires } = text;
+        let latest = now.unix_ms.saturating_add(MESSAGE_LIFETIME_MS);
+        let expiration = expires.map_or(latest, |at| at.min(latest));
         let message = Message { kind: Kind::DATA, id: self.rng.nonzero_u32(), expiration, body };
         let clove = Clove { delivery: Delivery::Destination(to), message };
         self.sessions.send(now, to, key, &[clove], token);
     }
 
     /// Keeps a message until both LeaseSets are there.
-    fn wait(&mut self, now: Now, to: Hash, token: u64, body: Vec<u8>, unknown: bool) {
+    fn wait(&mut self, now: Now, to: Hash, text: Text, unknown: bool) {
         if !self.waiting.contains_key(&to) && self.waiting.len() >= limits::LOOKUPS {
-            return self.fail(to, token, SendError::QueueFull);
+            return self.fail(to, text.token, SendError::QueueFull);
         }
         let waiting = self.waiting.entry(to).or_default();
         if waiting.messages.len() >= limits::WAITING_FOR_LEASE_SET
-            || self.waiting_bytes + body.len() > limits::WAITING_BYTES
+            || self.waiting_bytes + text.body.len() > limits::WAITING_BYTES
         {
-            return self.fail(to, token, SendError::QueueFull);
+            return self.fail(to, text.token, SendError::QueueFull);
         }
-        self.waiting_bytes += body.len();
-        waiting.messages.push_back((token, body));
+        self.waiting_bytes += text.body.len();
+        waiting.messages.push_back(text);
         self.timers.set_sooner(Timer::Waiting(to), now.mono + LEASE_SET_WAIT);
         if unknown {
             self.ask(now, to);
@@ -416,8 +452,12 @@ impl Destination {
             return;
         }
         let Some(key) = self.remotes.key(now, &hash) else { return };
-        for (token, body) in self.take_waiting(hash) {
-            self.seal(now, hash, key, token, body);
+        for text in self.take_waiting(hash) {
+            if text.expires.is_some_and(|at| at <= now.unix_ms) {
+                self.fail(hash, text.token, SendError::Expired);
+            } else {
+                self.seal(now, hash, key, text);
+            }
         }
     }
 
@@ -435,22 +475,25 @@ impl Destination {
     }
 
     fn fail_waiting(&mut self, hash: Hash, reason: SendError) {
-        for (token, _) in self.take_waiting(hash) {
-            self.fail(hash, token, reason);
+        for text in self.take_waiting(hash) {
+            self.fail(hash, text.token, reason);
         }
     }
 
     /// What waits for the LeaseSet of `hash` waits no longer.
-    fn take_waiting(&mut self, hash: Hash) -> VecDeque<(u64, Vec<u8>)> {
+    fn take_waiting(&mut self, hash: Hash) -> VecDeque<Text> {
         self.timers.cancel(&Timer::Waiting(hash));
         let messages = self.waiting.remove(&hash).unwrap_or_default().messages;
-        let bytes: usize = messages.iter().map(|(_, body)| body.len()).sum();
+        let bytes: usize = messages.iter().map(|text| text.body.len()).sum();
         self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         messages
     }
 
     fn fail(&mut self, to: Hash, token: u64, reason: SendError) {
-        self.events.push_back(DestinationEvent::Failed { to, token, reason });
+        match &mut self.keyless {
+            None => self.events.push_back(DestinationEvent::Failed { to, token, reason }),
+            Some(keyless) => self.events.extend(keyless.report(token, Err(reason))),
+        }
     }
 
     /// Takes what the sessions have to say.
@@ -463,6 +506,8 @@ impl Destination {
                 SessionEvent::Sealed { to, token, body } => match self.remotes.lease(now, &to, &mut self.rng) {
                     Some((lease, path)) => {
                         self.events.push_back(DestinationEvent::Garlic { to, lease, path, body });
+                        let keyless = self.keyless.as_mut().zip(token);
+                        self.events.extend(keyless.and_then(|(it, token)| it.report(token, Ok(()))));
                     }
                     None => {
                         if let Some(token) = token {
@@ -476,11 +521,13 @@ impl Destination {
         }
     }
 
-    /// A clove for this destination is handled; one for anybody else is dropped, whoever sent it.
+    /// A clove for this destination, or for one beside it, is handled; one for anybody else is dropped, whoever sent it.
     fn handle_clove(&mut self, now: Now, from: Sender, clove: Clove) {
+        let mut beside = None;
         match clove.delivery {
             Delivery::Local => {}
             Delivery::Destination(to) if to == self.hash => {}
+            Delivery::Destination(to) if self.is_beside(&to) => beside = Some(to),
             Delivery::Destination(_) | Delivery::Router(_) | Delivery::Tunnel { .. } => return,
         }
         if let Sender::Static(key) = from
@@ -494,13 +541,20 @@ impl Destination {
             return;
         }
         let message = clove.message;
+        if let Some(to) = beside {
+            if message.kind == Kind::DATA {
+                self.events.push_back(DestinationEvent::MessageBeside { to, body: message.body });
+            }
+            return;
+        }
         match (from, message.kind) {
             (Sender::OneTime(_), _) | (_, Kind::DELIVERY_STATUS) => {
                 self.events.push_back(DestinationEvent::Control { from, message });
             }
             (Sender::Static(key), Kind::DATABASE_STORE) => self.handle_bundled(now, key, &message.body),
             (_, Kind::DATA) => {
-                let Ok(payload) = ClientPayload::from_data_message(&message.body) else { return };
+                let Some(body) = self.give_message(message.body) else { return };
+                let Ok(payload) = ClientPayload::from_data_message(&body) else { return };
                 let from = match from {
                     Sender::Static(key) => self.sessions.hash_of(&key),
                     _ => None,

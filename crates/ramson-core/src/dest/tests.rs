@@ -3,6 +3,7 @@
 mod bounds;
 mod datagram;
 mod hybrid;
+mod keyless;
 mod restart;
 
 use super::*;
@@ -19,6 +20,11 @@ struct Side {
     control: usize,
     moved: usize,
     paths: Vec<(Lease2, u64)>,
+    /// Of a side whose keys a program holds: what it is to sign, what came of that, what came, and what left.
+    offers: Vec<Vec<Lease2>>,
+    taken: Vec<Result<(), LeaseSetError>>,
+    messages: Vec<Vec<u8>>,
+    sent: Vec<(u32, Result<(), SendError>)>,
 }
 
 struct Pair {
@@ -59,6 +65,10 @@ impl Pair {
                 control: 0,
                 moved: 0,
                 paths: vec![],
+                offers: vec![],
+                taken: vec![],
+                messages: vec![],
+                sent: vec![],
             }
         });
         let now = Now::new(Instant::from_micros(9_000_000), 1_780_000_000_000);
@@ -133,6 +143,11 @@ impl Pair {
                 DestinationEvent::Failed { reason, .. } => this.failed.push(reason),
                 DestinationEvent::Control { .. } => this.control += 1,
                 DestinationEvent::PathMoved(_) => this.moved += 1,
+                DestinationEvent::SignLeases(leases) => this.offers.push(leases),
+                DestinationEvent::LeaseSetTaken { result, .. } => this.taken.push(result),
+                DestinationEvent::Message(payload) => this.messages.push(payload),
+                DestinationEvent::MessageBeside { .. } => panic!("nobody is beside it"),
+                DestinationEvent::MessageSent { id, result } => this.sent.push((id, result)),
             }
         }
     }

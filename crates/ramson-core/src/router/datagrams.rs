@@ -8,7 +8,7 @@ use crate::dest::datagram::{Bound, Outgoing};
 impl Router {
     pub(super) fn bind_datagrams(&mut self, id: DestinationId, token: u64, (format, port): Bound) {
         let closing = self.is_closing(id);
-        let result = match self.locals.get_mut(&id).filter(|_| !closing) {
+        let result = match self.locals.get_mut(&id).filter(|it| !closing && !it.destination.is_keyless()) {
             Some(local) => local.destination.bind_datagrams(format, port).map_err(DatagramRefused::Datagram),
             None => Err(DatagramRefused::NoSuchDestination),
         };
@@ -28,7 +28,8 @@ impl Router {
     fn take_datagram(&mut self, id: DestinationId, datagram: Outgoing) -> Result<(), DatagramRefused> {
         let (now, closing) = (self.now, self.is_closing(id));
         self.runs(Machine::Sessions(id));
-        let local = self.locals.get_mut(&id).filter(|_| !closing).ok_or(DatagramRefused::NoSuchDestination)?;
+        let usable = |it: &&mut super::Local| !closing && !it.destination.is_keyless();
+        let local = self.locals.get_mut(&id).filter(usable).ok_or(DatagramRefused::NoSuchDestination)?;
         let is_bare = self.tunnels.outbound(local.pool).is_empty() || local.destination.lease_set().is_none();
         if is_bare && datagram.to != local.destination.hash() {
             return Err(DatagramRefused::TunnelsNotReady);

@@ -3,7 +3,9 @@
 
 pub use crate::dest::DestinationId;
 
+use crate::dest::SendError;
 use crate::dest::datagram::{Bound, DatagramError, Incoming, Outgoing};
+use crate::dest::keyless::{self, LeaseSetError, MessageError};
 use crate::job::{Job, JobDone};
 use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, CloseKind, ConnId, LinkLimits};
@@ -11,7 +13,8 @@ use crate::netdb::FloodfillMode;
 use crate::stream::StreamId;
 use crate::time::{Duration, Instant};
 use crate::tunnel::{PoolConfig, PoolError};
-use ramson_wire::data::{Destination, Hash, Mapping, PrivateKeys, RouterInfo};
+use ramson_wire::crypto::x25519::SecretKey;
+use ramson_wire::data::{Destination, Hash, Lease2, LeaseSet2, Mapping, PrivateKeys, RouterInfo};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -61,6 +64,18 @@ pub struct LocalOptions {
     pub compress: bool,
     /// Hops that a tunnel may have beyond those of `tunnels`, inbound and outbound; each tunnel draws its own.
     pub extra_hops: (usize, usize),
+}
+
+/// What a destination is made of whose keys a program holds.
+pub struct KeylessOptions {
+    pub destination: Destination,
+    /// Its LeaseSets are published, unless they say that they are not to be.
+    pub publish: bool,
+    pub tunnels: PoolConfig,
+    /// See [`LocalOptions::extra_hops`].
+    pub extra_hops: (usize, usize),
+    /// Another one of this kind, whose tunnels and static key it shares; then its own options of tunnels mean nothing.
+    pub beside: Option<DestinationId>,
 }
 
 /// What comes in.
@@ -122,6 +137,34 @@ pub enum Command {
     CreateDestination {
         id: DestinationId,
         options: Box<LocalOptions>,
+    },
+    /// A destination whose keys a program holds, answered like the other kind. It is asked to sign by
+    /// `Event::LeasesOffered`, and what comes is `Event::Message`.
+    CreateKeyless {
+        id: DestinationId,
+        options: Box<KeylessOptions>,
+    },
+    /// Its LeaseSet of leases that were offered, signed, and the private parts of its X25519 keys. Answered by
+    /// `Event::LeaseSetTaken`.
+    SetLeaseSet {
+        destination: DestinationId,
+        token: u64,
+        set: Box<LeaseSet2>,
+        keys: Vec<SecretKey>,
+    },
+    /// A message of a program that holds its keys. Answered by `Event::MessageTaken`.
+    SendMessage {
+        destination: DestinationId,
+        token: u64,
+        message: Box<keyless::Outgoing>,
+    },
+    /// Other tunnels from now on; those that stand are kept to their end. Answered by `Event::TunnelsSet`.
+    SetTunnels {
+        destination: DestinationId,
+        token: u64,
+        tunnels: PoolConfig,
+        /// See [`LocalOptions::extra_hops`].
+        extra_hops: (usize, usize),
     },
     /// Its streams are ended first.
     CloseDestination(DestinationId),
@@ -282,6 +325,36 @@ pub enum Event {
         destination: DestinationId,
         datagram: Box<Incoming>,
     },
+    /// A program that holds the keys of this destination is to sign a LeaseSet of these leases. The first time is when
+    /// there are tunnels in both directions.
+    LeasesOffered {
+        destination: DestinationId,
+        leases: Vec<Lease2>,
+    },
+    LeaseSetTaken {
+        token: u64,
+        result: Result<(), KeylessRefused>,
+    },
+    /// The message with this token is on its way, or why it is not.
+    MessageTaken {
+        token: u64,
+        result: Result<(), KeylessRefused>,
+    },
+    /// A message has come for a program that holds its keys.
+    Message {
+        destination: DestinationId,
+        payload: Vec<u8>,
+    },
+    /// A message whose sender wants to know has left by a tunnel, or is lost.
+    MessageSent {
+        destination: DestinationId,
+        message: u32,
+        result: Result<(), SendError>,
+    },
+    TunnelsSet {
+        token: u64,
+        result: Result<(), PoolError>,
+    },
     /// The look-up with this token was not begun: too many wait for an answer.
     LookupRefused {
         token: u64,
@@ -331,6 +404,18 @@ pub enum DatagramRefused {
     TunnelsNotReady,
     /// For a reason of its own.
     Datagram(DatagramError),
+}
+
+/// Why something was not done for a program that holds its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeylessRefused {
+    /// No such destination of ours.
+    NoSuchDestination,
+    /// The own tunnels do not stand yet.
+    TunnelsNotReady,
+    LeaseSet(LeaseSetError),
+    Message(MessageError),
 }
 
 /// Why a stream broke.

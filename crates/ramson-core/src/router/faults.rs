@@ -135,6 +135,9 @@ impl Router {
             JobOf::Datagram(id, done) => {
                 self.local_job(id, |local, now| local.destination_done(now, DestinationDone::Datagram(done)));
             }
+            JobOf::Adopt(id, done) => {
+                self.local_job(id, |local, now| local.destination_done(now, DestinationDone::Adopt(done)));
+            }
             JobOf::Stream(id, job) => self.local_job(id, |local, now| local.streams.handle_job_failed(now, job)),
             JobOf::VerifyRouter(hash) => {
                 self.store.handle_job_failed(&hash);

@@ -9,6 +9,8 @@
 //! are closed are not written to, each question of a program has one answer, and nothing counts as a fault but the jobs
 //! that were made to fail.
 
+mod keyless;
+
 use super::{Command, Config, DestinationId, Event, Input, LocalOptions, Output, Router, StreamKey};
 use crate::dest::datagram::{Format, Outgoing};
 use crate::fuzzing::program::{Program, Script, Seeds};
@@ -24,7 +26,7 @@ use crate::tunnel::{PoolConfig, PoolId, Wanted};
 use ramson_wire::codec::{Decode, Encode};
 use ramson_wire::crypto::x25519::PublicKey;
 use ramson_wire::data::router_info::Unsigned;
-use ramson_wire::data::{Hash, Mapping, PrivateKeys, RouterAddress, RouterInfo, base64};
+use ramson_wire::data::{Hash, Lease2, Mapping, PrivateKeys, RouterAddress, RouterInfo, base64};
 use ramson_wire::garlic;
 use ramson_wire::garlic::block::{Block, Clove, Delivery};
 use ramson_wire::i2np::database_lookup::{DatabaseLookup, LookupKind, ReplyEncryption};
@@ -33,7 +35,7 @@ use ramson_wire::i2np::database_store::{DatabaseStore, Entry, StoreReply};
 use ramson_wire::i2np::delivery_status::DeliveryStatus;
 use ramson_wire::i2np::{Kind, Message};
 use ramson_wire::ntcp2::{RequestOptions, RouterInfoBlock, VERSION};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -80,6 +82,9 @@ struct Solo {
     /// Questions of programs without an answer.
     tokens: BTreeSet<u64>,
     next_token: u64,
+    /// Destinations whose keys programs hold, and what those are to sign.
+    signers: BTreeMap<DestinationId, PrivateKeys>,
+    offers: VecDeque<(DestinationId, Vec<Lease2>)>,
     failed_jobs: u64,
     timeout: Instant,
     outcome: Outcome,
@@ -153,6 +158,8 @@ impl Solo {
             streams: Vec::new(),
             tokens: BTreeSet::new(),
             next_token: 0,
+            signers: BTreeMap::new(),
+            offers: VecDeque::new(),
             failed_jobs: 0,
             timeout: Instant::FAR,
             outcome: Outcome::default(),
@@ -415,11 +422,15 @@ impl Solo {
 
     fn create(&mut self, at: usize, program: &mut Program<'_>) {
         let wanted = |length: u8| Wanted { length: length.into(), quantity: 1 };
-        let length = if program.byte() < 0xf0 { 0 } else { 1 };
+        let kind = program.byte();
+        let length = if kind < 0xf0 { 0 } else { 1 };
         let tunnels = PoolConfig { inbound: wanted(length), outbound: wanted(length) };
         let keys = PrivateKeys::random(&mut Rng::from_seed([at as u8; 32]));
         let options = Box::new(LocalOptions { keys, publish: at != 1, tunnels, compress: false, extra_hops: (0, 0) });
         let id = DestinationId(at as u64 + 1);
+        if !self.router.locals.contains_key(&id) && (0xe0..0xf0).contains(&kind) {
+            return self.create_keyless(id, options);
+        }
         if !self.router.locals.contains_key(&id) {
             self.command(Command::CreateDestination { id, options });
             self.command(Command::Listen { destination: id, port: None });
@@ -463,6 +474,7 @@ impl Solo {
                 self.tokens.clear();
                 self.command(Command::Shutdown);
             }
+            (23, _) if self.signers.contains_key(&destination) => self.as_signer(destination, program),
             (23, _) => self.datagram(destination, program),
             _ => {}
         }
@@ -553,7 +565,12 @@ impl Solo {
             Event::ConnectFailed { token, .. }
             | Event::LookupRefused { token }
             | Event::DatagramsBound { token, .. }
+            | Event::LeaseSetTaken { token, .. }
+            | Event::MessageTaken { token, .. }
+            | Event::TunnelsSet { token, .. }
             | Event::DatagramTaken { token, .. } => self.answered(token),
+            Event::LeasesOffered { destination, leases } => self.offers.push_back((destination, leases)),
+            Event::Message { payload, .. } => self.outcome.bytes += payload.len(),
             Event::LookedUp { token, .. } => {
                 self.outcome.looked_up += 1;
                 self.answered(token);
@@ -565,6 +582,7 @@ impl Solo {
             Event::StreamData { data, .. } => self.outcome.bytes += data.len(),
             Event::DestinationFailed { .. }
             | Event::Datagram { .. }
+            | Event::MessageSent { .. }
             | Event::StreamWritable { .. }
             | Event::StreamFinished(_)
             | Event::StreamFailed { .. }

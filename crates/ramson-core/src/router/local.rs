@@ -2,18 +2,18 @@
 //! router. Nothing in it is shared with another destination.
 
 use super::asked::Questions;
-use super::door::{Command, ConnectError, DestinationId, Event, LocalOptions, StreamError, StreamKey};
+use super::door::{Command, ConnectError, DestinationId, Event, KeylessRefused, StreamError, StreamKey};
 use super::faults::Machine;
 use super::{Router, Timer};
-use crate::dest::{Destination, DestinationConfig, DestinationDone, DestinationEvent, SendError};
+use crate::dest::{Destination, DestinationDone, DestinationEvent, SendError};
 use crate::job::Job;
 use crate::netdb::lookup::{self, Kind as LookupKind, LookupId};
 use crate::netdb::{LeaseSetPublisher, Lookups, publish};
 use crate::stream::{self, ConnectOptions, Streams};
 use crate::time::{Duration, Instant, Now};
-use crate::tunnel::{PoolConfig, PoolError, PoolId, Target, TunnelId};
+use crate::tunnel::{PoolConfig, PoolId, Target, TunnelId};
 use ramson_wire::codec::Decode;
-use ramson_wire::crypto::x25519::SecretKey;
+use ramson_wire::data::lease_set2::Flags;
 use ramson_wire::data::{AnyLeaseSet, Destination as PublicDestination, Hash, Lease2, LeaseSet2, Mapping};
 use ramson_wire::datagram::ClientPayload;
 use ramson_wire::datagram::payload::protocol;
@@ -40,30 +40,35 @@ pub(super) struct Local {
     pub(super) pool: PoolId,
     pub(super) tunnels: PoolConfig,
     /// The public part.
-    public: PublicDestination,
+    pub(super) public: PublicDestination,
     pub(super) destination: Destination,
     pub(super) streams: Streams,
     pub(super) lookups: Lookups,
-    publisher: Option<LeaseSetPublisher>,
+    pub(super) publisher: Option<LeaseSetPublisher>,
     /// The end of a LeaseSet that waits for the first outbound tunnel.
-    unpublished: Option<Instant>,
+    pub(super) unpublished: Option<Instant>,
+    /// The destination whose tunnels and static key it shares, and those that share its own.
+    pub(super) beside: Option<DestinationId>,
+    pub(super) members: Vec<DestinationId>,
+    /// What a program is to sign, until there is an outbound tunnel.
+    pub(super) offered: Option<Vec<Lease2>>,
     /// The leases that were signed last, those that floodfills were given last, and those that one has confirmed last.
-    signed: Vec<Lease2>,
-    stored: Vec<Lease2>,
-    confirmed: Vec<Lease2>,
+    pub(super) signed: Vec<Lease2>,
+    pub(super) stored: Vec<Lease2>,
+    pub(super) confirmed: Vec<Lease2>,
     /// The look-up that verifies the publication, and when the LeaseSet that it must find was published.
-    verifying: Option<(LookupId, u32)>,
+    pub(super) verifying: Option<(LookupId, u32)>,
     /// Look-ups that a program or a stream waits for.
-    asked: Questions,
-    needed: BTreeSet<Hash>,
+    pub(super) asked: Questions,
+    pub(super) needed: BTreeSet<Hash>,
     /// Streams that are being opened: token and peer.
-    connecting: BTreeMap<stream::StreamId, (u64, Hash)>,
+    pub(super) connecting: BTreeMap<stream::StreamId, (u64, Hash)>,
     /// Streams that programs hold, and what they wrote that the stream has no room for yet.
-    unsent: BTreeMap<stream::StreamId, Unsent>,
+    pub(super) unsent: BTreeMap<stream::StreamId, Unsent>,
     /// The path to each destination that was sent to of late.
     pub(super) paths: BTreeMap<Hash, SentBy>,
     /// The destinations of LeaseSets that look-ups have brought, and the options of those.
-    found: BTreeMap<Hash, (PublicDestination, Mapping)>,
+    pub(super) found: BTreeMap<Hash, (PublicDestination, Mapping)>,
     pub(super) bytes: (u64, u64),
 }
 
@@ -76,7 +81,7 @@ pub(super) struct SentBy {
 }
 
 #[derive(Default)]
-struct Unsent {
+pub(super) struct Unsent {
     data: VecDeque<Vec<u8>>,
     shutdown: bool,
 }
@@ -94,6 +99,12 @@ impl Local {
     /// Whether the LeaseSet is where others find it, or need not be.
     pub(super) fn is_published(&self) -> bool {
         self.publisher.as_ref().is_none_or(LeaseSetPublisher::is_published)
+    }
+
+    /// When something of the publication of its LeaseSet is due.
+    #[cfg(test)]
+    pub(super) fn next_publication(&self) -> Option<Instant> {
+        self.publisher.as_ref().and_then(LeaseSetPublisher::next_timeout)
     }
 
     pub(super) fn streams(&self) -> usize {
@@ -170,6 +181,14 @@ impl Router {
         match command {
             Command::KeepGuards { destination, saved } => self.keep_guards(destination, saved),
             Command::CreateDestination { id, options } => self.create_local(id, *options),
+            Command::CreateKeyless { id, options } => self.create_keyless(id, *options),
+            Command::SetLeaseSet { destination, token, set, keys } => {
+                self.set_lease_set(destination, token, *set, keys);
+            }
+            Command::SendMessage { destination, token, message } => self.send_message(destination, token, *message),
+            Command::SetTunnels { destination, token, tunnels, extra_hops } => {
+                self.set_tunnels(destination, token, tunnels, extra_hops);
+            }
             Command::CloseDestination(id) => self.close_local(id),
             Command::Listen { destination, port } => self.with_local(destination, |local| local.streams.listen(port)),
             Command::Unlisten { destination, port } => {
@@ -211,67 +230,6 @@ impl Router {
         }
     }
 
-    fn create_local(&mut self, id: DestinationId, options: LocalOptions) {
-        let LocalOptions { keys, publish, tunnels, compress, extra_hops } = options;
-        let pool = PoolId(u32::try_from(id.0).unwrap_or(u32::MAX));
-        // The number of the router's own pool is no destination's, and the other numbers are each one's own.
-        let created = match pool {
-            PoolId::EXPLORATORY => Err(PoolError::Exists),
-            pool => self.tunnels.create_pool(self.now, pool, tunnels),
-        };
-        let created = created.and_then(|()| {
-            let varied = self.tunnels.vary_lengths(pool, extra_hops);
-            if varied.is_err() {
-                self.tunnels.remove_pool(pool);
-            }
-            varied
-        });
-        if let Err(why) = created {
-            return self.event(Event::DestinationFailed { id, why });
-        }
-        let mut rng = self.rng.child("destination");
-        let public = keys.destination().clone();
-        let hash = public.hash();
-        let local_keys = stream::Local {
-            destination: public.clone(),
-            key: Arc::new(keys.signing_key().clone()),
-            offline: keys.offline().map(|offline| {
-                let mut block = Vec::new();
-                offline.encode(&mut block);
-                block
-            }),
-        };
-        let config = DestinationConfig { publish, compress };
-        let encryption = SecretKey::random(&mut rng);
-        let local = Local {
-            id,
-            pool,
-            tunnels,
-            public,
-            destination: Destination::new(keys, encryption, config, rng.child("garlic")),
-            streams: Streams::new(self.now, local_keys, stream::Config::default(), rng.child("streams")),
-            lookups: Lookups::of_destination(rng.child("lookups")),
-            publisher: publish.then(|| LeaseSetPublisher::new(hash, rng.child("publisher"))),
-            unpublished: None,
-            signed: Vec::new(),
-            stored: Vec::new(),
-            confirmed: Vec::new(),
-            verifying: None,
-            asked: Questions::default(),
-            needed: BTreeSet::new(),
-            connecting: BTreeMap::new(),
-            unsent: BTreeMap::new(),
-            paths: BTreeMap::new(),
-            found: BTreeMap::new(),
-            bytes: (0, 0),
-        };
-        self.begin_guards(id, &hash);
-        self.pools.insert(pool, id);
-        self.locals.insert(id, local);
-        self.dirty.insert(id);
-        self.event(Event::DestinationCreated(id));
-    }
-
     /// Ends the streams of a destination, and then the destination: at once if no peer has to be told.
     fn close_local(&mut self, id: DestinationId) {
         let now = self.now;
@@ -291,9 +249,17 @@ impl Router {
 
     pub(super) fn remove_local(&mut self, id: DestinationId) {
         if let Some(local) = self.locals.remove(&id) {
-            self.tunnels.remove_pool(local.pool);
-            self.end_guards(id);
-            self.pools.remove(&local.pool);
+            match local.beside {
+                Some(first) => self.part(first, id, local.destination.hash()),
+                None => {
+                    self.tunnels.remove_pool(local.pool);
+                    self.end_guards(id);
+                    self.pools.remove(&local.pool);
+                }
+            }
+            for member in local.members {
+                self.remove_local(member);
+            }
             self.dirty.remove(&id);
             self.timers.cancel(&Timer::Local(id));
             self.timers.cancel(&Timer::Close(id));
@@ -394,17 +360,22 @@ impl Router {
             })
             .collect();
         let now = self.now;
-        self.with_local(id, |local| {
-            if local.has_lost(now, &leases) {
-                local.streams.note_unreached(now);
-            }
-            local.destination.handle_leases(now, leases);
-        });
+        for id in self.members_of(id) {
+            let leases = leases.clone();
+            self.with_local(id, |local| {
+                if local.has_lost(now, &leases) {
+                    local.streams.note_unreached(now);
+                }
+                local.destination.handle_leases(now, leases);
+            });
+        }
     }
 
     pub(super) fn tunnel_ready(&mut self, pool: PoolId) {
-        if let Some(id) = self.pools.get(&pool).copied() {
+        let Some(id) = self.pools.get(&pool).copied() else { return };
+        for id in self.members_of(id) {
             self.publish_waiting(id);
+            self.offer_waiting(id);
             self.dirty.insert(id);
         }
     }
@@ -412,6 +383,7 @@ impl Router {
     /// An outbound tunnel is no more: what streams sent by it may not have arrived.
     pub(super) fn tunnel_lost(&mut self, pool: PoolId, tunnel: TunnelId) {
         let Some(id) = self.pools.get(&pool).copied() else { return };
+        // Those beside it have no streams.
         let now = self.now;
         self.with_local(id, |local| {
             let by = local.paths.iter().filter(|(_, by)| by.tunnel == tunnel).map(|(to, _)| *to);
@@ -439,15 +411,21 @@ impl Router {
     pub(super) fn handle_local_message(&mut self, pool: PoolId, message: Message) {
         let Some(id) = self.pools.get(&pool).copied() else { return };
         let now = self.now;
+        if message.kind == Kind::DELIVERY_STATUS {
+            for id in self.members_of(id) {
+                self.runs(Machine::Sessions(id));
+                // Floodfills confirm a LeaseSet in the clear, by the tunnel that the store named.
+                self.with_local(id, |local| local.handle_delivery_status(now, &message.body));
+            }
+            return;
+        }
+        let id = self.receiver(id, &message);
         self.runs(Machine::Sessions(id));
-        self.with_local(id, |local| match message.kind {
-            Kind::GARLIC => {
+        self.with_local(id, |local| {
+            if message.kind == Kind::GARLIC {
                 let result = local.destination.handle_garlic(now, &message.body);
                 trace!(pool = pool.0, ?result, "garlic came");
             }
-            // Floodfills confirm a LeaseSet in the clear, by the tunnel that the store named.
-            Kind::DELIVERY_STATUS => local.handle_delivery_status(now, &message.body),
-            _ => {}
         });
     }
 
@@ -466,8 +444,9 @@ impl Router {
                     local.streams.tell_peers(now);
                 }
                 local.signed = set.leases().to_vec();
-                // Without an outbound tunnel the store would be lost.
-                local.unpublished = Some(end);
+                // Without an outbound tunnel the store would be lost. A program that signs says by itself what is not to be
+                // published.
+                local.unpublished = (!set.times().flags.contains(Flags::UNPUBLISHED)).then_some(end);
                 self.publish_waiting(id);
             }
             DestinationEvent::NeedLeaseSet(hash) => {
@@ -482,6 +461,16 @@ impl Router {
                 self.event(Event::Datagram { destination: id, datagram: Box::new(datagram) });
             }
             DestinationEvent::Failed { to, reason, .. } => self.sending_failed(id, to, reason),
+            DestinationEvent::SignLeases(leases) => self.offer_leases(id, leases),
+            DestinationEvent::LeaseSetTaken { token, result } => {
+                let result = result.map_err(KeylessRefused::LeaseSet);
+                self.event(Event::LeaseSetTaken { token, result });
+            }
+            DestinationEvent::Message(payload) => self.message_came(id, payload),
+            DestinationEvent::MessageBeside { to, body } => self.message_beside(id, to, body),
+            DestinationEvent::MessageSent { id: message, result } => {
+                self.event(Event::MessageSent { destination: id, message, result });
+            }
             DestinationEvent::Control { message, .. } => self.handle_control(id, &message),
         }
     }
@@ -643,7 +632,7 @@ impl Router {
         let now = self.now;
         let failed = |why| Event::ConnectFailed { token, why };
         let closing = self.is_closing(id);
-        let Some(local) = self.locals.get_mut(&id).filter(|_| !closing) else {
+        let Some(local) = self.locals.get_mut(&id).filter(|it| !closing && !it.destination.is_keyless()) else {
             return self.event(failed(ConnectError::NoSuchDestination));
         };
         let outbound = self.tunnels.outbound(local.pool);

@@ -3,12 +3,13 @@
 //! [`Router::handle_input`] takes one input; then [`Router::poll_output`] is called until it says
 //! [`Output::Timeout`]. The files of this folder are the wires: `network` joins links, netDb and our own RouterInfo,
 //! `tunnels` joins tunnels to links and garlic, `hops` chooses their hops, `lookups` sends what look-ups and publications ask
-//! for, `local` is one destination of ours with its streams, `datagrams` its datagrams, `questions` answers those of others, `floodfill` takes in
+//! for, `create` makes a destination of ours, `local` is one with its streams, `datagrams` its datagrams, `keyless` one whose keys a program holds, `questions` answers those of others, `floodfill` takes in
 //! what others store, `faults` removes what has panicked.
 
 mod asked;
 #[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
+mod create;
 mod datagrams;
 mod door;
 mod faults;
@@ -16,6 +17,7 @@ mod floodfill;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod hops;
+mod keyless;
 mod local;
 mod lookups;
 mod network;
@@ -24,8 +26,8 @@ mod status;
 mod tunnels;
 
 pub use door::{
-    Command, Config, ConnectError, DatagramRefused, DestinationId, ENTROPY_INTERVAL, Event, Input, LocalOptions,
-    Output, PoolState, StreamError, StreamKey,
+    Command, Config, ConnectError, DatagramRefused, DestinationId, ENTROPY_INTERVAL, Event, Input, KeylessOptions,
+    KeylessRefused, LocalOptions, Output, PoolState, StreamError, StreamKey,
 };
 pub use faults::{Fatal, Removed};
 pub use status::{Entry, LocalStatus, Route, Snapshot};

@@ -1,6 +1,7 @@
 //! One router as a value, fed by hand.
 
 mod hostile;
+mod keyless;
 mod lost;
 
 use super::faults::Machine;

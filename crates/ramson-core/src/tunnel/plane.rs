@@ -190,6 +190,32 @@ impl Tunnels {
         Ok(())
     }
 
+    /// Changes what a pool wants. Tunnels that stand are kept to their end, but those of fewer hops than are wanted now
+    /// end at once, and so do their builds.
+    pub fn configure_pool(
+        &mut self,
+        now: Now,
+        id: PoolId,
+        config: PoolConfig,
+        extra: (usize, usize),
+    ) -> Result<(), PoolError> {
+        self.now = now;
+        self.pools.get_mut(&id).ok_or(PoolError::Missing)?.configure(config, extra)?;
+        let least = |direction| match direction {
+            Direction::Inbound => config.inbound.length,
+            Direction::Outbound => config.outbound.length,
+        };
+        self.builds.retain(|_, build| build.pool != id || build.length >= least(build.direction));
+        let short = |own: &Own| own.pool == id && own.hops.len() < least(own.direction);
+        let short: Vec<_> = self.tunnels.iter().filter(|(_, own)| short(own)).map(|(id, _)| *id).collect();
+        for tunnel in short {
+            self.lose(now, tunnel);
+            self.tunnels.remove(&tunnel);
+        }
+        self.tick = now.mono;
+        Ok(())
+    }
+
     /// Ends a pool with its tunnels and builds. Nothing more comes out of its tunnels.
     pub fn remove_pool(&mut self, id: PoolId) {
         self.pools.remove(&id);

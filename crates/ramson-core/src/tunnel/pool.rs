@@ -41,6 +41,9 @@ pub enum PoolError {
     /// A pool of this name exists.
     #[error("the pool exists")]
     Exists,
+    /// There is no pool of this name.
+    #[error("there is no such pool")]
+    Missing,
     /// There are as many pools as the router serves.
     #[error("too many pools")]
     TooMany,
@@ -52,6 +55,8 @@ pub(super) struct Pool {
     pub(super) config: PoolConfig,
     /// Hops that a tunnel may have beyond those, inbound and outbound; how many it has is drawn for each.
     pub(super) extra: (usize, usize),
+    /// The most hops of a tunnel that were ever wanted, inbound and outbound: those of before live on.
+    pub(super) longest: (usize, usize),
     /// Orders the hops of its tunnels; never leaves the router.
     pub(super) order: (u64, u64),
     inbound: Side,
@@ -69,18 +74,26 @@ pub(super) struct Side {
 
 impl Pool {
     pub(super) fn new(config: PoolConfig, rng: &mut Rng) -> Result<Self, PoolError> {
-        for wanted in [config.inbound, config.outbound] {
-            if wanted.length > limits::HOPS || wanted.quantity > limits::QUANTITY {
-                return Err(PoolError::TooLarge);
-            }
-        }
+        check(config, (0, 0))?;
         Ok(Self {
             config,
             extra: (0, 0),
+            longest: (0, 0),
             order: (rng.next_u64(), rng.next_u64()),
             inbound: Side::default(),
             outbound: Side::default(),
         })
+    }
+
+    /// Other tunnels from now on. What failed of the old kind says nothing of the new one.
+    pub(super) fn configure(&mut self, config: PoolConfig, extra: (usize, usize)) -> Result<(), PoolError> {
+        check(config, extra)?;
+        let [inbound, outbound] = [Direction::Inbound, Direction::Outbound].map(|way| self.lengths(way));
+        self.longest.0 = self.longest.0.max(inbound.0 + inbound.1);
+        self.longest.1 = self.longest.1.max(outbound.0 + outbound.1);
+        (self.config, self.extra) = (config, extra);
+        (self.inbound, self.outbound) = (Side::default(), Side::default());
+        Ok(())
     }
 
     pub(super) const fn wanted(&self, direction: Direction) -> Wanted {
@@ -139,6 +152,15 @@ impl Pool {
         let room = (quantity + limits::SPARE_BUILDS).saturating_sub(in_flight);
         (quantity - lasting + spare).saturating_sub(awaited).min(room)
     }
+}
+
+fn check(config: PoolConfig, extra: (usize, usize)) -> Result<(), PoolError> {
+    for (wanted, extra) in [(config.inbound, extra.0), (config.outbound, extra.1)] {
+        if wanted.length.saturating_add(extra) > limits::HOPS || wanted.quantity > limits::QUANTITY {
+            return Err(PoolError::TooLarge);
+        }
+    }
+    Ok(())
 }
 
 impl Side {

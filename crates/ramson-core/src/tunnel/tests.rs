@@ -642,3 +642,37 @@ fn hostile_bodies_do_no_harm() {
     }
     let _ = BuildRecords::from_bytes(&[]);
 }
+
+/// Tunnels in the new number are built, those that are too short end at once, and those that are longer live on.
+#[test]
+fn a_pool_that_is_configured_anew_is_as_it_is_told() {
+    let mut net = ready(9, 4, 2);
+    let set = |net: &mut Net, length, quantity| {
+        let wanted = Wanted { length, quantity };
+        let (now, config) = (net.now, PoolConfig { inbound: wanted, outbound: wanted });
+        net.nodes[0].tunnels.configure_pool(now, CLIENT, config, (0, 0))
+    };
+    let lengths = |net: &Net| {
+        let mut all: Vec<_> = net.nodes[0].tunnels.paths(CLIENT).into_iter().map(|(_, hops)| hops.len()).collect();
+        all.sort_unstable();
+        all
+    };
+    set(&mut net, 2, 4).unwrap();
+    net.advance(Duration::from_secs(25));
+    assert_eq!(net.counts(0, CLIENT), (4, 4));
+    set(&mut net, 1, 5).unwrap();
+    net.advance(Duration::from_secs(25));
+    assert_eq!(lengths(&net), [1, 1, 2, 2, 2, 2, 2, 2, 2, 2]);
+    set(&mut net, 3, 2).unwrap();
+    assert_eq!(lengths(&net), [], "none is shorter than was asked for");
+    net.advance(Duration::from_secs(25));
+    assert_eq!(lengths(&net), [3; 4]);
+    for (length, quantity) in [(8, 1), (1, 17)] {
+        assert_eq!(set(&mut net, length, quantity), Err(PoolError::TooLarge));
+    }
+    let (now, wanted) = (net.now, Wanted { length: 1, quantity: 1 });
+    let config = PoolConfig { inbound: wanted, outbound: wanted };
+    assert_eq!(net.nodes[0].tunnels.configure_pool(now, PoolId(77), config, (0, 0)), Err(PoolError::Missing));
+    let longest = net.nodes[0].tunnels.configure_pool(now, CLIENT, config, (7, 0));
+    assert_eq!((longest, lengths(&net)), (Err(PoolError::TooLarge), vec![3; 4]), "nothing changes");
+}

@@ -64,6 +64,9 @@ fn errors_name_the_line_and_the_key() {
         ("[sam]\nudp = \"0.0.0.0:7655\"\n", ["line 4: [sam] udp", "password"]),
         ("[sam]\nudp = \"on\"\n", ["line 4", "\"off\", or an address"]),
         ("[sam]\npassword = \"x\"\n", ["line 4: [sam] password", "user"]),
+        ("[i2cp]\nlisten = \"0.0.0.0:7654\"\n", ["line 4: [i2cp] listen", "loopback"]),
+        ("[i2cp]\nuser = \"me\"\n", ["line 4: [i2cp] user", "password"]),
+        ("[i2cp]\npassword = \"x\"\n", ["line 4: [i2cp] password", "user"]),
         ("[http_proxy]\n\nuser = \"me\"\n", ["line 5: [http_proxy] user", "password"]),
         ("[ntcp2]\nlisten = [\"127.0.0.1:1\"]\noutbound_only = true\n", ["line 4: [ntcp2] listen", "outbound_only"]),
         ("[ntcp2]\nproxy = \"socks5://1.2.3.4:1\"\npublish = [\"1.2.3.4:1\"]\n", ["line 5: [ntcp2] publish", "proxy"]),
@@ -128,6 +131,19 @@ fn the_sam_bridge_is_on_unless_it_is_said_to_be_off() {
     let open = "sam.listen = \"0.0.0.0:1\"\nsam.udp = \"off\"\nsam.user = \"me\"\nsam.password = \"word\"\n";
     let config = sam(open).config().unwrap();
     assert_eq!((config.users, config.udp), (vec![("me".into(), "word".into())], None));
+}
+
+#[test]
+fn i2cp_is_on_unless_it_is_said_to_be_off() {
+    let read = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap();
+    let config = |text: &str| read(text).i2cp.config(read(text).limits());
+    let plain = config("").unwrap();
+    assert_eq!((plain.listen.to_string(), plain.users, plain.limits), ("127.0.0.1:7654".into(), vec![], (None, None)));
+    assert!(!read("").i2cp.is_asked_for() && read("i2cp.enabled = true\n").i2cp.is_asked_for());
+    assert!(config("i2cp.enabled = false\n").is_none());
+    let text = "bandwidth.in = \"2 MB/s\"\ni2cp.user = \"me\"\ni2cp.password = \"word\"\n";
+    let said = config(text).unwrap();
+    assert_eq!((said.users, said.limits), (vec![("me".into(), "word".into())], (Some(2_000_000), None)));
 }
 
 #[test]

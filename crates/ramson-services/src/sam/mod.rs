@@ -25,6 +25,8 @@ mod stream;
 mod tests;
 mod version;
 
+pub(crate) use options::of_i2cp as options_of_i2cp;
+
 use crate::limits::{SAM_DATAGRAM_BYTES, SAM_SOCKETS};
 use crate::names::Names;
 use auth::Users;

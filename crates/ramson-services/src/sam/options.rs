@@ -4,7 +4,7 @@
 use super::parse::Line;
 use super::reply::Refusal;
 use crate::limits::SAM_ACCESS;
-use ramson::{DestinationOptions, Hash, TunnelOptions};
+use ramson::{DestinationOptions, Hash, Mapping, TunnelOptions};
 use ramson_wire::data::{Destination, base32, base64};
 use std::collections::BTreeSet;
 
@@ -24,6 +24,12 @@ pub(super) fn destination(line: &Line, name: &str, transient: bool) -> Result<De
         compress: line.flag("i2cp.gzip")?,
         transient,
     })
+}
+
+/// The same of a session of I2CP, where they come as a mapping.
+pub(crate) fn of_i2cp(options: &Mapping) -> Result<DestinationOptions, String> {
+    let options = options.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    destination(&Line { options, ..Line::default() }, "I2CP", true).map_err(|refusal| refusal.message)
 }
 
 fn tunnels(line: &Line, way: &str) -> Result<TunnelOptions, Refusal> {

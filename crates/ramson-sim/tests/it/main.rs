@@ -9,6 +9,7 @@ mod floodfill;
 mod guards;
 mod hostile;
 mod isolation;
+mod keyless;
 mod losses;
 mod neighbours;
 mod netdb;

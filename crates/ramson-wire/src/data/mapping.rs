@@ -53,6 +53,17 @@ impl Mapping {
     pub const fn is_empty(&self) -> bool {
         self.body.is_empty()
     }
+
+    /// Reads pairs in whatever order they come, where no signature depends on it; they are sorted here.
+    pub fn decode_in_any_order(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let size = r.u16(WHAT)?;
+        let mut inside = Reader::new(r.take(usize::from(size), WHAT)?);
+        let mut pairs = Vec::new();
+        while !inside.is_empty() {
+            pairs.push(pair(&mut inside)?);
+        }
+        Self::from_pairs(pairs)
+    }
 }
 
 impl std::fmt::Debug for Mapping {

@@ -2,8 +2,10 @@
 //! between the seam and the core.
 
 use super::datagrams::Takers;
+use super::keyless::Keyless;
 use crate::client::{DestinationOptions, Found, Incoming, Target};
 use crate::error::{Error, ErrorKind};
+use crate::keyless::{KeylessSink, MessageRefusal};
 use crate::seam::{Command, Created, DestinationId, DriverEnd, Reply, StreamHandle, StreamId};
 use crate::status::{Progress, Stage};
 use crate::stream::Stream;
@@ -23,6 +25,7 @@ pub(crate) struct Clients {
     connects: BTreeMap<u64, (DestinationId, Reply<Stream>)>,
     lookups: BTreeMap<u64, (DestinationId, Reply<Found>)>,
     datagrams: Takers,
+    keyless: Keyless,
     /// Streams with bytes of which their readers do not know yet.
     read: Vec<StreamKey>,
     next: u64,
@@ -60,6 +63,7 @@ impl Clients {
             connects: BTreeMap::new(),
             lookups: BTreeMap::new(),
             datagrams: Takers::default(),
+            keyless: Keyless::default(),
             read: Vec::new(),
             next: 1,
         }
@@ -73,9 +77,36 @@ impl Clients {
     /// Makes a destination known; the core is told by the returned command, and its answer is the program's.
     pub(crate) fn create(&mut self, options: &DestinationOptions, keys: PrivateKeys, reply: Reply<Created>) -> Outcome {
         let destination = keys.destination().clone();
+        match self.register(options, destination, reply) {
+            Some(id) => Outcome::Core(super::translate::create(id, options, keys)),
+            None => Outcome::Nothing,
+        }
+    }
+
+    /// The same for a destination whose keys the program holds.
+    fn create_keyless(
+        &mut self,
+        options: &DestinationOptions,
+        (destination, beside): (Destination, Option<DestinationId>),
+        sink: KeylessSink,
+        reply: Reply<Created>,
+    ) -> Outcome {
+        match self.register(options, destination.clone(), reply) {
+            Some(id) => Outcome::Core(self.keyless.create(id, options, destination, beside, sink)),
+            None => Outcome::Nothing,
+        }
+    }
+
+    /// Keeps a new destination until the core answers for it. `None` if it is there already, which was said.
+    fn register(
+        &mut self,
+        options: &DestinationOptions,
+        destination: Destination,
+        reply: Reply<Created>,
+    ) -> Option<DestinationId> {
         if self.destinations.values().any(|local| local.destination == destination) {
             let _ = reply.send(Err(Error::new(ErrorKind::InUse, "these keys are in use")));
-            return Outcome::Nothing;
+            return None;
         }
         let id = DestinationId(self.number());
         let (progress, seen) = watch::channel(Progress { stage: Stage::BuildingTunnels, ..Progress::default() });
@@ -83,7 +114,38 @@ impl Clients {
         let local = Local { name: options.name.clone(), destination, progress, listeners: BTreeMap::new() };
         self.destinations.insert(id, local);
         self.creating.insert(id, (created, reply));
-        Outcome::Core(super::translate::create(id, options, keys))
+        Some(id)
+    }
+
+    /// A command of a program that holds keys.
+    fn handle_keyless(&mut self, command: Command) -> Outcome {
+        let token = self.number();
+        let known = |id: DestinationId| self.destinations.contains_key(&id);
+        // A reply that is dropped says that the router is shutting down; of these destinations that is not so.
+        let core = match command {
+            Command::CreateKeyless { options, destination, beside, sink, reply } => {
+                return self.create_keyless(&options, (*destination, beside), sink, reply);
+            }
+            Command::SetLeaseSet { destination, set, keys, reply } if known(destination) => {
+                self.keyless.sign(destination, token, set, keys, reply)
+            }
+            Command::SendMessage { destination, message, reply } if known(destination) => {
+                self.keyless.send(destination, token, *message, reply)
+            }
+            Command::SetTunnels { destination, inbound, outbound, reply } if known(destination) => {
+                self.keyless.set_tunnels(destination, token, (&inbound, &outbound), reply)
+            }
+            Command::SendMessage { reply, .. } => {
+                let _ = reply.send(Ok(Err(MessageRefusal::Closed)));
+                return Outcome::Nothing;
+            }
+            Command::SetLeaseSet { reply, .. } | Command::SetTunnels { reply, .. } => {
+                let _ = reply.send(Err(no_destination()));
+                return Outcome::Nothing;
+            }
+            _ => return Outcome::Nothing,
+        };
+        Outcome::Core(core)
     }
 
     /// Handles a command of a destination or stream; others do not come here.
@@ -153,7 +215,7 @@ impl Clients {
                 Some(key) => router::Command::StreamRelease(key),
                 None => return Outcome::Nothing,
             },
-            _ => return Outcome::Nothing,
+            command => return self.handle_keyless(command),
         };
         Outcome::Core(core)
     }
@@ -188,6 +250,7 @@ impl Clients {
             let _ = reply.send(Err(no_destination()));
         }
         self.datagrams.close(id);
+        self.keyless.close(id);
         Outcome::Core(router::Command::CloseDestination(core_id))
     }
 
@@ -223,7 +286,8 @@ impl Clients {
 
     /// Carries an event of the core up. The command, if any, goes down again.
     pub(crate) fn handle_event(&mut self, end: &DriverEnd, event: router::Event) -> Option<router::Command> {
-        match event {
+        let progress = |id| self.destinations.get(&id).map(|local| local.progress.borrow().clone());
+        match self.keyless.handle(event, progress)? {
             router::Event::DestinationCreated(id) => {
                 let (created, reply) = self.creating.remove(&DestinationId(id.0))?;
                 // A program that has gone away meanwhile closes nothing: it never had a handle.
@@ -234,6 +298,7 @@ impl Clients {
             router::Event::DestinationFailed { id, why } => {
                 let id = DestinationId(id.0);
                 self.destinations.remove(&id);
+                self.keyless.close(id);
                 let (_, reply) = self.creating.remove(&id)?;
                 let _ = reply.send(Err(create_error(why)));
             }
@@ -283,8 +348,15 @@ impl Clients {
                 let (_, reply) = self.lookups.remove(&token)?;
                 let _ = reply.send(Err(Error::new(ErrorKind::Overloaded, "too many look-ups wait for an answer")));
             }
-            // The program's end is told by `StreamFinished` and by its own shutdown; the others are not of programs.
+            // The program's end is told by `StreamFinished` and by its own shutdown; the others are not of programs, or were
+            // taken before.
             router::Event::StreamClosed(_)
+            | router::Event::LeasesOffered { .. }
+            | router::Event::LeaseSetTaken { .. }
+            | router::Event::MessageTaken { .. }
+            | router::Event::Message { .. }
+            | router::Event::MessageSent { .. }
+            | router::Event::TunnelsSet { .. }
             | router::Event::Reachable { .. }
             | router::Event::Floodfill { .. }
             | router::Event::ClockCorrected { .. }
@@ -369,6 +441,7 @@ impl Clients {
         }
         self.creating.clear();
         self.datagrams = Takers::default();
+        self.keyless = Keyless::default();
         self.streams.clear();
         self.by_key.clear();
         self.destinations.clear();
@@ -382,6 +455,7 @@ pub(super) fn no_destination() -> Error {
 fn create_error(why: PoolError) -> Error {
     match why {
         PoolError::TooMany => Error::new(ErrorKind::Overloaded, "too many destinations are open"),
+        PoolError::Missing => no_destination(),
         why => Error::new(ErrorKind::Misuse, why.to_string()),
     }
 }

@@ -16,6 +16,7 @@ mod clock;
 mod datagrams;
 mod disk;
 mod jobs;
+mod keyless;
 #[cfg(ramson_lab)]
 mod lab;
 mod peers;

@@ -208,6 +208,24 @@ impl Sessions {
         self.ratchet_after = old.ratchet_after;
     }
 
+    /// Whether a Garlic body is under a tag that is known here.
+    pub fn knows(&self, body: &[u8]) -> bool {
+        let tag = unframe(body).ok().and_then(|encrypted| encrypted.first_chunk::<8>());
+        tag.is_some_and(|tag| self.tags.contains_key(tag) || self.one_time.contains_key(tag))
+    }
+
+    /// The static key is this one from now on. Sessions under another one are dropped with it.
+    pub fn set_own(&mut self, own: SecretKey) {
+        if self.own.as_bytes() == own.as_bytes() {
+            return;
+        }
+        self.own = own;
+        // Before there is any session, only one-time keys are there, which are of no static key.
+        if !self.remotes.is_empty() || !self.sessions.is_empty() || !self.jobs.is_empty() {
+            self.forget_all();
+        }
+    }
+
     /// The own LeaseSet that goes with every new session, and to every session when it changed. `store` is the body
     /// of a DatabaseStore message.
     pub fn set_lease_set(&mut self, store: Vec<u8>) {

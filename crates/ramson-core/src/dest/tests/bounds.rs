@@ -30,7 +30,7 @@ fn bytes_that_wait_for_lease_sets_are_bounded() {
             most = most.max(this.waiting_bytes);
         }
     }
-    let held: usize = this.waiting.values().flat_map(|w| w.messages.iter()).map(|(_, body)| body.len()).sum();
+    let held: usize = this.waiting.values().flat_map(|w| w.messages.iter()).map(|text| text.body.len()).sum();
     assert_eq!(held, this.waiting_bytes);
     assert!((limits::WAITING_BYTES - 61_000..=limits::WAITING_BYTES).contains(&most), "{most}");
     let failed = std::iter::from_fn(|| this.poll_event())

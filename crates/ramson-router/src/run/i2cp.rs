@@ -1,0 +1,59 @@
+//! Programs that speak I2CP.
+
+use crate::Failure;
+use crate::settings::Settings;
+use ramson::Ramson;
+use ramson_services::i2cp::I2cp;
+use ramson_services::names::Names;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+/// Opens their door, if it is on. One that nobody has asked for is not worth a router that does not start: two routers may
+/// run beside each other.
+pub(super) async fn open(
+    settings: &Settings,
+    ramson: &Ramson,
+    names: &Arc<Names>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), Failure> {
+    let Some(config) = settings.i2cp.config(settings.limits()) else { return Ok(()) };
+    let at = config.listen;
+    match I2cp::bind(config, ramson.clone(), Arc::clone(names)).await {
+        Ok(i2cp) => {
+            info!("programs that speak I2CP are served at {}", i2cp.local_addr().unwrap_or(at));
+            tasks.spawn(i2cp.run());
+            Ok(())
+        }
+        Err(e) if settings.i2cp.is_asked_for() => Err(Failure::failed(e)),
+        Err(e) => {
+            warn!("programs that speak I2CP do not reach this router: {e}");
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ramson::testing::Network;
+
+    #[tokio::test]
+    async fn an_i2cp_port_that_is_taken_stops_only_a_router_that_was_told_to_have_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let names = Arc::new(Names::open(temporary.path().join("hosts.txt")).unwrap());
+        let (ramson, mut tasks) = (Network::default().router(), JoinSet::new());
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = other.local_addr().unwrap();
+        for (more, fails, runs) in [
+            (format!("listen = \"{taken}\""), false, 0),
+            (format!("listen = \"{taken}\"\nenabled = true"), true, 0),
+            ("enabled = false".to_owned(), false, 0),
+            ("listen = \"127.0.0.1:0\"\nenabled = true".to_owned(), false, 1),
+        ] {
+            let settings = Settings::parse(&format!("network.id = 99\n[i2cp]\n{more}\n")).unwrap();
+            let opened = open(&settings, &ramson, &names, &mut tasks).await;
+            assert_eq!((opened.is_err(), tasks.len()), (fails, runs), "{more}");
+        }
+    }
+}

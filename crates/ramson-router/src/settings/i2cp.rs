@@ -1,0 +1,51 @@
+//! The door of programs that speak I2CP.
+
+use super::{At, Fault, Password};
+use ramson_services::i2cp::I2cpConfig;
+use serde::Deserialize;
+use std::net::SocketAddr;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct I2cp {
+    /// Not said: on, unless something else listens there already.
+    enabled: Option<bool>,
+    listen: At,
+    user: Option<String>,
+    password: Option<Password>,
+}
+
+impl Default for I2cp {
+    fn default() -> Self {
+        Self { enabled: None, listen: At(SocketAddr::from(([127, 0, 0, 1], 7654))), user: None, password: None }
+    }
+}
+
+impl I2cp {
+    /// What it is to be like, at a router of these limits of bandwidth; `None` when it is off.
+    pub(crate) fn config(&self, limits: (Option<u64>, Option<u64>)) -> Option<I2cpConfig> {
+        if self.enabled == Some(false) {
+            return None;
+        }
+        let users = self.user.clone().zip(self.password.clone().map(|password| password.0));
+        Some(I2cpConfig { listen: self.listen.0, users: users.into_iter().collect(), limits })
+    }
+
+    /// Whether the router must not run without it.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.enabled == Some(true)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        let fault = |key, why: &str| Err(Fault { section: "i2cp", at: None, key, why: why.to_owned() });
+        match (&self.user, &self.password) {
+            (Some(_), None) => return fault("user", "needs a password beside it"),
+            (None, Some(_)) => return fault("password", "needs a user beside it"),
+            _ => {}
+        }
+        if self.enabled != Some(false) && !self.listen.0.ip().is_loopback() {
+            return fault("listen", "must be a loopback address: keys and passwords pass in the clear");
+        }
+        Ok(())
+    }
+}

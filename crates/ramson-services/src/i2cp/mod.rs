@@ -1,0 +1,127 @@
+//! I2CP: programs that bring their own streams and datagrams, and keep their keys, have destinations at this router.
+//! <https://geti2p.net/spec/i2cp>
+//!
+//! `connection` is one connection and its messages, `session` a session of it, `create` how one is made and changed,
+//! `lookup` what is looked up for programs, `auth` who may come in, and `wire` carries messages.
+
+mod auth;
+mod connection;
+mod create;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod lookup;
+mod session;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use crate::limits::I2CP_SOCKETS;
+use crate::names::Names;
+use auth::Users;
+use ramson::{DestinationOptions, Error, ErrorKind, LocalDestination, Ramson};
+use session::Registry;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::JoinSet;
+
+/// The version of I2CP that is spoken: without the post-quantum hybrid of 0.9.67, which programs would use.
+const VERSION: &str = "0.9.66";
+
+/// Where programs come in, and which.
+#[derive(Clone)]
+pub struct I2cpConfig {
+    /// A loopback address: passwords and private keys pass in the clear.
+    pub listen: SocketAddr,
+    /// Users and passwords. With none, whoever reaches the port may use it.
+    pub users: Vec<(String, String)>,
+    /// Bytes per second in and out that the router may use, for programs that ask.
+    pub limits: (Option<u64>, Option<u64>),
+}
+
+impl std::fmt::Debug for I2cpConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("I2cpConfig").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    config: I2cpConfig,
+    ramson: Ramson,
+    names: Arc<Names>,
+    registry: Arc<Registry>,
+    users: Users,
+    lookups: OnceCell<LocalDestination>,
+}
+
+impl Shared {
+    fn new(config: I2cpConfig, ramson: Ramson, names: Arc<Names>) -> Self {
+        let users = Users::new(&config.users);
+        Self { config, ramson, names, registry: Arc::default(), users, lookups: OnceCell::new() }
+    }
+
+    /// The destination by which those look up who have no session: never by somebody's session, whose peers would then
+    /// see what others ask for. Made when it is first needed.
+    async fn lookups(&self) -> Result<LocalDestination, Error> {
+        let make = || async { self.ramson.destination(DestinationOptions::client("I2CP look-ups"), None).await };
+        self.lookups.get_or_try_init(make).await.cloned()
+    }
+}
+
+/// The door of programs that speak I2CP, bound to its address.
+pub struct I2cp {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for I2cp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("I2cp").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+impl I2cp {
+    /// Binds it. Fails with [`ErrorKind::Misuse`] beyond loopback, and with [`ErrorKind::Setup`] if it cannot listen there.
+    pub async fn bind(config: I2cpConfig, ramson: Ramson, names: Arc<Names>) -> Result<Self, Error> {
+        let at = config.listen;
+        if !at.ip().is_loopback() {
+            let why =
+                format!("I2CP at {at}: private keys would cross the network in the clear; take a loopback address");
+            return Err(Error::new(ErrorKind::Misuse, why));
+        }
+        let cannot = |e| Error::new(ErrorKind::Setup, format!("I2CP cannot listen at {at}: {e}"));
+        let listener = TcpListener::bind(at).await.map_err(cannot)?;
+        Ok(Self { listener, shared: Arc::new(Shared::new(config, ramson, names)) })
+    }
+
+    /// The address that it listens at.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the future is dropped; its sessions end with it.
+    pub async fn run(self) {
+        let Self { listener, shared } = self;
+        let slots = Arc::new(Semaphore::new(I2CP_SOCKETS));
+        let mut tasks = JoinSet::new();
+        loop {
+            while tasks.try_join_next().is_some() {}
+            let Ok((socket, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            // Who has that many open already holds them for a purpose: a socket that waits for its turn would look like a
+            // router that hangs.
+            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
+            let _ = socket.set_nodelay(true);
+            let shared = Arc::clone(&shared);
+            tasks.spawn(async move {
+                connection::serve(shared, socket).await;
+                drop(slot);
+            });
+        }
+    }
+}
