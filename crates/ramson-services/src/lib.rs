@@ -11,7 +11,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing {
     pub use crate::http::fuzzing::{http_body, http_request, http_response};
-    pub use crate::names::fuzzing::hosts;
+    pub use crate::names::fuzzing::{feed, hosts};
     pub use crate::sam::fuzzing::{sam_line, sam_session};
 }
 pub mod http;

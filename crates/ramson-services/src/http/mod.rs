@@ -8,7 +8,7 @@ mod first_use;
 pub(crate) mod fuzzing;
 pub(crate) mod head;
 mod helper;
-mod hygiene;
+pub(crate) mod hygiene;
 mod idle;
 mod pages;
 mod proxy;
