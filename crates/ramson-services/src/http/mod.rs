@@ -2,6 +2,7 @@
 //! machine or network and nothing in the clear is reachable through it.
 
 mod address;
+mod doubt;
 pub(crate) mod exchange;
 mod first_use;
 #[cfg(any(test, fuzzing))]

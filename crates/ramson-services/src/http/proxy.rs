@@ -1,10 +1,11 @@
 //! The proxy itself: its door, and one task per connection of a browser.
 
 use super::address::{Address, Site};
+use super::doubt::{self, Doubt};
 use super::exchange::{Asked, ExchangeError, Failure, exchange};
-use super::first_use::{FirstUses, is_page_visit};
+use super::first_use::{FirstUses, Visit, is_page_visit};
 use super::head::{Framing, Request, Response};
-use super::helper::{self, Helpers, read_target};
+use super::helper::{Helpers, read_target};
 use super::hygiene;
 use super::idle::Idle;
 use super::pages::{self, Page};
@@ -13,7 +14,7 @@ use crate::limits::{
     CONNECT_TIME, FORM_BYTES, HEAD_TIME, KEEP_ALIVE_TIME, LOCAL_CONNECTIONS, READY_TIME_BROWSER, READY_TIME_PROGRAM,
     SHOWN_NAMES,
 };
-use crate::names::{Host, HostName, Names, Source};
+use crate::names::{Host, HostName, I2pUrl, Names, Source};
 use crate::tunnels::relay;
 use ramson::{Error, ErrorKind, LocalDestination, Progress, Stream, Target};
 use ramson_wire::data::{base32, base64};
@@ -37,6 +38,8 @@ pub struct ProxyConfig {
     /// Say who names a site before the first visit, where the user did not name it himself. The file remembers the
     /// names that were visited. Without one nothing is asked.
     pub ask_first_use: Option<PathBuf>,
+    /// Services that look up names which are known to no list here; the name is put behind each.
+    pub jump_services: Vec<I2pUrl>,
 }
 
 /// A user name and password, for `Proxy-Authorization: Basic`.
@@ -75,7 +78,8 @@ struct Shared {
     local: LocalDestination,
     names: Arc<Names>,
     helpers: Helpers,
-    first_uses: Option<FirstUses>,
+    first_uses: FirstUses,
+    jump_services: Vec<I2pUrl>,
     idle: Idle,
     /// The value of `Proxy-Authorization` that is accepted, behind `Basic `.
     password: Option<Accepted>,
@@ -101,9 +105,10 @@ impl HttpProxy {
         let listener = TcpListener::bind(config.listen).await.map_err(|e| ProxyError::Bind(config.listen, e))?;
         let password =
             config.credentials.map(|c| Accepted(standard_base64(format!("{}:{}", c.user, c.password).as_bytes())));
-        let first_uses = config.ask_first_use.as_deref().map(FirstUses::open);
+        let first_uses = FirstUses::open(config.ask_first_use);
+        let jump_services = config.jump_services;
         let (helpers, idle, shown) = (Helpers::default(), Idle::default(), Mutex::default());
-        let shared = Shared { local, names, helpers, first_uses, idle, password, shown };
+        let shared = Shared { local, names, helpers, first_uses, jump_services, idle, password, shown };
         Ok(Self { listener, shared: Arc::new(shared) })
     }
 
@@ -249,13 +254,18 @@ impl Shared {
                 return Err(Box::new(self.helpers.ask(name, target, address.url())));
             }
         }
-        let Some((destination, source)) = known else { return Err(Box::new(pages::unknown_name(name.as_str()))) };
-        if let Some(uses) = &self.first_uses
-            && !source.is_own()
-            && is_page_visit(request)
-            && !uses.knows(&name, &destination.hash())
-        {
-            return Err(Box::new(uses.ask(name, destination.hash(), source, address.url())));
+        let Some((destination, source)) = known else {
+            let jumps = doubt::jumps(&self.jump_services, &self.names, &name);
+            return Err(Box::new(pages::unknown_name(name.as_str()).with_html(&jumps)));
+        };
+        let hash = destination.hash();
+        if !source.is_own() && is_page_visit(request) && !self.first_uses.knows(&name, &hash) {
+            let doubt = Doubt::of(&self.names, &name);
+            if self.first_uses.asks_always() || doubt.is_warning {
+                let feed = self.names.told_by(&name).filter(|_| source == Source::Subscribed);
+                let visit = Visit { name, hash, source, feed, doubt, url: address.url() };
+                return Err(Box::new(self.first_uses.ask(visit)));
+            }
         }
         let is_first_use = is_navigation(request) && self.is_first_use(&name);
         Ok(Route { address, target: Target::Destination(destination), source: Some(source), is_first_use })
@@ -382,9 +392,7 @@ impl Shared {
         let alive = asked.keep_alive && asked.framing == Framing::None;
         let page = match (asked.request.method.as_str(), path, asked.framing) {
             ("GET", "/helper", Framing::None) => self.helpers.page(query, &self.names),
-            ("GET", "/name", Framing::None) => {
-                self.first_uses.as_ref().map_or_else(helper::gone, |uses| uses.page(query))
-            }
+            ("GET", "/name", Framing::None) => self.first_uses.page(query),
             ("POST", "/helper" | "/name", Framing::Length(n)) if n <= FORM_BYTES => {
                 let mut form = Vec::new();
                 if pass_body(&mut client.from, &mut form, asked.framing, false).await.is_err() {
@@ -392,8 +400,8 @@ impl Shared {
                 }
                 let form = String::from_utf8_lossy(&form).into_owned();
                 let headers = &asked.request.headers;
-                let page = match &self.first_uses {
-                    Some(uses) if path == "/name" => uses.answer(headers, &form),
+                let page = match path {
+                    "/name" => self.first_uses.answer(headers, &form),
                     _ => self.helpers.answer(headers, &form, &self.names, &self.local).await,
                 };
                 return show(client, &page, &asked.request, asked.keep_alive).await;

@@ -10,7 +10,8 @@ use unicode_security::{GeneralSecurityProfile, MixedScript, skeleton};
 pub struct Odd {
     /// As browsers may show it.
     pub shown: String,
-    pub why: &'static str,
+    /// `None` where it is only written in another script.
+    pub why: Option<&'static str>,
 }
 
 /// How `name` is shown, if that is not how it is written, and what of it may deceive.
@@ -24,15 +25,15 @@ pub fn oddity(name: &HostName) -> Option<Odd> {
     let text = text.collect::<Vec<_>>().join(".");
     let any = |test: fn(&str) -> bool| shown.iter().flatten().any(|label| test(label));
     let why = if shown.iter().zip(&labels).any(|(shown, label)| shown.is_none() && label.starts_with("xn--")) {
-        "It claims to be in another script, and is in none."
+        Some("It claims to be in another script, and is in none.")
     } else if any(|label| !label.is_ascii() && skeleton(label).all(|c| c.is_ascii())) {
-        "It is made of letters of another script that look like those of English."
+        Some("It is made of letters of another script that look like those of English.")
     } else if any(|label| !label.is_single_script()) {
-        "It mixes letters of several scripts, which often is how one name poses as another."
+        Some("It mixes letters of several scripts, which often is how one name poses as another.")
     } else if any(|label| label.chars().any(|c| !c.identifier_allowed() && c != '-')) {
-        "It holds signs that are no letters, or of scripts that nobody writes any more."
+        Some("It holds signs that are no letters, or of scripts that nobody writes any more.")
     } else {
-        "It is written in another script."
+        None
     };
     Some(Odd { shown: text, why })
 }
@@ -124,13 +125,13 @@ mod tests {
 
     #[test]
     fn t117_scripts_that_are_mixed_or_pose_as_english_are_said() {
-        let why = |name: &HostName| oddity(name).map(|odd| odd.why).unwrap_or_default();
+        let why = |name: &HostName| oddity(name).and_then(|odd| odd.why).unwrap_or_default();
         assert!(why(&other("ѕсоре")).contains("look like those of English"));
         assert!(why(&other("fоrum")).contains("look like those of English"));
         assert!(why(&other("жpizza")).contains("several scripts"));
         assert!(why(&name("xn--99999999.i2p")).contains("in none"));
         let honest = oddity(&other("форум")).unwrap();
-        assert_eq!((honest.shown.as_str(), honest.why), ("форум.i2p", "It is written in another script."));
+        assert_eq!((honest.shown.as_str(), honest.why), ("форум.i2p", None));
         assert_eq!(oddity(&name("forum.i2p")), None);
     }
 

@@ -429,7 +429,8 @@ async fn beyond_loopback_only_with_a_password() {
     assert_eq!(right.code, 200);
     assert!(!right.text().to_lowercase().contains("proxy-authorization"));
     let local = world.ramson.destination(DestinationOptions::client("open"), None).await.unwrap();
-    let config = ProxyConfig { listen: "0.0.0.0:0".parse().unwrap(), credentials: None, ask_first_use: None };
+    let listen = "0.0.0.0:0".parse().unwrap();
+    let config = ProxyConfig { listen, credentials: None, ask_first_use: None, jump_services: Vec::new() };
     let open = HttpProxy::bind(config, local, Arc::clone(&world.names)).await;
     assert!(matches!(open, Err(ProxyError::Unprotected(_))));
 }
