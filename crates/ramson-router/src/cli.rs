@@ -1,13 +1,14 @@
 //! Flags and commands.
 
 use crate::folder::Folder;
+use crate::names::{self, NameArgs};
 use crate::offer::Offer;
 use crate::settings::NetworkId;
 use crate::tryout::TryArgs;
 use crate::{Failure, control, run, show};
 use clap::{Args, Parser, Subcommand};
 use ramson::Destination;
-use ramson_services::names::{Host, Names};
+use ramson_services::names::Host;
 use ramson_services::tunnels::{load_keys, load_or_create_keys};
 use std::path::PathBuf;
 
@@ -59,6 +60,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         export: Option<PathBuf>,
     },
+    /// The address book: list, look up, add, remove, export and import names, and sign for them
+    Name(NameArgs),
     /// Show the destination of a private key file, or make a new one
     Keys {
         file: PathBuf,
@@ -94,13 +97,13 @@ struct RunArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-struct FolderArgs {
+pub(crate) struct FolderArgs {
     /// The data folder of the router
     #[arg(long, value_name = "FOLDER", env = "RAMSON_DATA")]
     data: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 impl Cli {
@@ -131,6 +134,7 @@ impl Cli {
                 let missing = || Failure::failed(format!("{}: no such file (--new makes it)", file.display()));
                 show::destination(keys.ok_or_else(missing)?.destination(), None, json)
             }
+            Some(Command::Name(args)) => args.execute(),
             Some(Command::Dest { what, folder }) => dest(&what, &folder),
         }
     }
@@ -144,7 +148,7 @@ impl RunArgs {
 }
 
 impl FolderArgs {
-    fn folder(&self) -> Result<Folder, Failure> {
+    pub(crate) fn folder(&self) -> Result<Folder, Failure> {
         Folder::find(self.data.clone())
     }
 }
@@ -175,12 +179,7 @@ fn dest(what: &str, folder: &FolderArgs) -> Result<(), Failure> {
             let destination = Destination::from_base64(&destination).map_err(Failure::failed)?;
             show::destination(&destination, Some("the network"), folder.json)
         }
-        Host::Name(name) => {
-            let names = Names::open(folder.folder()?.hosts()).map_err(Failure::failed)?;
-            let unknown = || Failure::failed(format!("{name} is in none of the lists"));
-            let (destination, source) = names.resolve(&name).ok_or_else(unknown)?;
-            show::destination(&destination, Some(&source.to_string()), folder.json)
-        }
+        Host::Name(name) => names::lookup(name.as_str(), folder),
     }
 }
 

@@ -1,13 +1,21 @@
 //! How commands ask the running router: a Unix socket in the data folder, one JSON line each way.
 
+// With its path: the fuzz target includes this file from elsewhere.
+#[path = "control/names.rs"]
+mod names;
+
 use crate::Failure;
 use crate::folder::Folder;
 use crate::hardening::Hardening;
 use crate::stop::Stop;
+pub(crate) use names::{From, NameAnswer, NameRequest, carry_out};
 use ramson::{Draining, LocalDestination, Ramson, Status};
+use ramson_services::names::Names;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Bytes of a request.
@@ -25,6 +33,7 @@ pub(crate) enum Request {
     Reseed { files: Vec<PathBuf>, urls: Vec<String> },
     ExportReseed { file: PathBuf },
     Lookup { hash: [u8; 32] },
+    Name { request: NameRequest },
     Stop { graceful: bool },
 }
 
@@ -53,6 +62,9 @@ pub(crate) struct Doors {
     /// Where wishes to stop go.
     pub(crate) stop: UnboundedSender<Stop>,
     pub(crate) hardening: Hardening,
+    pub(crate) names: Arc<Names>,
+    /// Has the subscriptions of names read; `None` without any.
+    pub(crate) feeds: Option<Arc<Notify>>,
 }
 
 impl Doors {
@@ -79,6 +91,7 @@ impl Doors {
                 }
                 json(&answer(draining))
             }
+            Request::Name { request } => json(&self.name(request).await),
             Request::Lookup { hash } => match &self.local {
                 Some(local) if !local.progress().borrow().is_ready() => {
                     let progress = local.progress().borrow().clone();
@@ -88,6 +101,23 @@ impl Doors {
                 None => json(&Answer::<()>::Error("look-ups need the HTTP proxy or a tunnel in the config".into())),
             },
         }
+    }
+}
+
+impl Doors {
+    async fn name(&self, request: NameRequest) -> Answer<NameAnswer> {
+        match (&request, &self.feeds) {
+            (NameRequest::Update, Some(feeds)) => {
+                feeds.notify_one();
+                return Answer::Ok(NameAnswer::Reading);
+            }
+            (NameRequest::Update, None) => return Answer::Error("there are no subscriptions in the config".into()),
+            _ => {}
+        }
+        let names = Arc::clone(&self.names);
+        // Lists can be long, and disks slow.
+        let done = tokio::task::spawn_blocking(move || carry_out(&names, &request)).await;
+        done.map_err(|e| e.to_string()).flatten().map_or_else(Answer::Error, Answer::Ok)
     }
 }
 
@@ -170,6 +200,14 @@ mod unix {
 #[cfg(unix)]
 pub(crate) use unix::{listen, serve};
 
+/// Whether a router answers in this folder.
+pub(crate) fn is_running(folder: &Folder) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::net::UnixStream::connect(folder.control()).is_ok();
+    #[cfg(not(unix))]
+    return folder.path().exists() && folder.lock().is_err();
+}
+
 /// Waits until a router that was asked to stop has gone.
 pub(crate) fn wait_for_end(folder: &Folder) -> Result<(), Failure> {
     // More than it takes at most.
@@ -205,10 +243,12 @@ mod tests {
         std::fs::write(folder.control(), b"left by a dead router").unwrap();
         let ramson = Network::default().router();
         let local = ramson.destination(DestinationOptions::server("site"), None).await.unwrap();
+        let names = Arc::new(Names::open(folder.hosts()).unwrap());
         let (stop, mut stops) = tokio::sync::mpsc::unbounded_channel();
         let files = Measure::new(State::Partly, "as far as there is any");
         let hardening = Hardening { files, ..Hardening::default() };
-        let doors = Doors { ramson, local: Some(local.clone()), stop, hardening: hardening.clone() };
+        let doors =
+            Doors { ramson, local: Some(local.clone()), stop, hardening: hardening.clone(), names, feeds: None };
         tokio::spawn(serve(listen(&folder).unwrap(), doors));
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.control()).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
@@ -223,6 +263,13 @@ mod tests {
             assert_eq!(status.destinations[0].b32, local.b32());
             let found: String = ask(&folder, &Request::Lookup { hash: local.hash().0 }).unwrap();
             assert_eq!(found, local.base64());
+            let (name, destination) = ("a.i2p".to_owned(), local.base64());
+            let request = NameRequest::Add { name, destination, private: false, replace: false };
+            let added: NameAnswer = ask(&folder, &Request::Name { request }).unwrap();
+            assert_eq!(added, NameAnswer::Added);
+            assert!(std::fs::read_to_string(folder.hosts()).unwrap().contains("a.i2p="));
+            let update = Request::Name { request: NameRequest::Update };
+            assert!(ask::<NameAnswer>(&folder, &update).unwrap_err().text.contains("no subscriptions"));
             let error = ask::<usize>(&folder, &Request::Reseed { files: Vec::new(), urls: Vec::new() }).unwrap_err();
             assert!(error.text.contains("netDb"), "{}", error.text);
             for (graceful, stop) in [(true, Stop::Graceful), (false, Stop::Now)] {
@@ -244,7 +291,7 @@ mod tests {
             let file = files.first().cloned().unwrap_or_default();
             let requests =
                 [Request::Status, Request::Reseed { files, urls }, Request::ExportReseed { file }, Request::Lookup { hash },
-                    Request::Stop { graceful: hash[0] & 1 == 0 }];
+                    Request::Stop { graceful: hash[0] & 1 == 0 }, Request::Name { request: NameRequest::Update }];
             for request in requests {
                 let line = json(&request);
                 proptest::prop_assert_eq!(serde_json::from_str::<Request>(&line).ok(), Some(request));

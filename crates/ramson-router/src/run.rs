@@ -11,7 +11,7 @@ use crate::{Failure, offer, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
 use ramson::{DestinationOptions, Event, LocalDestination, PrivateKeys, Ramson};
 use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
-use ramson_services::names::Names;
+use ramson_services::names::{Names, Subscriptions};
 use ramson_services::sam::{Sam, SamConfig};
 use ramson_services::tunnels::{
     ClientTunnel, ClientTunnelConfig, ServerKind, ServerTunnel, ServerTunnelConfig, load_or_create_keys,
@@ -250,7 +250,8 @@ async fn open(
             .zip(proxy.password.clone())
             .map(|(user, password)| Credentials { user, password: password.0 });
         let ask_first_use = settings.names.ask_first_use.then(|| folder.used_names());
-        let config = ProxyConfig { listen: proxy.listen.0, credentials, ask_first_use };
+        let jump_services = settings.names.jump_services(is_public(settings));
+        let config = ProxyConfig { listen: proxy.listen.0, credentials, ask_first_use, jump_services };
         let server = HttpProxy::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
         let at = server.local_addr().map_err(Failure::failed)?;
         info!("the HTTP proxy listens at {at}");
@@ -307,15 +308,38 @@ async fn open(
         served.insert(path, local.clone());
         any.get_or_insert(local);
     }
+    let feeds = subscribe(settings, ramson, &names, tasks);
     #[cfg(unix)]
     {
-        let doors = Doors { ramson: ramson.clone(), local: any, stop, hardening };
+        let doors = Doors { ramson: ramson.clone(), local: any, stop, hardening, names, feeds };
         match control::listen(folder) {
             Ok(listener) => drop(tasks.spawn(control::serve(listener, doors))),
             Err(e) => warn!("`ramson status` will not work: {}", e.text),
         }
     }
     Ok(())
+}
+
+fn is_public(settings: &Settings) -> bool {
+    settings.network.id.0 == PUBLIC_NETWORK_ID
+}
+
+/// Has the subscriptions of names read from time to time, and at once by what it gives back.
+fn subscribe(
+    settings: &Settings,
+    ramson: &Ramson,
+    names: &Arc<Names>,
+    tasks: &mut JoinSet<()>,
+) -> Option<Arc<tokio::sync::Notify>> {
+    let urls = settings.names.subscriptions(is_public(settings));
+    if urls.is_empty() {
+        return None;
+    }
+    let tunnels = settings.http_proxy.tunnels();
+    let subscriptions = Subscriptions::new(Arc::clone(names), ramson.clone(), tunnels, &urls);
+    let now = subscriptions.now();
+    tasks.spawn(subscriptions.run());
+    Some(now)
 }
 
 /// Opens the SAM bridge. One that nobody has asked for is not worth a router that does not start: two routers may run

@@ -1,11 +1,14 @@
 //! The config file: read strictly, so that a slip is an error with its line, never a silent default.
 
 // With its path: the fuzz target includes this file from elsewhere.
+#[path = "settings/names.rs"]
+mod names;
 #[path = "settings/rate.rs"]
 mod rate;
 #[path = "settings/sam.rs"]
 mod sam;
 
+pub(crate) use names::Naming;
 use ramson::TunnelOptions;
 use ramson::config::{
     BandwidthConfig, Config, Floodfill, NetworkConfig, Ntcp2Config, PUBLIC_NETWORK_ID, Proxy, ProxyKind, ReseedConfig,
@@ -149,12 +152,6 @@ impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         f.write_str("Password(..)")
     }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Naming {
-    pub(crate) ask_first_use: bool,
 }
 
 /// A server of ours.
@@ -489,12 +486,6 @@ impl Default for HttpProxy {
     fn default() -> Self {
         let listen = At(SocketAddr::from(([127, 0, 0, 1], 4444)));
         Self { enabled: true, listen, user: None, password: None, hops: Hops::default(), quantity: Quantity::default() }
-    }
-}
-
-impl Default for Naming {
-    fn default() -> Self {
-        Self { ask_first_use: true }
     }
 }
 

@@ -91,7 +91,7 @@ impl TryArgs {
 
     async fn bind(&self, local: &ramson::LocalDestination, names: &Arc<Names>) -> Result<HttpProxy, Failure> {
         let bind = |listen| {
-            let config = ProxyConfig { listen, credentials: None, ask_first_use: None };
+            let config = ProxyConfig { listen, credentials: None, ask_first_use: None, jump_services: Vec::new() };
             HttpProxy::bind(config, local.clone(), Arc::clone(names))
         };
         let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PROXY_PORT));

@@ -7,5 +7,6 @@ mod crash;
 mod crash_names;
 mod leaks;
 mod logs;
+mod names;
 mod routers;
 mod unit;

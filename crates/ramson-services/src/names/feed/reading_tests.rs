@@ -175,10 +175,17 @@ async fn feeds_are_read_again_only_when_they_are_new_and_later_after_failures() 
     // After a restart it is known what there is, and that it was asked of late.
     let names = self::names(&folder);
     assert_eq!(names.version(&Arc::<str>::from(urls[0].as_str())).etag, "\"one\"");
-    let again = tokio::spawn(subscriptions(&names).run());
+    let again = subscriptions(&names);
+    let now = again.now();
+    let again = tokio::spawn(again.run());
     let restarted = tokio::time::Instant::now();
     until(5).await;
     assert!(restarted.elapsed() >= FEED_EVERY / 2, "{:?}", restarted.elapsed());
+    // The user does not want to wait.
+    let before = tokio::time::Instant::now();
+    now.notify_one();
+    until(6).await;
+    assert!(before.elapsed() < FEED_FIRST);
     again.abort();
     // Its destination lived no longer than it was needed.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;

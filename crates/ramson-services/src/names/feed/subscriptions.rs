@@ -8,6 +8,7 @@ use crate::limits::{FEED_EVERY, FEED_FIRST, FEED_RETRY, FEED_TIME, READY_TIME_PR
 use ramson::{DestinationOptions, LocalDestination, Progress, Ramson, TunnelOptions};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// The feeds of a router. They are read by a destination of their own, which lives no longer than that takes: nobody
@@ -18,6 +19,7 @@ pub struct Subscriptions {
     ramson: Ramson,
     tunnels: TunnelOptions,
     feeds: Vec<Feed>,
+    now: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,12 @@ impl Subscriptions {
         };
         let feeds: Vec<Feed> = urls.iter().take(SUBSCRIPTIONS).map(feed).collect();
         names.keep_versions(&feeds.iter().map(|feed| Arc::clone(&feed.text)).collect::<Vec<_>>());
-        Self { names, ramson, tunnels, feeds }
+        Self { names, ramson, tunnels, feeds, now: Arc::default() }
+    }
+
+    /// Who is notified by this reads all feeds at once.
+    pub fn now(&self) -> Arc<Notify> {
+        Arc::clone(&self.now)
     }
 
     /// Reads feeds until the router stops.
@@ -48,6 +55,10 @@ impl Subscriptions {
         while let Some(due) = self.feeds.iter().map(|feed| feed.due).min() {
             tokio::select! {
                 () = sleep_until(due) => {}
+                () = self.now.notified() => {
+                    let now = Instant::now();
+                    self.feeds.iter_mut().for_each(|feed| feed.due = now);
+                }
                 () = self.ramson.stopped() => return,
             }
             self.read_due().await;
