@@ -3,6 +3,7 @@
 //! - [`http`]: the HTTP proxy, by which browsers read eepsites.
 //! - [`tunnels`]: servers behind a destination of ours, and local ports that lead to one of others.
 //! - [`names`]: what `.i2p` names mean.
+//! - [`site`]: a folder as an eepsite.
 //! - [`sam`]: the SAM bridge, by which programs in any language make destinations, streams and datagrams.
 
 mod files;
@@ -13,11 +14,13 @@ pub mod fuzzing {
     pub use crate::http::fuzzing::{http_body, http_request, http_response};
     pub use crate::names::fuzzing::{feed, hosts};
     pub use crate::sam::fuzzing::{sam_line, sam_session};
+    pub use crate::site::fuzzing::site_target;
 }
 pub mod http;
 pub mod limits;
 pub mod names;
 pub mod sam;
+pub mod site;
 pub mod tunnels;
 
 pub use files::FileError;

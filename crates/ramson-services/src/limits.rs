@@ -131,3 +131,6 @@ pub const FEED_EVERY: Duration = Duration::from_secs(12 * 3600);
 pub const FEED_RETRY: Duration = Duration::from_secs(10 * 60);
 /// Names that look like another one, or contradict it, that are shown.
 pub const LOOK_ALIKES: usize = 8;
+
+/// Names that the index of a folder shows.
+pub const SITE_LISTING: usize = 10_000;

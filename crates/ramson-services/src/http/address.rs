@@ -144,6 +144,17 @@ pub(crate) fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// The same, where every escape must be one and the result text.
+pub(crate) fn percent_decode_strict(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    while let Some(b) = bytes.next() {
+        out.push(if b == b'%' { digit(bytes.next()?)? << 4 | digit(bytes.next()?)? } else { b });
+    }
+    String::from_utf8(out).ok()
+}
+
 fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (head, tail) = text.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(tail)

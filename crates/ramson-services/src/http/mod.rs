@@ -1,7 +1,7 @@
 //! The HTTP proxy, by which browsers and programs read eepsites. It leads into I2P only: nothing on the user's own
 //! machine or network and nothing in the clear is reachable through it.
 
-mod address;
+pub(crate) mod address;
 mod doubt;
 pub(crate) mod exchange;
 mod first_use;
@@ -11,7 +11,7 @@ pub(crate) mod head;
 mod helper;
 pub(crate) mod hygiene;
 mod idle;
-mod pages;
+pub(crate) mod pages;
 mod proxy;
 pub(crate) mod wire;
 

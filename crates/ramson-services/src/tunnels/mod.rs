@@ -8,4 +8,4 @@ mod server;
 pub use client::{ClientTunnel, ClientTunnelConfig};
 pub use keys::{load_keys, load_or_create_keys, save_keys};
 pub(crate) use relay::relay;
-pub use server::{ServerKind, ServerTunnel, ServerTunnelConfig};
+pub use server::{ServerKind, ServerTunnel, ServerTunnelConfig, SharedSite};

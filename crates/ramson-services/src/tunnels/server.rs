@@ -5,6 +5,7 @@ use crate::http::exchange::{Asked, ExchangeError, exchange};
 use crate::http::head::{Request, Response};
 use crate::http::wire::{HeadError, Side, write};
 use crate::limits::{HEAD_TIME, KEEP_ALIVE_TIME, LOCAL_CONNECT_TIME};
+use crate::site::Site;
 use ramson::{Destination, Error, Incoming, Listener, LocalDestination, Stream};
 use ramson_wire::data::{Hash, base32, base64};
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 pub struct ServerTunnelConfig {
     pub name: String,
     pub kind: ServerKind,
-    /// The local server.
+    /// The local server; of no use to a site.
     pub target: SocketAddr,
     /// The port of the destination; `None` takes all.
     pub port: Option<u16>,
@@ -40,7 +41,21 @@ pub enum ServerKind {
         /// What the server reads as `Host`; without it, the b32 address.
         host: Option<String>,
     },
+    /// A folder, which is served here: there is no local server.
+    Site(SharedSite),
 }
+
+/// A site that several tunnels may serve.
+#[derive(Clone, Debug)]
+pub struct SharedSite(pub Arc<Site>);
+
+impl PartialEq for SharedSite {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SharedSite {}
 
 /// A server tunnel that listens.
 #[derive(Debug)]
@@ -119,7 +134,8 @@ impl Drop for Slot {
 
 impl Shared {
     async fn serve(&self, incoming: Incoming) {
-        match self.config.kind {
+        match &self.config.kind {
+            ServerKind::Site(site) => site.0.serve(incoming.stream).await,
             ServerKind::Tcp => self.serve_bytes(incoming.stream).await,
             ServerKind::Http { .. } => self.serve_http(incoming).await,
         }
