@@ -1,6 +1,7 @@
 //! Flags and commands.
 
 use crate::folder::Folder;
+use crate::host::HostArgs;
 use crate::names::{self, NameArgs};
 use crate::offer::Offer;
 use crate::settings::NetworkId;
@@ -60,6 +61,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         export: Option<PathBuf>,
     },
+    /// Offer a folder as an eepsite, by the running router or, where none runs, by one of its own
+    Host(HostArgs),
     /// The address book: list, look up, add, remove, export and import names, and sign for them
     Name(NameArgs),
     /// Show the destination of a private key file, or make a new one
@@ -134,6 +137,7 @@ impl Cli {
                 let missing = || Failure::failed(format!("{}: no such file (--new makes it)", file.display()));
                 show::destination(keys.ok_or_else(missing)?.destination(), None, json)
             }
+            Some(Command::Host(args)) => args.execute(),
             Some(Command::Name(args)) => args.execute(),
             Some(Command::Dest { what, folder }) => dest(&what, &folder),
         }
@@ -143,7 +147,7 @@ impl Cli {
 impl RunArgs {
     fn execute(self) -> Result<(), Failure> {
         let folder = Folder::find(self.data)?;
-        run::run(&folder, self.config, self.network, self.json)
+        run::run(&folder, self.config, self.network, self.json, None)
     }
 }
 

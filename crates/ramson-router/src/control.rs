@@ -1,6 +1,8 @@
 //! How commands ask the running router: a Unix socket in the data folder, one JSON line each way.
 
 // With its path: the fuzz target includes this file from elsewhere.
+#[path = "control/guests.rs"]
+mod guests;
 #[path = "control/names.rs"]
 mod names;
 
@@ -8,6 +10,7 @@ use crate::Failure;
 use crate::folder::Folder;
 use crate::hardening::Hardening;
 use crate::stop::Stop;
+pub(crate) use guests::{Guest, Guests, Welcome, keys_file};
 pub(crate) use names::{From, NameAnswer, NameRequest, carry_out};
 use ramson::{Draining, LocalDestination, Ramson, Status};
 use ramson_services::names::Names;
@@ -34,6 +37,7 @@ pub(crate) enum Request {
     ExportReseed { file: PathBuf },
     Lookup { hash: [u8; 32] },
     Name { request: NameRequest },
+    Host { guest: Guest },
     Stop { graceful: bool },
 }
 
@@ -65,6 +69,7 @@ pub(crate) struct Doors {
     pub(crate) names: Arc<Names>,
     /// Has the subscriptions of names read; `None` without any.
     pub(crate) feeds: Option<Arc<Notify>>,
+    pub(crate) guests: Arc<Guests>,
 }
 
 impl Doors {
@@ -92,6 +97,10 @@ impl Doors {
                 json(&answer(draining))
             }
             Request::Name { request } => json(&self.name(request).await),
+            Request::Host { guest } => {
+                let heard = self.guests.hear(&self.ramson, &guest).await;
+                json(&heard.map_or_else(Answer::Error, Answer::Ok))
+            }
             Request::Lookup { hash } => match &self.local {
                 Some(local) if !local.progress().borrow().is_ready() => {
                     let progress = local.progress().borrow().clone();
@@ -244,11 +253,19 @@ mod tests {
         let ramson = Network::default().router();
         let local = ramson.destination(DestinationOptions::server("site"), None).await.unwrap();
         let names = Arc::new(Names::open(folder.hosts()).unwrap());
+        let guests = Guests::new(folder.clone(), ramson::TunnelOptions::default());
         let (stop, mut stops) = tokio::sync::mpsc::unbounded_channel();
         let files = Measure::new(State::Partly, "as far as there is any");
         let hardening = Hardening { files, ..Hardening::default() };
-        let doors =
-            Doors { ramson, local: Some(local.clone()), stop, hardening: hardening.clone(), names, feeds: None };
+        let doors = Doors {
+            ramson,
+            local: Some(local.clone()),
+            stop,
+            hardening: hardening.clone(),
+            names,
+            feeds: None,
+            guests,
+        };
         tokio::spawn(serve(listen(&folder).unwrap(), doors));
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.control()).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
@@ -270,6 +287,9 @@ mod tests {
             assert!(std::fs::read_to_string(folder.hosts()).unwrap().contains("a.i2p="));
             let update = Request::Name { request: NameRequest::Update };
             assert!(ask::<NameAnswer>(&folder, &update).unwrap_err().text.contains("no subscriptions"));
+            let guest = Guest { name: "site".into(), at: ([127, 0, 0, 1], 9).into(), ends: false };
+            let welcome: Welcome = ask(&folder, &Request::Host { guest }).unwrap();
+            assert!(welcome.is_reachable && folder.path().join("hosted/site.dat").exists());
             let error = ask::<usize>(&folder, &Request::Reseed { files: Vec::new(), urls: Vec::new() }).unwrap_err();
             assert!(error.text.contains("netDb"), "{}", error.text);
             for (graceful, stop) in [(true, Stop::Graceful), (false, Stop::Now)] {

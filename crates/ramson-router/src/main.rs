@@ -6,6 +6,7 @@ mod control;
 mod failure;
 mod folder;
 mod hardening;
+mod host;
 mod names;
 mod offer;
 mod process;

@@ -1,20 +1,21 @@
 //! Running the router: settings, services, signals.
 
 use crate::confine::{self, Files};
-use crate::control::{self, Doors};
+use crate::control::{self, Doors, Guests};
 use crate::folder::Folder;
 use crate::hardening::Hardening;
 use crate::process;
-use crate::settings::{self, Kind, Level, NetworkId, Settings};
+use crate::settings::{self, Kind, Level, NetworkId, Server, Settings};
 use crate::stop::{Stop, Wishes};
-use crate::{Failure, offer, redact, show};
+use crate::{Failure, host, offer, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
 use ramson::{DestinationOptions, Event, LocalDestination, PrivateKeys, Ramson};
 use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
 use ramson_services::names::{Names, Subscriptions};
 use ramson_services::sam::{Sam, SamConfig};
+use ramson_services::site::Site;
 use ramson_services::tunnels::{
-    ClientTunnel, ClientTunnelConfig, ServerKind, ServerTunnel, ServerTunnelConfig, load_or_create_keys,
+    ClientTunnel, ClientTunnelConfig, ServerKind, ServerTunnel, ServerTunnelConfig, SharedSite, load_or_create_keys,
 };
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -31,15 +32,17 @@ use tracing_subscriber::filter::LevelFilter;
 /// How long an orderly stop may take.
 const STOP_TIME: Duration = Duration::from_secs(8);
 
-/// Runs the router until a signal stops it.
+/// Runs the router until a signal stops it. With `hosted` it has one server more than the config says.
 pub(crate) fn run(
     folder: &Folder,
     config: Option<PathBuf>,
     network: Option<NetworkId>,
     json: bool,
+    hosted: Option<Server>,
 ) -> Result<(), Failure> {
     let path = config.unwrap_or_else(|| folder.config());
-    let Loaded { settings, is_new } = load(folder, &path, network)?;
+    let Loaded { mut settings, is_new } = load(folder, &path, network)?;
+    settings.server.extend(hosted);
     folder.create()?;
     let lock = folder.lock()?;
     log_to_stderr(settings.log.level);
@@ -49,6 +52,9 @@ pub(crate) fn run(
     }
     process::allow_many_files();
     let keys = server_keys(folder, &settings)?;
+    for site in settings.server.iter().filter_map(|server| server.site(folder.path())) {
+        host::holds_no_keys(folder, &site, settings.server.iter().map(|server| &server.keys))?;
+    }
     // Before there are other threads: what they begin with is what this one has.
     let hardening = match settings.process.hardening {
         settings::Hardening::On => confine::confine(&Files::of(folder, &settings)),
@@ -187,7 +193,7 @@ async fn until_end(
     let mut tasks = JoinSet::new();
     let teller = json.then(|| tokio::spawn(tell(ramson.events())));
     let serve = async {
-        open(folder, settings, ready, ramson, asks, &mut tasks).await?;
+        open(folder, settings, ready, ramson, (asks, json), &mut tasks).await?;
         std::future::pending::<Result<Stop, Failure>>().await
     };
     let result = tokio::select! {
@@ -234,9 +240,9 @@ fn stopped_by_itself() -> Failure {
 async fn open(
     folder: &Folder,
     settings: &Settings,
-    Ready { mut keys, hardening }: Ready,
+    Ready { keys, hardening }: Ready,
     ramson: &Ramson,
-    stop: UnboundedSender<Stop>,
+    (stop, json): (UnboundedSender<Stop>, bool),
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
     let names = Arc::new(Names::open(folder.hosts()).map_err(Failure::failed)?);
@@ -277,6 +283,9 @@ async fn open(
     let mut served: BTreeMap<PathBuf, LocalDestination> = BTreeMap::new();
     for server in &settings.server {
         let path = folder.path().join(&server.keys);
+        let site = server.site(folder.path()).zip(keys.get(&path));
+        let site = site.map(|(site, keys)| Site::open(&site, keys, server.listing)).transpose();
+        let site = site.map_err(Failure::failed)?.map(|site| SharedSite(Arc::new(site)));
         let local = match served.get(&path) {
             Some(local) => local.clone(),
             None => {
@@ -287,31 +296,42 @@ async fn open(
                     ..DestinationOptions::server(server.name.0.clone())
                 };
                 // Without them the router would make others.
-                let keys = keys.remove(&path).ok_or_else(|| Failure::failed("the keys of a server were not read"))?;
+                let keys =
+                    keys.get(&path).cloned().ok_or_else(|| Failure::failed("the keys of a server were not read"))?;
                 ramson.destination(options, Some(keys)).await.map_err(Failure::failed)?
             }
         };
-        let kind = match server.kind {
-            Kind::Tcp => ServerKind::Tcp,
-            Kind::Http => ServerKind::Http { host: server.host.clone() },
+        let kind = match (server.kind, site) {
+            (Kind::Http, _) => ServerKind::Http { host: server.host.clone() },
+            (Kind::Site, Some(site)) => ServerKind::Site(site),
+            (Kind::Site, None) => return Err(Failure::failed("the keys of a site were not read")),
+            (Kind::Tcp, _) => ServerKind::Tcp,
         };
         let config = ServerTunnelConfig {
             name: server.name.0.clone(),
             kind,
-            target: server.target.0,
+            target: server.at(),
             port: server.port,
             max_streams: server.max_streams,
             max_streams_per_client: server.max_streams_per_client,
         };
         tasks.spawn(ServerTunnel::listen(config, &local).await.map_err(Failure::failed)?.run());
-        info!("server tunnel {} offers {}; `ramson status` says its address", server.name.0, server.target.0);
+        match server.site(folder.path()) {
+            Some(site) => info!("site {} offers {}; `ramson status` says its address", server.name.0, site.display()),
+            None => info!("server tunnel {} offers {}; `ramson status` says its address", server.name.0, server.at()),
+        }
+        if server.announced {
+            tasks.spawn(host::announce(local.clone(), json));
+        }
         served.insert(path, local.clone());
         any.get_or_insert(local);
     }
     let feeds = subscribe(settings, ramson, &names, tasks);
     #[cfg(unix)]
     {
-        let doors = Doors { ramson: ramson.clone(), local: any, stop, hardening, names, feeds };
+        let guests = Guests::new(folder.clone(), proxy.tunnels());
+        tasks.spawn(Arc::clone(&guests).watch());
+        let doors = Doors { ramson: ramson.clone(), local: any, stop, hardening, names, feeds, guests };
         match control::listen(folder) {
             Ok(listener) => drop(tasks.spawn(control::serve(listener, doors))),
             Err(e) => warn!("`ramson status` will not work: {}", e.text),

@@ -7,6 +7,8 @@ mod names;
 mod rate;
 #[path = "settings/sam.rs"]
 mod sam;
+#[path = "settings/site.rs"]
+mod site;
 
 pub(crate) use names::Naming;
 use ramson::TunnelOptions;
@@ -160,7 +162,10 @@ impl std::fmt::Debug for Password {
 pub(crate) struct Server {
     pub(crate) name: TunnelName,
     pub(crate) kind: Kind,
-    pub(crate) target: At,
+    target: Option<At>,
+    folder: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) listing: bool,
     pub(crate) keys: PathBuf,
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
@@ -172,6 +177,9 @@ pub(crate) struct Server {
     hops: Hops,
     #[serde(default)]
     quantity: Quantity,
+    /// Its address is said to who runs the command.
+    #[serde(skip)]
+    pub(crate) announced: bool,
 }
 
 /// A local port that leads to a destination.
@@ -226,6 +234,7 @@ impl TryFrom<String> for Hardening {
 #[serde(try_from = "String")]
 pub(crate) enum Kind {
     Http,
+    Site,
     Tcp,
 }
 
@@ -235,8 +244,9 @@ impl TryFrom<String> for Kind {
     fn try_from(text: String) -> Result<Self, &'static str> {
         match text.as_str() {
             "http" => Ok(Self::Http),
+            "site" => Ok(Self::Site),
             "tcp" => Ok(Self::Tcp),
-            _ => Err("a kind is \"http\" or \"tcp\""),
+            _ => Err("a kind is \"http\", \"site\" or \"tcp\""),
         }
     }
 }
@@ -347,7 +357,8 @@ impl Settings {
     fn check_server(&self, i: usize) -> Result<(), Fault> {
         let Some((server, earlier)) = self.server.get(..=i).and_then(<[Server]>::split_last) else { return Ok(()) };
         let fault = |key, why: &str| Err(Fault { section: "server", at: Some(i), key, why: why.to_owned() });
-        if server.kind == Kind::Tcp && server.host.is_some() {
+        server.check_site(i)?;
+        if server.kind != Kind::Http && server.host.is_some() {
             return fault("host", "is for kind = \"http\"");
         }
         if earlier.iter().any(|other| other.name == server.name) {

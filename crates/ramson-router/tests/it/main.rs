@@ -5,6 +5,7 @@
 mod confined;
 mod crash;
 mod crash_names;
+mod host;
 mod leaks;
 mod logs;
 mod names;
