@@ -2,6 +2,7 @@
 
 use crate::folder::Folder;
 use crate::host::HostArgs;
+use crate::import::ImportArgs;
 use crate::names::{self, NameArgs};
 use crate::offer::Offer;
 use crate::settings::NetworkId;
@@ -63,6 +64,8 @@ enum Command {
     },
     /// Offer a folder as an eepsite, by the running router or, where none runs, by one of its own
     Host(HostArgs),
+    /// Move in from i2pd or the Java router: show what would be carried over, and do it
+    Import(ImportArgs),
     /// The address book: list, look up, add, remove, export and import names, and sign for them
     Name(NameArgs),
     /// Show the destination of a private key file, or make a new one
@@ -138,6 +141,7 @@ impl Cli {
                 show::destination(keys.ok_or_else(missing)?.destination(), None, json)
             }
             Some(Command::Host(args)) => args.execute(),
+            Some(Command::Import(args)) => args.execute(),
             Some(Command::Name(args)) => args.execute(),
             Some(Command::Dest { what, folder }) => dest(&what, &folder),
         }

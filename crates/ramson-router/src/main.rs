@@ -7,6 +7,7 @@ mod failure;
 mod folder;
 mod hardening;
 mod host;
+mod import;
 mod names;
 mod offer;
 mod process;
