@@ -2,7 +2,7 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{alone, drops, figures, half, hops, kill, pages, sam, scenarios, soak};
+use crate::{alone, drops, figures, half, hops, kill, names, pages, sam, scenarios, soak};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -74,6 +74,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "programs at SAM bridges of subjects and i2pd exchange streams and datagrams of every format",
         spec: SID,
         run: sam::sam,
+    },
+    Scenario {
+        name: "names",
+        about: "a subscription at i2pd's eepsite with a signed change, and a hosted folder that i2pd reads",
+        spec: SID,
+        run: names::names,
     },
     Scenario { name: "eight", about: "eight transfers at once, each way", spec: SID, run: scenarios::eight },
     Scenario {
