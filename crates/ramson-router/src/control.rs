@@ -11,7 +11,7 @@ use crate::folder::Folder;
 use crate::hardening::Hardening;
 use crate::stop::Stop;
 pub(crate) use guests::{Guest, Guests, Welcome, keys_file};
-pub(crate) use names::{From, NameAnswer, NameRequest, carry_out};
+pub(crate) use names::{NameAnswer, NameRequest, Shelf, carry_out};
 use ramson::{Draining, LocalDestination, Ramson, Status};
 use ramson_services::names::Names;
 use serde::de::DeserializeOwned;

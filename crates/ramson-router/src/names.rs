@@ -1,7 +1,7 @@
 //! `ramson name`: the address book, of a running router or of its files.
 
 use crate::cli::FolderArgs;
-use crate::control::{self, From, NameAnswer, NameRequest};
+use crate::control::{self, NameAnswer, NameRequest, Shelf};
 use crate::folder::Folder;
 use crate::offer::Offer;
 use crate::{Failure, show};
@@ -135,9 +135,9 @@ impl NameArgs {
             }
             Command::Remove { name, private, subscribed, folder } => {
                 let from = match (private, subscribed) {
-                    (true, _) => From::Private,
-                    (_, true) => From::Subscribed,
-                    _ => From::User,
+                    (true, _) => Shelf::Private,
+                    (_, true) => Shelf::Subscribed,
+                    _ => Shelf::User,
                 };
                 done(&folder, &NameRequest::Remove { name, from })
             }

@@ -21,7 +21,7 @@ pub(crate) enum NameRequest {
     },
     Remove {
         name: String,
-        from: From,
+        from: Shelf,
     },
     Import {
         file: PathBuf,
@@ -35,7 +35,7 @@ pub(crate) enum NameRequest {
 /// What a name is taken out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum From {
+pub(crate) enum Shelf {
     Private,
     User,
     Subscribed,
@@ -74,9 +74,9 @@ pub(crate) fn carry_out(names: &Names, request: &NameRequest) -> Result<NameAnsw
         NameRequest::Remove { name, from } => {
             let name = host(name)?;
             let removed = match from {
-                From::Private => names.remove(Part::Private, &name),
-                From::User => names.remove(Part::User, &name).map(|was| was | names.forget_for_session(&name)),
-                From::Subscribed => names.forget_subscribed(&name),
+                Shelf::Private => names.remove(Part::Private, &name),
+                Shelf::User => names.remove(Part::User, &name).map(|was| was | names.forget_for_session(&name)),
+                Shelf::Subscribed => names.forget_subscribed(&name),
             };
             let still = names.resolve(&name).map(|(_, source)| source.to_string());
             match (removed.map_err(|e| e.to_string())?, still) {
@@ -128,10 +128,10 @@ mod tests {
         }
         let remove = |name: &str, from| carry_out(&names, &NameRequest::Remove { name: name.to_owned(), from });
         let still = Some("your own hosts.txt".to_owned());
-        assert_eq!(remove("a.i2p", From::Private), Ok(NameAnswer::Removed { still }));
-        assert_eq!(remove("a.i2p", From::User), Ok(NameAnswer::Removed { still: None }));
-        assert!(remove("a.i2p", From::User).unwrap_err().contains("none of the lists"));
-        assert!(remove("smtp.postman.i2p", From::Subscribed).unwrap_err().contains("comes with Ramson"));
+        assert_eq!(remove("a.i2p", Shelf::Private), Ok(NameAnswer::Removed { still }));
+        assert_eq!(remove("a.i2p", Shelf::User), Ok(NameAnswer::Removed { still: None }));
+        assert!(remove("a.i2p", Shelf::User).unwrap_err().contains("none of the lists"));
+        assert!(remove("smtp.postman.i2p", Shelf::Subscribed).unwrap_err().contains("comes with Ramson"));
         let file = folder.path().join("list");
         std::fs::write(&file, format!("c.i2p={a}\nbroken\n")).unwrap();
         let done = carry_out(&names, &NameRequest::Import { file, private: false, replace: false });

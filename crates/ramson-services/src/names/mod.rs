@@ -84,6 +84,8 @@ pub struct Names {
     path: PathBuf,
     shipped: Book,
     state: Mutex<State>,
+    /// Held by who changes the subscribed names: signatures and disks take time, and the state must not wait for them.
+    feeds: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -127,7 +129,12 @@ impl Names {
     /// Reads the user's own list from `path`, and the other parts from files beside it. None need exist, and each may
     /// change at any time. Fails if one is there but cannot be read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, FileError> {
-        let names = Self { path: path.into(), shipped: Book::parse(SHIPPED).0, state: Mutex::default() };
+        let names = Self {
+            path: path.into(),
+            shipped: Book::parse(SHIPPED).0,
+            state: Mutex::default(),
+            feeds: Mutex::default(),
+        };
         for path in [names.path.clone(), names.private_path(), names.subscribed_path()] {
             files::forget_unfinished(&path);
         }
@@ -262,12 +269,15 @@ impl Names {
 
     /// Forgets what feeds say of a name, and its past: the next feed that has it says anew. Says whether one did.
     pub fn forget_subscribed(&self, name: &HostName) -> Result<bool, FileError> {
+        let _one = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         self.reload(&mut state)?;
-        if !state.subscribed.names.forget(name) {
+        let mut names = state.subscribed.names.clone();
+        drop(state);
+        if !names.forget(name) {
             return Ok(false);
         }
-        self.write_subscribed(&mut state)?;
+        self.write_subscribed(names)?;
         Ok(true)
     }
 
@@ -341,31 +351,23 @@ impl Names {
         version: Version,
         now: u64,
     ) -> Result<feed::Report, FileError> {
-        // The lock is not held while signatures are verified: nobody else writes this part but commands of the user.
+        let _one = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         self.reload(&mut state)?;
-        let (before, own) = (state.subscribed.names.clone(), state.user.names.clone());
+        let (mut names, own) = (state.subscribed.names.clone(), state.user.names.clone());
         drop(state);
-        let mut names = before.clone();
-        let mut report = feed::apply(&mut names, feed::Others { own: &own, shipped: &self.shipped }, body, from, now);
-        let mut state = self.lock();
-        if state.subscribed.names != before {
-            names = state.subscribed.names.clone();
-            report = feed::apply(&mut names, feed::Others { own: &own, shipped: &self.shipped }, body, from, now);
-        }
+        let report = feed::apply(&mut names, feed::Others { own: &own, shipped: &self.shipped }, body, from, now);
         names.set_version(from, version);
-        let old = std::mem::replace(&mut state.subscribed.names, names);
-        if let Err(e) = self.write_subscribed(&mut state) {
-            state.subscribed.names = old;
-            return Err(e);
-        }
+        self.write_subscribed(names)?;
         Ok(report)
     }
 
-    fn write_subscribed(&self, state: &mut State) -> Result<(), FileError> {
+    /// Nobody waits for the disk but who writes. Who looks meanwhile reads the file that is there.
+    fn write_subscribed(&self, names: Subscribed) -> Result<(), FileError> {
         let path = self.subscribed_path();
-        files::write_atomic(&path, state.subscribed.names.to_text().as_bytes(), false)?;
-        state.subscribed.seen = look(&path)?;
+        files::write_atomic(&path, names.to_text().as_bytes(), false)?;
+        let mut state = self.lock();
+        state.subscribed = Kept { names, seen: look(&path)? };
         Ok(())
     }
 
