@@ -2,7 +2,7 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{alone, drops, figures, half, hops, kill, names, pages, sam, scenarios, soak};
+use crate::{alone, drops, figures, half, hops, kill, library, names, pages, sam, scenarios, soak};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -68,6 +68,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "i2pd's consoles show the subject as peer and as a hop that carries traffic",
         spec: SID,
         run: scenarios::hop,
+    },
+    Scenario {
+        name: "library",
+        about: "the examples of the library: an echo, a site for i2pd, a page of i2pd, a chat",
+        spec: SID,
+        run: library::library,
     },
     Scenario {
         name: "sam",

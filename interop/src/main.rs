@@ -8,6 +8,7 @@ mod get;
 mod half;
 mod hops;
 mod kill;
+mod library;
 mod list;
 mod names;
 mod net;

@@ -42,9 +42,13 @@ pub(crate) fn interop(args: &[String]) -> Result<(), String> {
         }
         run(&mut command("cargo", &["build", "--release", "--locked", "--package", "ramson-router", "--quiet"]))?;
     }
-    let of_crowd = ["hop-cost", "crowd"];
+    let of_crowd = ["hop-cost", "requests", "crowd"];
     if args.iter().any(|arg| of_crowd.contains(&arg.as_str())) && std::env::var_os("CROWD_BIN").is_none() {
         run(&mut command("cargo", &["build", "--release", "--locked", "--package", "ramson-crowd", "--quiet"]))?;
+    }
+    if args.iter().any(|arg| arg == "library") && std::env::var_os("EXAMPLES").is_none() {
+        let examples = ["build", "--release", "--locked", "--package", "ramson", "--examples", "--quiet"];
+        run(&mut command("cargo", &examples))?;
     }
     let scenarios: Vec<&str> = if args.is_empty() { vec!["short"] } else { args.iter().map(String::as_str).collect() };
     if scenarios.contains(&"drops") && std::env::var_os("RAMSON_LAB_BIN").is_none() {

@@ -190,8 +190,12 @@ pub mod tunnel {
     /// Routers that a foreign endpoint remembers to have delivered to; one beyond makes it forget them, and then all are
     /// new ones.
     pub const KNOWN_TARGETS: usize = 256;
-    /// Builds that the router starts in any ten seconds.
+    /// Builds that a router with one destination starts in any ten seconds.
     pub const BUILDS: usize = 12;
+    /// Each further destination may start so many more, or it would wait for those that are there already.
+    pub const BUILDS_MORE: usize = 6;
+    /// But never more than this, however many destinations there are.
+    pub const BUILDS_MOST: usize = 120;
     pub const BUILDS_WINDOW: Duration = Duration::from_secs(10);
     /// Builds of those that are kept back for each direction of a pool that has no tunnel.
     pub const RESERVED_BUILDS: usize = 2;

@@ -59,7 +59,7 @@ pub const NAME_LENGTH: usize = 67;
 /// Bytes of a destination in base64.
 pub const DESTINATION_BASE64: usize = 2048;
 /// Bytes of a private key file.
-pub const KEY_FILE_BYTES: u64 = 16 * 1024;
+pub const KEY_FILE_BYTES: u64 = ramson::key_file::MOST_BYTES;
 
 /// Connections to the SAM bridge at once; one beyond is closed.
 pub const SAM_SOCKETS: usize = 8192;

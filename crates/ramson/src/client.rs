@@ -1,16 +1,21 @@
 //! The handle of a running router, and of its own destinations.
 
+use crate::address::{Address, Names};
+use crate::builder::Builder;
 use crate::config::Config;
 use crate::datagram::{DatagramFormat, DatagramSink, Datagrams, OutgoingDatagram, QUEUE};
 use crate::error::{Error, ErrorKind};
+use crate::key_file;
 use crate::reseed::Sources;
 use crate::seam::{Command, Created, DestinationId, Reply};
-use crate::status::{Draining, Event, InboundTunnel, Progress, Route, Status};
+use crate::status::{Draining, Event, InboundTunnel, Progress, Route, Stage, Status};
 use crate::stream::Stream;
 use ramson_wire::data::{Destination, Hash, Mapping, PrivateKeys, base32};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::task::{Context, Poll};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -24,9 +29,15 @@ pub struct Ramson {
     commands: UnboundedSender<Command>,
     progress: watch::Receiver<Progress>,
     events: broadcast::Sender<Event>,
+    names: Names,
 }
 
 impl Ramson {
+    /// A router to be set up and started.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
     /// Starts a router in the caller's tokio runtime. It answers when the identity is on disk and the sockets listen,
     /// not when tunnels stand: see [`Ramson::progress`]. Fails with [`ErrorKind::Setup`] if the data folder or a socket
     /// cannot be used, with [`ErrorKind::Misuse`] if the settings contradict each other.
@@ -39,7 +50,11 @@ impl Ramson {
         progress: watch::Receiver<Progress>,
         events: broadcast::Sender<Event>,
     ) -> Self {
-        Self { commands, progress, events }
+        Self { commands, progress, events, names: Names::default() }
+    }
+
+    pub(crate) fn with_names(self, names: Names) -> Self {
+        Self { names, ..self }
     }
 
     /// Makes a destination with the given keys, or with new ones that are forgotten when it is closed. Answers before
@@ -55,6 +70,25 @@ impl Ramson {
             self.ask(|reply| Command::CreateDestination { options, keys, reply }).await?;
         let hash = destination.hash();
         Ok(LocalDestination { inner: Arc::new(Local { ramson: self.clone(), id, destination, hash, progress }) })
+    }
+
+    /// A new destination that only connects to others, with keys that nobody keeps. What is done with one of them cannot be
+    /// told to be of the same person as what is done with another.
+    pub async fn client(&self, name: impl Into<String>) -> Result<LocalDestination, Error> {
+        self.destination(DestinationOptions::client(name), None).await
+    }
+
+    /// A destination that others find, whose keys are in `file`; new ones are made if there is no such file. Whoever has
+    /// the file is that destination.
+    pub async fn server(&self, name: impl Into<String>, file: impl Into<PathBuf>) -> Result<LocalDestination, Error> {
+        let file = file.into();
+        // A thread, and not the caller's runtime, which need not be tokio's. It reads one small file.
+        let (tell, told) = oneshot::channel();
+        let read = move || drop(tell.send(key_file::load_or_create(&file)));
+        let failed = |why: &dyn std::fmt::Display| Error::new(ErrorKind::Setup, format!("cannot use the keys: {why}"));
+        std::thread::Builder::new().spawn(read).map_err(|why| failed(&why))?;
+        let keys = told.await.map_err(|why| failed(&why))?.map_err(|why| failed(&why))?;
+        self.destination(DestinationOptions::server(name), Some(keys)).await
     }
 
     /// How far the router is on its way to readiness; the receiver sees every change.
@@ -231,13 +265,33 @@ impl LocalDestination {
         self.inner.progress.clone()
     }
 
-    /// Opens a stream to `port` of another destination; 0 is the port that most of them use. Waits until the peer
-    /// answers.
-    pub async fn connect(&self, to: Target, port: u16) -> Result<Stream, Error> {
-        self.connect_from(to, 0, port).await
+    /// Waits until its tunnels stand, so that it can connect, and others can reach it if it is published. Ends early, with
+    /// an error, only when the router stops; [`LocalDestination::progress`] tells what it waits for.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let mut progress = self.progress();
+        let ready = progress.wait_for(|progress| progress.is_ready() || progress.stage == Stage::ShuttingDown).await;
+        match ready {
+            Ok(progress) if progress.is_ready() => Ok(()),
+            _ => Err(Error::shutting_down()),
+        }
     }
 
-    /// The same from a port of ours, which the peer sees.
+    /// Opens a stream to another destination: to `"name.i2p:80"`, to `"<52 characters>.b32.i2p"`, to a [`Target`] and a
+    /// port, see [`Address`]. Waits until the peer answers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotReady`] while our tunnels do not stand, see [`LocalDestination::ready`];
+    /// [`ErrorKind::UnknownName`], [`ErrorKind::NotFound`], [`ErrorKind::PeerNotAnswering`], [`ErrorKind::Refused`].
+    pub async fn connect<A>(&self, to: A) -> Result<Stream, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        let (target, port) = to.try_into()?.resolve(&self.inner.ramson.names)?;
+        self.connect_from(target, 0, port).await
+    }
+
+    /// Opens a stream from a port of ours, which the peer sees.
     pub async fn connect_from(&self, to: Target, from_port: u16, port: u16) -> Result<Stream, Error> {
         let destination = self.inner.id;
         self.inner.ramson.ask(|reply| Command::Connect { destination, to, ports: (from_port, port), reply }).await
@@ -331,6 +385,15 @@ impl Listener {
     /// The next stream; an error when the router shuts down.
     pub async fn accept(&mut self) -> Result<Incoming, Error> {
         self.queue.recv().await.ok_or_else(Error::shutting_down)
+    }
+}
+
+impl futures_util::Stream for Listener {
+    type Item = Incoming;
+
+    /// The next stream; ends when the router shuts down.
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        self.queue.poll_recv(cx)
     }
 }
 

@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Setup,
     /// The router is shutting down.
     ShuttingDown,
+    /// The address book does not have the name, or there is none. Add it, or take an address in base32.
+    UnknownName,
 }
 
 impl Error {
@@ -75,7 +77,7 @@ impl From<Error> for std::io::Error {
             ErrorKind::Closed => Io::NotConnected,
             ErrorKind::InUse => Io::AddrInUse,
             ErrorKind::Misuse => Io::InvalidInput,
-            ErrorKind::NotFound => Io::NotFound,
+            ErrorKind::NotFound | ErrorKind::UnknownName => Io::NotFound,
             ErrorKind::NotReady => Io::NetworkUnreachable,
             ErrorKind::Overloaded => Io::QuotaExceeded,
             ErrorKind::PeerNotAnswering => Io::TimedOut,

@@ -272,7 +272,7 @@ fn write_beside(path: &Path, content: &[u8]) -> Result<PathBuf, StoreError> {
 /// Removes what a crash has left beside our files: it may hold keys.
 fn forget_unfinished(dir: &Path) -> Result<(), StoreError> {
     for name in [KEYS, OWN_ROUTER_INFO] {
-        remove(&unfinished(&dir.join(name)))?;
+        forget_unfinished_of(&dir.join(name))?;
     }
     let state = dir.join(STATE);
     let files = fs::read_dir(&state).map_err(|why| io_error(&state, why))?.flatten();
@@ -280,6 +280,11 @@ fn forget_unfinished(dir: &Path) -> Result<(), StoreError> {
         remove(&file.path())?;
     }
     Ok(())
+}
+
+/// Removes what a crash has left beside a file.
+pub(crate) fn forget_unfinished_of(path: &Path) -> Result<(), StoreError> {
+    remove(&unfinished(path))
 }
 
 fn unfinished(path: &Path) -> PathBuf {

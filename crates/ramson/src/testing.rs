@@ -356,7 +356,7 @@ mod tests {
         let server = ramson.destination(DestinationOptions::server("server"), None).await.unwrap();
         let client = network.router().destination(DestinationOptions::client("client"), None).await.unwrap();
         let mut listener = server.listen(None).await.unwrap();
-        let ours = client.connect(Target::Hash(server.hash()), 80).await.unwrap();
+        let ours = client.connect((Target::Hash(server.hash()), 80)).await.unwrap();
         let incoming = listener.accept().await.unwrap();
         assert_eq!((incoming.port, incoming.from), (80, client.destination().clone()));
         (network, LocalPair { client, ours, theirs: incoming.stream, _server: listener })
@@ -464,12 +464,12 @@ mod tests {
         let (network, LocalPair { client, .. }) = pair().await;
         let nowhere = Hash([9; 32]);
         let kind = |r: Result<Stream, Error>| r.unwrap_err().kind();
-        assert_eq!(kind(client.connect(Target::Hash(nowhere), 0).await), ErrorKind::NotFound);
+        assert_eq!(kind(client.connect((Target::Hash(nowhere), 0)).await), ErrorKind::NotFound);
         network.fault(nowhere, Some(Error::new(ErrorKind::PeerNotAnswering, "silent")));
-        assert_eq!(kind(client.connect(Target::Hash(nowhere), 0).await), ErrorKind::PeerNotAnswering);
-        assert_eq!(kind(client.connect(Target::Hash(client.hash()), 0).await), ErrorKind::Refused);
+        assert_eq!(kind(client.connect((Target::Hash(nowhere), 0)).await), ErrorKind::PeerNotAnswering);
+        assert_eq!(kind(client.connect((Target::Hash(client.hash()), 0)).await), ErrorKind::Refused);
         network.set_progress(&Progress::default());
-        let e = client.connect(Target::Hash(nowhere), 0).await.unwrap_err();
+        let e = client.connect((Target::Hash(nowhere), 0)).await.unwrap_err();
         assert_eq!((e.kind(), e.progress().map(|p| p.stage)), (ErrorKind::NotReady, Some(Stage::Starting)));
         let too_long = DestinationOptions {
             inbound: crate::TunnelOptions { hops: 8, ..crate::TunnelOptions::default() },

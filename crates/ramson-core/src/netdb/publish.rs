@@ -21,8 +21,8 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// The first publication after a start, so that links stand first.
-const RI_FIRST: (Duration, Duration) = (secs(10), secs(30));
+/// The first publication after a start, when first links stand: until then nobody can have us as a hop behind another.
+const RI_FIRST: (Duration, Duration) = (secs(3), secs(8));
 const RI_INTERVAL: (Duration, Duration) = (secs(35 * 60), secs(45 * 60));
 /// Never more often than this.
 const RI_MIN_INTERVAL: Duration = secs(9 * 60);

@@ -165,14 +165,18 @@ impl Tunnels {
             return Err(PoolError::Exists);
         }
         // The router's own pool has its place, so that destinations that come first cannot take it.
-        let of_destinations = self.pools.len() - usize::from(self.pools.contains_key(&PoolId::EXPLORATORY));
-        if id != PoolId::EXPLORATORY && of_destinations >= limits::POOLS {
+        if id != PoolId::EXPLORATORY && self.destinations() >= limits::POOLS {
             return Err(PoolError::TooMany);
         }
         let pool = Pool::new(config, &mut self.rng.child("pool"))?;
         self.pools.insert(id, pool);
         self.tick = now.mono;
         Ok(())
+    }
+
+    /// How many pools are of destinations.
+    pub(super) fn destinations(&self) -> usize {
+        self.pools.len() - usize::from(self.pools.contains_key(&PoolId::EXPLORATORY))
     }
 
     /// Lets the tunnels of a pool have up to so many more hops, inbound and outbound; each draws its length.

@@ -164,19 +164,25 @@ impl Side {
     }
 }
 
-/// The builds of the whole router: at most so many in any window.
+/// The builds of the whole router: at most so many in any window, by how many destinations there are.
 #[derive(Debug, Default)]
 pub(super) struct BuildBudget {
     started: VecDeque<Instant>,
 }
 
 impl BuildBudget {
+    /// Builds that a router with so many destinations starts in any window.
+    pub(super) fn of(destinations: usize) -> usize {
+        let more = limits::BUILDS_MORE.saturating_mul(destinations.saturating_sub(1));
+        limits::BUILDS.saturating_add(more).min(limits::BUILDS_MOST)
+    }
+
     /// Builds that may start now.
-    pub(super) fn left(&mut self, now: Instant) -> usize {
+    pub(super) fn left(&mut self, now: Instant, destinations: usize) -> usize {
         while self.started.front().is_some_and(|at| now.since(*at) >= limits::BUILDS_WINDOW) {
             self.started.pop_front();
         }
-        limits::BUILDS.saturating_sub(self.started.len())
+        Self::of(destinations).saturating_sub(self.started.len())
     }
 
     /// A build that was started then had no chance: another may start in its place.
@@ -186,8 +192,8 @@ impl BuildBudget {
         }
     }
 
-    pub(super) fn take(&mut self, now: Instant) -> bool {
-        let allowed = self.left(now) > 0;
+    pub(super) fn take(&mut self, now: Instant, destinations: usize) -> bool {
+        let allowed = self.left(now, destinations) > 0;
         if allowed {
             self.started.push_back(now);
         }
@@ -201,25 +207,29 @@ mod tests {
 
     #[test]
     fn the_budget_holds_in_every_window() {
-        let mut budget = BuildBudget::default();
-        let mut taken = Vec::new();
-        for ms in (0..60_000).step_by(37) {
-            let now = Instant::ZERO + Duration::from_millis(ms);
-            if budget.take(now) {
-                taken.push(now);
+        let of = [0, 1, 2, 10, 1_000].map(BuildBudget::of);
+        assert_eq!(of, [limits::BUILDS, limits::BUILDS, limits::BUILDS + limits::BUILDS_MORE, 66, limits::BUILDS_MOST]);
+        for destinations in [1, 3, 500] {
+            let (mut budget, most) = (BuildBudget::default(), BuildBudget::of(destinations));
+            let mut taken = Vec::new();
+            for ms in (0..60_000).step_by(37) {
+                let now = Instant::ZERO + Duration::from_millis(ms);
+                if budget.take(now, destinations) {
+                    taken.push(now);
+                }
             }
+            assert!(taken.windows(most + 1).all(|w| w[most].since(w[0]) >= limits::BUILDS_WINDOW));
+            assert!(taken.len() >= 5 * most);
         }
-        assert!(taken.windows(limits::BUILDS + 1).all(|w| w[limits::BUILDS].since(w[0]) >= limits::BUILDS_WINDOW));
-        assert!(taken.len() >= 5 * limits::BUILDS);
     }
 
     #[test]
     fn what_is_given_back_can_be_taken_once_more() {
         let (mut budget, now) = (BuildBudget::default(), Instant::ZERO);
-        while budget.take(now) {}
+        while budget.take(now, 1) {}
         budget.give_back(now);
         budget.give_back(now + Duration::from_secs(1)); // of no build
-        assert_eq!([budget.take(now), budget.take(now)], [true, false]);
+        assert_eq!([budget.take(now, 1), budget.take(now, 1)], [true, false]);
     }
 
     #[test]

@@ -346,7 +346,7 @@ impl Shared {
         if !now.is_ready() {
             return Err(Error::not_ready(now));
         }
-        match timeout(CONNECT_TIME, self.local.connect(target, port)).await {
+        match timeout(CONNECT_TIME, self.local.connect((target, port))).await {
             Ok(result) => result,
             Err(_) => Err(Error::new(ErrorKind::PeerNotAnswering, "no answer in time")),
         }

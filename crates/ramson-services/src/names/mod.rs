@@ -465,6 +465,13 @@ fn look(path: &Path) -> Result<Option<Look>, FileError> {
     }
 }
 
+impl ramson::AddressBook for Names {
+    fn resolve(&self, name: &str) -> Option<ramson::Target> {
+        let (destination, _) = Self::resolve(self, &HostName::parse(name).ok()?)?;
+        Some(ramson::Target::Destination(destination))
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -491,7 +498,11 @@ pub(crate) mod tests {
         assert_eq!(names.resolve(&postman), Some((mine, Source::User)));
         let other = destination();
         assert!(names.accept_for_session(postman.clone(), other.clone()));
-        assert_eq!(names.resolve(&postman), Some((other, Source::Session)));
+        assert_eq!(names.resolve(&postman), Some((other.clone(), Source::Session)));
+        // A program's router takes them as its address book.
+        let book: &dyn ramson::AddressBook = &names;
+        assert_eq!(book.resolve("smtp.postman.i2p"), Some(ramson::Target::Destination(other)));
+        assert_eq!(book.resolve("not a name.i2p"), None);
     }
 
     #[test]

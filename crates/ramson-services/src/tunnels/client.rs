@@ -88,7 +88,7 @@ async fn serve(
     let mut progress = local.progress();
     let _ = timeout(READY_TIME_PROGRAM, progress.wait_for(Progress::is_ready)).await;
     let silent = |_| Error::new(ErrorKind::PeerNotAnswering, "no answer in time");
-    let remote = timeout(CONNECT_TIME, local.connect(target, config.port)).await.map_err(silent)??;
+    let remote = timeout(CONNECT_TIME, local.connect((target, config.port))).await.map_err(silent)??;
     let _ = stream.set_nodelay(true);
     let (mut from, mut to) = tokio::io::split(remote);
     let (mut local_from, mut local_to) = stream.split();

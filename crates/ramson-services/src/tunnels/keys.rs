@@ -1,39 +1,33 @@
 //! The keys of a served destination, in the private key file format that i2pd and the Java router share.
 
 use crate::files::{self, FileError};
-use crate::limits::KEY_FILE_BYTES;
-use ramson::store::read_private;
-use ramson_wire::codec::{Decode, Encode};
+use ramson::key_file;
 use ramson_wire::data::PrivateKeys;
 use std::path::Path;
-use zeroize::Zeroizing;
 
 /// Reads a private key file, which is refused where others could read it; `None` if there is none.
 pub fn load_keys(path: &Path) -> Result<Option<PrivateKeys>, FileError> {
-    let Some(bytes) = read_private(path, KEY_FILE_BYTES)? else { return Ok(None) };
-    PrivateKeys::from_bytes(&bytes).map(Some).map_err(|e| FileError::new(path, format!("no private key file: {e}")))
+    Ok(key_file::load(path)?)
 }
 
 /// Reads a private key file; makes new keys and writes them, once and whole, if there is none. The keys are on disk
 /// when this returns. A file that cannot be read stays as it is.
 pub fn load_or_create_keys(path: &Path) -> Result<PrivateKeys, FileError> {
-    if let Some(keys) = load_keys(path)? {
-        files::forget_unfinished(path);
-        return Ok(keys);
-    }
-    let keys = PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng));
-    save_keys(path, &keys)?;
-    Ok(keys)
+    // Earlier versions have left their unfinished files under other names.
+    files::forget_unfinished(path);
+    Ok(key_file::load_or_create(path)?)
 }
 
 /// Writes keys to a new file; fails if the file exists.
 pub fn save_keys(path: &Path, keys: &PrivateKeys) -> Result<(), FileError> {
-    files::write_atomic(path, &Zeroizing::new(keys.to_bytes()), true)
+    Ok(key_file::create(path, keys)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::KEY_FILE_BYTES;
+    use ramson_wire::codec::Encode as _;
 
     #[test]
     fn keys_are_made_once_and_stay() {

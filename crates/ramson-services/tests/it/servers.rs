@@ -14,7 +14,7 @@ async fn t112_the_server_reads_who_asks_and_no_forged_word() {
     let at = site().await;
     let local = world.serve(ServerKind::Http { host: Some("my.site".into()) }, at, 8).await;
     let client = world.ramson.destination(DestinationOptions::client("forger"), None).await.unwrap();
-    let mut stream = client.connect(ramson::Target::Hash(local.hash()), 80).await.unwrap();
+    let mut stream = client.connect((ramson::Target::Hash(local.hash()), 80)).await.unwrap();
     let request = "GET http://localhost/head HTTP/1.1\r\nHost: localhost\r\nX-I2P-DestB64: forged\r\nX-I2P-DestB32: forged\r\nX-I2P-DestHash: forged\r\n\
         X-Forwarded-For: 127.0.0.1\r\nX_Forwarded_For: 127.0.0.1\r\nForwarded: for=127.0.0.1\r\nX-Real-IP: 127.0.0.1\r\nConnection: X-I2P-DestB64, close\r\nCookie: a\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -36,7 +36,7 @@ async fn one_client_cannot_take_all_places() {
     let local = world.serve(ServerKind::Tcp, listener.local_addr().unwrap(), 2).await;
     let connect = |client: ramson::LocalDestination| {
         let hash = local.hash();
-        async move { client.connect(ramson::Target::Hash(hash), 0).await.unwrap() }
+        async move { client.connect((ramson::Target::Hash(hash), 0)).await.unwrap() }
     };
     let greedy = world.ramson.destination(DestinationOptions::client("greedy"), None).await.unwrap();
     let other = world.ramson.destination(DestinationOptions::client("other"), None).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_broken_stream_is_a_reset_for_the_local_server() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let local = world.serve(ServerKind::Tcp, listener.local_addr().unwrap(), 8).await;
     let client = world.ramson.destination(DestinationOptions::client("client"), None).await.unwrap();
-    let mut stream = client.connect(ramson::Target::Hash(local.hash()), 0).await.unwrap();
+    let mut stream = client.connect((ramson::Target::Hash(local.hash()), 0)).await.unwrap();
     stream.write_all(b"half").await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     let mut buffer = [0; 4];

@@ -347,6 +347,11 @@ impl Clients {
         }
     }
 
+    /// Whether all destinations can be used.
+    pub(crate) fn are_ready(&self) -> bool {
+        self.destinations.values().all(|local| local.progress.borrow().is_ready())
+    }
+
     /// The destinations: id, name, public part.
     pub(crate) fn destinations(&self) -> impl Iterator<Item = (router::DestinationId, &str, &Destination, Progress)> {
         self.destinations.iter().map(|(id, local)| {

@@ -57,6 +57,8 @@ const HOLD: usize = 32 << 10;
 const BATCH: usize = 64;
 /// Progress is looked at this often.
 const TICK: Duration = Duration::from_secs(1);
+/// And this often while somebody waits for tunnels, which take less than a second where the network is near.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long streams and sessions may take to end when the router stops.
 const STOP_TIME: Duration = Duration::from_secs(3);
 
@@ -76,6 +78,7 @@ struct Driver {
     /// When the core wants to be woken.
     due: Instant,
     next_tick: Instant,
+    next_look: Instant,
     next_entropy: Instant,
     /// What outputs of the core led to; it goes in when the core is drained.
     inputs: VecDeque<Follow>,
@@ -116,7 +119,7 @@ impl Driver {
         let mut timer = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut armed = Instant::ZERO;
         while !self.is_over() {
-            let at = self.due.min(self.next_tick).min(self.reads_at);
+            let at = self.due.min(self.next_tick).min(self.next_look).min(self.reads_at);
             if armed != at {
                 timer.as_mut().reset(self.clock.tokio(at));
                 armed = at;
@@ -372,6 +375,9 @@ impl Driver {
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.tick(now);
+        } else if now >= self.next_look {
+            let snapshot = self.router.snapshot();
+            self.report(now, &snapshot);
         }
     }
 
@@ -396,6 +402,8 @@ impl Driver {
             snapshot.locals.iter().find(|local| local.id == id).map(|local| progress::destination(&progress, local))
         });
         self.reporter.announce(&self.end, &progress, snapshot);
+        let waits = !stopping && !(progress.is_ready() && self.clients.are_ready());
+        self.next_look = if waits { now + LOOK } else { Instant::FAR };
     }
 
     /// Gives the core as many RouterInfos as it has room to verify.
@@ -432,6 +440,7 @@ impl Driver {
         }
         let outcome = match command {
             Command::CreateDestination { options, keys, reply } => {
+                self.next_look = self.clock.now().mono + LOOK;
                 // New keys are forgotten with the destination, and so is all else of it.
                 let kept =
                     keys.as_ref().filter(|_| !options.transient).map(|keys| self.peers.keep(keys.destination().hash()));

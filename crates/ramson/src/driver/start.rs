@@ -94,6 +94,7 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         reporter: Reporter::new(&config, now.mono),
         due: Instant::ZERO,
         next_tick: now.mono,
+        next_look: Instant::FAR,
         next_entropy: now.mono + ENTROPY_INTERVAL,
         inputs: VecDeque::new(),
         buffer: vec![0; READ_BUFFER],
@@ -347,7 +348,7 @@ mod tests {
             assert_eq!(used.kind(), ErrorKind::Setup, "the folder is in use");
             let local = ramson.destination(crate::DestinationOptions::client("test"), None).await.unwrap();
             let target = crate::Target::Hash(ramson_wire::data::Hash([1; 32]));
-            assert_eq!(local.connect(target, 80).await.unwrap_err().kind(), ErrorKind::NotReady);
+            assert_eq!(local.connect((target, 80)).await.unwrap_err().kind(), ErrorKind::NotReady);
             let status = ramson.status().await.unwrap();
             assert_eq!((status.network_id, status.destinations.len()), (99, 1));
             seen.push((status.router, status.reachability.published));

@@ -54,6 +54,7 @@ impl Tunnels {
             let turn = self.rng.below(others.len());
             others.rotate_left(turn);
         }
+        let destinations = self.destinations();
         let mut wishes: Vec<(usize, PoolId, Direction)> = Vec::new();
         let mut reserve = 0;
         for pool in pools {
@@ -68,7 +69,7 @@ impl Tunnels {
         }
         wishes.sort_by_key(|(rank, ..)| *rank);
         for (rank, pool, direction) in wishes {
-            if rank > 0 && self.budget.left(now.mono) <= reserve {
+            if rank > 0 && self.budget.left(now.mono, destinations) <= reserve {
                 return;
             }
             if !self.start_build(now, pool, direction) {
@@ -105,7 +106,8 @@ impl Tunnels {
             return true;
         }
         let Some(way) = self.way(now, id, direction) else { return true };
-        if !self.budget.take(now.mono) {
+        let destinations = self.destinations();
+        if !self.budget.take(now.mono, destinations) {
             return false;
         }
         let other_end = self.other_end(direction, way);

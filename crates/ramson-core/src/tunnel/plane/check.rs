@@ -8,7 +8,7 @@ impl Tunnels {
         self.transit.check_books();
         assert!(self.pools.len() <= limits::POOLS + 1);
         // A build lasts three windows; one more may have begun in the last one.
-        assert!(self.builds.len() <= 5 * limits::BUILDS, "{} builds", self.builds.len());
+        assert!(self.builds.len() <= 5 * limits::BUILDS_MOST, "{} builds", self.builds.len());
         for build in self.builds.values() {
             assert!(self.pools.contains_key(&build.pool), "a build is of a pool");
             assert!(build.pending.is_none() || build.plan.is_some());

@@ -73,7 +73,7 @@ async fn ask(local: &LocalDestination, names: &Names, url: &I2pUrl, known: &Vers
         Host::B32(hash) => Target::Hash(*hash),
         Host::Name(name) => Target::Destination(names.resolve(name).ok_or(FetchError::UnknownName)?.0),
     };
-    let connected = timeout(CONNECT_TIME, local.connect(target, url.port())).await;
+    let connected = timeout(CONNECT_TIME, local.connect((target, url.port()))).await;
     let silent = |_| FetchError::Unreachable("no answer in time".into());
     let stream = connected.map_err(silent)?.map_err(|e| FetchError::Unreachable(e.to_string()))?;
     let mut side = Side::new(stream);
