@@ -7,6 +7,9 @@ use ramson::Status;
 use std::path::Path;
 
 // The binary is no library; these files of it need little else.
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "../../crates/ramson-router/src/asks.rs"]
+mod asks;
 #[allow(dead_code, unused_imports, reason = "not all of it is used here")]
 #[path = "../../crates/ramson-router/src/control.rs"]
 mod control;

@@ -2,7 +2,7 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{alone, drops, figures, half, hops, kill, library, names, pages, sam, scenarios, soak};
+use crate::{alone, drops, figures, half, hops, kill, library, names, pages, sam, scenarios, soak, tunnels};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -171,6 +171,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "transfers that run 25 minutes, each way (INTEROP_LONG_SECONDS)",
         spec: SID,
         run: scenarios::long,
+    },
+    Scenario {
+        name: "tunnels",
+        about: "curl by SOCKS and CONNECT, IRC to ngircd and UDP through the tunnels of both routers, added while they run",
+        spec: SID,
+        run: tunnels::tunnels,
     },
     Scenario {
         name: "kill",

@@ -13,11 +13,13 @@ mod list;
 mod names;
 mod net;
 mod pages;
+mod programs;
 mod proxy;
 mod sam;
 mod scenarios;
 mod soak;
 mod subject;
+mod tunnels;
 mod web;
 mod world;
 
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
         },
         Some("_get") => get::main(rest),
         Some("_sam") => sam::main(rest),
+        Some("_irc") => programs::irc(rest),
+        Some("_udp") => programs::udp(rest),
         Some("_idle") => get::idle(rest),
         Some("_proxy") => match rest {
             [address, file] => proxy::serve(address, file),
@@ -121,6 +125,9 @@ fn fetch(scenarios: &[&Scenario]) -> Result<(), String> {
     suites.extend(std::env::var("INTEROP_SUBJECT").ok().and_then(|name| name.strip_prefix("i2pd-").map(str::to_owned)));
     suites.sort();
     suites.dedup();
+    if scenarios.iter().any(|scenario| scenario.name == "tunnels") {
+        tunnels::fetch()?;
+    }
     for suite in suites {
         if cache().join(format!("i2pd-{suite}/run-i2pd")).exists() {
             continue;

@@ -430,6 +430,11 @@ fn identity_of(file: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes.get(..end).ok_or_else(|| format!("{shown}: too short"))?.to_vec())
 }
 
+/// The b32 name of the destination of a private key file.
+pub(crate) fn address_of(file: &Path) -> Result<String, String> {
+    Ok(base32(&Sha256::digest(identity_of(file)?)) + ".b32.i2p")
+}
+
 /// The b32 name of a hash in I2P's base 64.
 pub(crate) fn b32_of(hash: &str) -> Option<String> {
     let mut bits = 0u32;

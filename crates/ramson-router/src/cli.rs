@@ -1,5 +1,6 @@
 //! Flags and commands.
 
+use crate::asks::{Changes, TunnelReport};
 use crate::folder::Folder;
 use crate::host::HostArgs;
 use crate::import::ImportArgs;
@@ -48,6 +49,10 @@ enum Command {
         #[arg(long)]
         graceful: bool,
     },
+    /// Let the running router read its config again: proxies and tunnels change at once, and only those that differ
+    Reload(FolderArgs),
+    /// List the proxies and tunnels of the running router
+    Tunnels(FolderArgs),
     /// Reseed the running router now, or write a reseed bundle of its netDb
     Reseed {
         #[command(flatten)]
@@ -130,6 +135,18 @@ impl Cli {
                 }
                 show::stop(graceful, draining, args.json)
             }
+            Some(Command::Reload(args)) => {
+                let changes = reload(&args.folder()?)?;
+                show::changes(&changes, args.json)?;
+                match changes.problems.is_empty() {
+                    true => Ok(()),
+                    false => Err(Failure::failed("not all of it could be done")),
+                }
+            }
+            Some(Command::Tunnels(args)) => {
+                let list: Vec<TunnelReport> = control::ask(&args.folder()?, &control::Request::Tunnels)?;
+                show::tunnel_list(&list, args.json)
+            }
             Some(Command::Reseed { folder, files, urls, export }) => {
                 let routers = reseed(&folder.folder()?, files, urls, export)?;
                 show::pairs(folder.json, &[("routers", routers.into())])
@@ -175,6 +192,17 @@ fn reseed(folder: &Folder, files: Vec<PathBuf>, urls: Vec<String>, export: Optio
     let bundle = std::fs::read(&written).map_err(|why| Failure::failed(format!("{}: {why}", written.display())))?;
     ramson::store::replace(&target, &bundle).map_err(Failure::failed)?;
     Ok(routers)
+}
+
+/// Lets the running router read its config again. Where it may not be able to open the file itself, it gets a copy.
+fn reload(folder: &Folder) -> Result<Changes, Failure> {
+    let config: PathBuf = control::ask(folder, &control::Request::Config)?;
+    if config.starts_with(folder.path()) {
+        return control::ask(folder, &control::Request::Reload { file: None });
+    }
+    let mut offer = Offer::new(folder)?;
+    let file = Some(offer.add(&config)?);
+    control::ask(folder, &control::Request::Reload { file })
 }
 
 fn dest(what: &str, folder: &FolderArgs) -> Result<(), Failure> {

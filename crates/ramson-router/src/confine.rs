@@ -21,9 +21,13 @@ pub(crate) struct Files {
 
 impl Files {
     /// Those of a router that has read its settings and its keys.
-    pub(crate) fn of(folder: &Folder, settings: &Settings) -> Self {
+    pub(crate) fn of(folder: &Folder, path: &Path, settings: &Settings) -> Self {
         let config = settings.router(folder.path());
-        let mut read: Vec<PathBuf> = config.reseed.files.iter().chain(&config.reseed.certificates).cloned().collect();
+        // The config file is read again when that is asked for. One that others put into its place is not: it reaches
+        // the router by `ramson reload`.
+        let mut read = vec![path.to_path_buf()];
+        let of_reseeds: Vec<PathBuf> = config.reseed.files.iter().chain(&config.reseed.certificates).cloned().collect();
+        read.extend(of_reseeds);
         if config.reseed.proxy.is_none() && config.reseed.servers != ramson::config::ReseedServers::Off {
             read.extend(RESOLVER.iter().map(PathBuf::from));
             // Others put a new file into its place when the network changes: it is the folder that stays.
@@ -296,12 +300,14 @@ mod tests {
     #[test]
     fn only_what_is_configured_is_kept() {
         let folder = Folder::find(Some("/data".into())).unwrap();
-        let files = |more: &str| Files::of(&folder, &Settings::parse(&format!("network.id = 99\n{more}")).unwrap());
+        let files = |more: &str| {
+            Files::of(&folder, Path::new("/c.toml"), &Settings::parse(&format!("network.id = 99\n{more}")).unwrap())
+        };
         let has = |files: &Files, path: &str| files.read.contains(&PathBuf::from(path));
         let off =
             files("[reseed]\nservers = \"off\"\nfiles = [\"a.su3\", \"/else/b.zip\"]\ncertificates = [\"c.crt\"]\n");
         assert_eq!(off.own, [PathBuf::from("/data")]);
-        assert!(["/data/a.su3", "/else/b.zip", "/data/c.crt"].iter().all(|path| has(&off, path)));
+        assert!(["/c.toml", "/data/a.su3", "/else/b.zip", "/data/c.crt"].iter().all(|path| has(&off, path)));
         assert!(!off.read.iter().any(|path| path.starts_with("/etc") || path.starts_with("/lib")));
         assert!(has(&files(""), "/etc/hosts"));
         let proxied = files("[reseed]\nproxy = \"socks5://127.0.0.1:9050\"\n");

@@ -7,12 +7,13 @@ mod guests;
 mod names;
 
 use crate::Failure;
+use crate::asks::{Ask, TunnelReport};
 use crate::folder::Folder;
 use crate::hardening::Hardening;
 use crate::stop::Stop;
 pub(crate) use guests::{Guest, Guests, Welcome, keys_file};
 pub(crate) use names::{NameAnswer, NameRequest, Shelf, carry_out};
-use ramson::{Draining, LocalDestination, Ramson, Status};
+use ramson::{Draining, Ramson, Status};
 use ramson_services::names::Names;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 /// Bytes of a request.
 const REQUEST_BYTES: u64 = 64 * 1024;
@@ -33,12 +35,32 @@ const REQUESTS: usize = 16;
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
     Status,
-    Reseed { files: Vec<PathBuf>, urls: Vec<String> },
-    ExportReseed { file: PathBuf },
-    Lookup { hash: [u8; 32] },
-    Name { request: NameRequest },
-    Host { guest: Guest },
-    Stop { graceful: bool },
+    Reseed {
+        files: Vec<PathBuf>,
+        urls: Vec<String>,
+    },
+    ExportReseed {
+        file: PathBuf,
+    },
+    Lookup {
+        hash: [u8; 32],
+    },
+    Name {
+        request: NameRequest,
+    },
+    Host {
+        guest: Guest,
+    },
+    Stop {
+        graceful: bool,
+    },
+    /// Where the config file is.
+    Config,
+    /// Read it again, or this one in its place.
+    Reload {
+        file: Option<PathBuf>,
+    },
+    Tunnels,
 }
 
 /// The status of the router, and what of its process the router does not know.
@@ -61,8 +83,9 @@ enum Answer<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Doors {
     pub(crate) ramson: Ramson,
-    /// Whose tunnels look things up; without an own destination there are none.
-    pub(crate) local: Option<LocalDestination>,
+    /// Where questions about the tunnels go.
+    pub(crate) asks: UnboundedSender<Ask>,
+    pub(crate) config: PathBuf,
     /// Where wishes to stop go.
     pub(crate) stop: UnboundedSender<Stop>,
     pub(crate) hardening: Hardening,
@@ -98,10 +121,21 @@ impl Doors {
             }
             Request::Name { request } => json(&self.name(request).await),
             Request::Host { guest } => {
-                let heard = self.guests.hear(&self.ramson, &guest).await;
+                let heard = self.guests.hear(&self.ramson, &self.names, &guest).await;
                 json(&heard.map_or_else(Answer::Error, Answer::Ok))
             }
-            Request::Lookup { hash } => match &self.local {
+            Request::Config => json(&Answer::Ok(&self.config)),
+            Request::Reload { file } => match self.ask(|reply| Ask::Reload { file, reply }).await {
+                Some(Ok(changes)) => json(&Answer::Ok(changes)),
+                Some(Err(why)) => json(&Answer::<()>::Error(why)),
+                None => json(&stopping()),
+            },
+            Request::Tunnels => match self.ask(|reply| Ask::List { reply }).await {
+                Some(list) => json::<Answer<Vec<TunnelReport>>>(&Answer::Ok(list)),
+                None => json(&stopping()),
+            },
+            // Whose tunnels look things up; without an own destination there are none.
+            Request::Lookup { hash } => match self.ask(|reply| Ask::Local { reply }).await.flatten() {
                 Some(local) if !local.progress().borrow().is_ready() => {
                     let progress = local.progress().borrow().clone();
                     json(&Answer::<()>::Error(format!("look-ups need tunnels, which do not stand yet: {progress}")))
@@ -111,6 +145,16 @@ impl Doors {
             },
         }
     }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(ask(reply)).ok()?;
+        answer.await.ok()
+    }
+}
+
+fn stopping() -> Answer<()> {
+    Answer::Error("the router starts or stops".into())
 }
 
 impl Doors {
@@ -240,6 +284,7 @@ pub(crate) fn ask<T: DeserializeOwned>(folder: &Folder, request: &Request) -> Re
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::asks::Changes;
     use crate::hardening::{Measure, State};
     use ramson::DestinationOptions;
     use ramson::testing::Network;
@@ -253,13 +298,28 @@ mod tests {
         let ramson = Network::default().router();
         let local = ramson.destination(DestinationOptions::server("site"), None).await.unwrap();
         let names = Arc::new(Names::open(folder.hosts()).unwrap());
-        let guests = Guests::new(folder.clone(), ramson::TunnelOptions::default());
+        let guests = Guests::new(folder.clone(), DestinationOptions::server(""));
         let (stop, mut stops) = tokio::sync::mpsc::unbounded_channel();
         let files = Measure::new(State::Partly, "as far as there is any");
         let hardening = Hardening { files, ..Hardening::default() };
+        let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let looks_up = local.clone();
+        tokio::spawn(async move {
+            while let Some(ask) = asked.recv().await {
+                match ask {
+                    Ask::Local { reply } => drop(reply.send(Some(looks_up.clone()))),
+                    Ask::List { reply } => drop(reply.send(vec![TunnelReport::default()])),
+                    Ask::Reload { file, reply } => {
+                        drop(reply.send(file.map(|_| Changes::default()).ok_or("line 3: bad".to_owned())));
+                    }
+                }
+            }
+        });
+        let config = PathBuf::from("/etc/ramson.toml");
         let doors = Doors {
             ramson,
-            local: Some(local.clone()),
+            asks,
+            config: config.clone(),
             stop,
             hardening: hardening.clone(),
             names,
@@ -278,6 +338,11 @@ mod tests {
             // Who knows no more than the library reads it, too.
             let status: Status = ask(&folder, &Request::Status).unwrap();
             assert_eq!(status.destinations[0].b32, local.b32());
+            assert_eq!(ask::<PathBuf>(&folder, &Request::Config).unwrap(), config);
+            assert_eq!(ask::<Vec<TunnelReport>>(&folder, &Request::Tunnels).unwrap().len(), 1);
+            let reload = |file| ask::<Changes>(&folder, &Request::Reload { file });
+            assert_eq!(reload(Some(config)).unwrap(), Changes::default());
+            assert_eq!(reload(None).unwrap_err().text, "line 3: bad");
             let found: String = ask(&folder, &Request::Lookup { hash: local.hash().0 }).unwrap();
             assert_eq!(found, local.base64());
             let (name, destination) = ("a.i2p".to_owned(), local.base64());
@@ -310,8 +375,9 @@ mod tests {
             let files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
             let file = files.first().cloned().unwrap_or_default();
             let requests =
-                [Request::Status, Request::Reseed { files, urls }, Request::ExportReseed { file }, Request::Lookup { hash },
-                    Request::Stop { graceful: hash[0] & 1 == 0 }, Request::Name { request: NameRequest::Update }];
+                [Request::Status, Request::Reseed { files, urls }, Request::ExportReseed { file: file.clone() }, Request::Lookup { hash },
+                    Request::Stop { graceful: hash[0] & 1 == 0 }, Request::Config, Request::Tunnels,
+                    Request::Reload { file: (hash[0] & 2 == 0).then(|| file.clone()) }, Request::Name { request: NameRequest::Update }];
             for request in requests {
                 let line = json(&request);
                 proptest::prop_assert_eq!(serde_json::from_str::<Request>(&line).ok(), Some(request));

@@ -58,14 +58,14 @@ impl HostArgs {
         if control::is_running(&folder) {
             return self.offer(&folder, &site, &name, &file);
         }
-        let server = Server::hosted(name, site, file, self.list);
+        let server = Server::hosted(&name, &site, &file, self.list).map_err(Failure::usage)?;
         run::run(&folder, None, self.network, self.json, Some(server))
     }
 
     /// Serves here, and has the running router lead to it: what it may read does not grow.
     fn offer(&self, folder: &Folder, site: &Path, name: &str, file: &Path) -> Result<(), Failure> {
         let keys = load_or_create_keys(file).map_err(Failure::failed)?;
-        let opened = Site::open(site, &keys, self.list).map_err(Failure::failed)?;
+        let opened = Site::open(site, Some(&keys), self.list).map_err(Failure::failed)?;
         drop(keys);
         confine::quietly(&Files::of_site(site));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

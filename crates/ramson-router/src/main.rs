@@ -1,5 +1,6 @@
 //! The binary `ramson`: the router and its services, and the commands that ask a running one.
 
+mod asks;
 mod cli;
 mod confine;
 mod control;

@@ -1,22 +1,23 @@
 //! Running the router: settings, services, signals.
 
+mod plan;
+mod services;
+
+use crate::asks::Ask;
 use crate::confine::{self, Files};
 use crate::control::{self, Doors, Guests};
 use crate::folder::Folder;
 use crate::hardening::Hardening;
 use crate::process;
-use crate::settings::{self, Kind, Level, NetworkId, Server, Settings};
+use crate::settings::{self, Level, NetworkId, Server, Settings};
 use crate::stop::{Stop, Wishes};
 use crate::{Failure, host, offer, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
-use ramson::{DestinationOptions, Event, LocalDestination, PrivateKeys, Ramson};
-use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
+use ramson::{DestinationOptions, Event, PrivateKeys, Ramson};
 use ramson_services::names::{Names, Subscriptions};
 use ramson_services::sam::{Sam, SamConfig};
-use ramson_services::site::Site;
-use ramson_services::tunnels::{
-    ClientTunnel, ClientTunnelConfig, ServerKind, ServerTunnel, ServerTunnelConfig, SharedSite, load_or_create_keys,
-};
+use ramson_services::tunnels::load_or_create_keys;
+use services::{Base, Services};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::Read;
@@ -40,9 +41,10 @@ pub(crate) fn run(
     json: bool,
     hosted: Option<Server>,
 ) -> Result<(), Failure> {
-    let path = config.unwrap_or_else(|| folder.config());
+    // It is read again later, by who may be in another folder.
+    let path = std::path::absolute(config.unwrap_or_else(|| folder.config())).map_err(Failure::failed)?;
     let Loaded { mut settings, is_new } = load(folder, &path, network)?;
-    settings.server.extend(hosted);
+    settings.server.extend(hosted.clone());
     folder.create()?;
     let lock = folder.lock()?;
     log_to_stderr(settings.log.level);
@@ -57,10 +59,10 @@ pub(crate) fn run(
     }
     // Before there are other threads: what they begin with is what this one has.
     let hardening = match settings.process.hardening {
-        settings::Hardening::On => confine::confine(&Files::of(folder, &settings)),
+        settings::Hardening::On => confine::confine(&Files::of(folder, &path, &settings)),
         settings::Hardening::Off => confine::off(),
     };
-    let ready = Ready { keys, hardening };
+    let ready = Ready { keys, hardening, config: path, hosted };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     let result = runtime.block_on(live(folder, &settings, ready, json));
     // What a stuck task holds must not keep the process.
@@ -153,12 +155,16 @@ type Keys = BTreeMap<PathBuf, PrivateKeys>;
 struct Ready {
     keys: Keys,
     hardening: Hardening,
+    config: PathBuf,
+    /// A server that the config does not have.
+    hosted: Option<Server>,
 }
 
 fn server_keys(folder: &Folder, settings: &Settings) -> Result<Keys, Failure> {
     let mut keys = Keys::new();
-    for server in &settings.server {
-        let path = folder.path().join(&server.keys);
+    let of_clients = settings.client.iter().filter_map(|client| client.keys.as_ref());
+    for file in settings.server.iter().map(|server| &server.keys).chain(of_clients) {
+        let path = folder.path().join(file);
         if let Entry::Vacant(vacant) = keys.entry(path) {
             let read = load_or_create_keys(vacant.key()).map_err(Failure::failed)?;
             vacant.insert(read);
@@ -240,108 +246,44 @@ fn stopped_by_itself() -> Failure {
 async fn open(
     folder: &Folder,
     settings: &Settings,
-    Ready { keys, hardening }: Ready,
+    Ready { keys, hardening, config, hosted }: Ready,
     ramson: &Ramson,
     (stop, json): (UnboundedSender<Stop>, bool),
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
     let names = Arc::new(Names::open(folder.hosts()).map_err(Failure::failed)?);
-    let mut any = None;
-    let proxy = &settings.http_proxy;
-    if proxy.enabled {
-        let local = destination(ramson, "http proxy", proxy.tunnels()).await?;
-        let credentials = proxy
-            .user
-            .clone()
-            .zip(proxy.password.clone())
-            .map(|(user, password)| Credentials { user, password: password.0 });
-        let ask_first_use = settings.names.ask_first_use.then(|| folder.used_names());
-        let jump_services = settings.names.jump_services(is_public(settings));
-        let config = ProxyConfig { listen: proxy.listen.0, credentials, ask_first_use, jump_services };
-        let server = HttpProxy::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
-        let at = server.local_addr().map_err(Failure::failed)?;
-        info!("the HTTP proxy listens at {at}");
-        tasks.spawn(server.run());
-        any = Some(local);
-    }
     if let Some(config) = settings.sam.config() {
         open_sam(config, settings.sam.is_asked_for(), ramson, &names, tasks).await?;
     }
-    for client in &settings.client {
-        let local = destination(ramson, &client.name.0, client.tunnels()).await?;
-        let config = ClientTunnelConfig {
-            name: client.name.0.clone(),
-            listen: client.listen.0,
-            to: client.to.0.clone(),
-            port: client.port,
-        };
-        let tunnel = ClientTunnel::bind(config, local.clone(), Arc::clone(&names)).await.map_err(Failure::failed)?;
-        info!("client tunnel {} listens at {}", client.name.0, client.listen.0);
-        tasks.spawn(tunnel.run());
-        any.get_or_insert(local);
-    }
-    let mut served: BTreeMap<PathBuf, LocalDestination> = BTreeMap::new();
-    for server in &settings.server {
-        let path = folder.path().join(&server.keys);
-        let site = server.site(folder.path()).zip(keys.get(&path));
-        let site = site.map(|(site, keys)| Site::open(&site, keys, server.listing)).transpose();
-        let site = site.map_err(Failure::failed)?.map(|site| SharedSite(Arc::new(site)));
-        let local = match served.get(&path) {
-            Some(local) => local.clone(),
-            None => {
-                let tunnels = server.tunnels();
-                let options = DestinationOptions {
-                    inbound: tunnels.clone(),
-                    outbound: tunnels,
-                    ..DestinationOptions::server(server.name.0.clone())
-                };
-                // Without them the router would make others.
-                let keys =
-                    keys.get(&path).cloned().ok_or_else(|| Failure::failed("the keys of a server were not read"))?;
-                ramson.destination(options, Some(keys)).await.map_err(Failure::failed)?
-            }
-        };
-        let kind = match (server.kind, site) {
-            (Kind::Http, _) => ServerKind::Http { host: server.host.clone() },
-            (Kind::Site, Some(site)) => ServerKind::Site(site),
-            (Kind::Site, None) => return Err(Failure::failed("the keys of a site were not read")),
-            (Kind::Tcp, _) => ServerKind::Tcp,
-        };
-        let config = ServerTunnelConfig {
-            name: server.name.0.clone(),
-            kind,
-            target: server.at(),
-            port: server.port,
-            max_streams: server.max_streams,
-            max_streams_per_client: server.max_streams_per_client,
-        };
-        tasks.spawn(ServerTunnel::listen(config, &local).await.map_err(Failure::failed)?.run());
-        match server.site(folder.path()) {
-            Some(site) => info!("site {} offers {}; `ramson status` says its address", server.name.0, site.display()),
-            None => info!("server tunnel {} offers {}; `ramson status` says its address", server.name.0, server.at()),
-        }
-        if server.announced {
-            tasks.spawn(host::announce(local.clone(), json));
-        }
-        served.insert(path, local.clone());
-        any.get_or_insert(local);
-    }
+    let is_confined = settings.process.hardening == settings::Hardening::On;
+    let base = Base {
+        folder: folder.clone(),
+        config: config.clone(),
+        ramson: ramson.clone(),
+        names: Arc::clone(&names),
+        is_confined,
+        hosted,
+        json,
+    };
+    let mut services = Services::new(base, settings.clone());
+    services.start(keys).await.map_err(Failure::failed)?;
+    let (asks, asked) = tokio::sync::mpsc::unbounded_channel();
+    tasks.spawn(services.run(asked));
     let feeds = subscribe(settings, ramson, &names, tasks);
     #[cfg(unix)]
     {
-        let guests = Guests::new(folder.clone(), proxy.tunnels());
+        // Taken before anybody is told that the router is there.
+        let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+        tasks.spawn(reload_on_hangup(hangups.map_err(Failure::failed)?, asks.clone()));
+        let guests = Guests::new(folder.clone(), settings.http_proxy.shape().apply(DestinationOptions::server("")));
         tasks.spawn(Arc::clone(&guests).watch());
-        let doors = Doors { ramson: ramson.clone(), local: any, stop, hardening, names, feeds, guests };
+        let doors = Doors { ramson: ramson.clone(), asks, config, stop, hardening, names, feeds, guests };
         match control::listen(folder) {
             Ok(listener) => drop(tasks.spawn(control::serve(listener, doors))),
             Err(e) => warn!("`ramson status` will not work: {}", e.text),
         }
     }
     Ok(())
-}
-
-fn is_public(settings: &Settings) -> bool {
-    settings.network.id.0 == PUBLIC_NETWORK_ID
 }
 
 /// Has the subscriptions of names read from time to time, and at once by what it gives back.
@@ -351,15 +293,28 @@ fn subscribe(
     names: &Arc<Names>,
     tasks: &mut JoinSet<()>,
 ) -> Option<Arc<tokio::sync::Notify>> {
-    let urls = settings.names.subscriptions(is_public(settings));
+    let urls = settings.names.subscriptions(settings.is_public());
     if urls.is_empty() {
         return None;
     }
-    let tunnels = settings.http_proxy.tunnels();
-    let subscriptions = Subscriptions::new(Arc::clone(names), ramson.clone(), tunnels, &urls);
+    let options = settings.http_proxy.shape().apply(DestinationOptions::client("subscriptions of names"));
+    let subscriptions = Subscriptions::new(Arc::clone(names), ramson.clone(), options, &urls);
     let now = subscriptions.now();
     tasks.spawn(subscriptions.run());
     Some(now)
+}
+
+/// SIGHUP has the config read again.
+#[cfg(unix)]
+async fn reload_on_hangup(mut hangups: tokio::signal::unix::Signal, asks: UnboundedSender<Ask>) {
+    while hangups.recv().await.is_some() {
+        // What comes of it stands in the log.
+        let (reply, done) = tokio::sync::oneshot::channel();
+        if asks.send(Ask::Reload { file: None, reply }).is_err() {
+            return;
+        }
+        let _ = done.await;
+    }
 }
 
 /// Opens the SAM bridge. One that nobody has asked for is not worth a router that does not start: two routers may run
@@ -384,12 +339,6 @@ async fn open_sam(
             Ok(())
         }
     }
-}
-
-async fn destination(ramson: &Ramson, name: &str, tunnels: ramson::TunnelOptions) -> Result<LocalDestination, Failure> {
-    let options =
-        DestinationOptions { inbound: tunnels.clone(), outbound: tunnels, ..DestinationOptions::client(name) };
-    ramson.destination(options, None).await.map_err(Failure::failed)
 }
 
 /// Writes what happens as JSON lines. The library writes the log.
@@ -453,11 +402,12 @@ mod tests {
     async fn a_router_that_stops_without_a_signal_is_a_failure() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::find(Some(temporary.path().to_owned())).unwrap();
-        let settings = Settings::parse("network.id = 99\nhttp_proxy.listen = \"127.0.0.1:0\"\n").unwrap();
+        let text = "network.id = 99\nhttp_proxy.listen = \"127.0.0.1:0\"\nsocks.enabled = false\n";
+        let settings = Settings::parse(text).unwrap();
         let ramson = Network::default().router();
         let other = ramson.clone();
         tokio::spawn(async move {
-            other.destination(DestinationOptions::client("a"), None).await.unwrap();
+            other.destination(ramson::DestinationOptions::client("a"), None).await.unwrap();
             other.shutdown().await;
         });
         let (stop, commands) = tokio::sync::mpsc::unbounded_channel();

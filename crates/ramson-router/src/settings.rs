@@ -1,16 +1,24 @@
 //! The config file: read strictly, so that a slip is an error with its line, never a silent default.
 
-// With its path: the fuzz target includes this file from elsewhere.
+// With their paths: the fuzz target includes this file from elsewhere.
+#[path = "settings/list.rs"]
+mod list;
 #[path = "settings/names.rs"]
 mod names;
+#[path = "settings/proxies.rs"]
+mod proxies;
 #[path = "settings/rate.rs"]
 mod rate;
 #[path = "settings/sam.rs"]
 mod sam;
 #[path = "settings/site.rs"]
 mod site;
+#[path = "settings/tunnels.rs"]
+mod tunnels;
 
+pub(crate) use list::OneOrMany;
 pub(crate) use names::Naming;
+pub(crate) use proxies::{HttpProxy, Socks};
 use ramson::TunnelOptions;
 use ramson::config::{
     BandwidthConfig, Config, Floodfill, NetworkConfig, Ntcp2Config, PUBLIC_NETWORK_ID, Proxy, ProxyKind, ReseedConfig,
@@ -27,6 +35,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use toml::de::DeTable;
+#[cfg(test)]
+pub(crate) use tunnels::Shape;
+pub(crate) use tunnels::{Client, ClientKind, Kind, Listed, Server, Shared};
 
 /// The commented file that is written on first start.
 const TEMPLATE: &str = include_str!("template.toml");
@@ -51,9 +62,13 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub(crate) http_proxy: HttpProxy,
     #[serde(default)]
+    pub(crate) socks: Socks,
+    #[serde(default)]
     pub(crate) sam: Sam,
     #[serde(default)]
     pub(crate) names: Naming,
+    #[serde(default)]
+    pub(crate) shared: Shared,
     #[serde(default)]
     pub(crate) server: Vec<Server>,
     #[serde(default)]
@@ -64,7 +79,7 @@ pub(crate) struct Settings {
     pub(crate) process: Process,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Network {
     pub(crate) id: NetworkId,
@@ -74,7 +89,7 @@ pub(crate) struct Network {
     allow_same_subnet: bool,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Ntcp2 {
     listen: Vec<At>,
@@ -84,7 +99,7 @@ struct Ntcp2 {
     proxy: Option<ProxyUrl>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Reseed {
     servers: Servers,
@@ -94,14 +109,14 @@ struct Reseed {
     dangerously_accept_unsigned_files: bool,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Tunnels {
     exploratory_hops: Hops,
     exploratory_quantity: Quantity,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Transit {
     enabled: bool,
@@ -109,7 +124,7 @@ struct Transit {
     kilobytes_per_second: u32,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Bandwidth {
     #[serde(rename = "in")]
@@ -119,31 +134,20 @@ struct Bandwidth {
     share: Percent,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct NetDb {
     floodfill: Floodfilling,
 }
 
 /// Whether to serve as a floodfill.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Floodfilling {
     No,
     Yes,
     #[default]
     Auto,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct HttpProxy {
-    pub(crate) enabled: bool,
-    pub(crate) listen: At,
-    pub(crate) user: Option<String>,
-    pub(crate) password: Option<Password>,
-    hops: Hops,
-    quantity: Quantity,
 }
 
 /// A password, which is not shown.
@@ -156,54 +160,13 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// A server of ours.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Server {
-    pub(crate) name: TunnelName,
-    pub(crate) kind: Kind,
-    target: Option<At>,
-    folder: Option<PathBuf>,
-    #[serde(default)]
-    pub(crate) listing: bool,
-    pub(crate) keys: PathBuf,
-    pub(crate) host: Option<String>,
-    pub(crate) port: Option<u16>,
-    #[serde(default = "max_streams")]
-    pub(crate) max_streams: usize,
-    #[serde(default = "max_streams_per_client")]
-    pub(crate) max_streams_per_client: usize,
-    #[serde(default)]
-    hops: Hops,
-    #[serde(default)]
-    quantity: Quantity,
-    /// Its address is said to who runs the command.
-    #[serde(skip)]
-    pub(crate) announced: bool,
-}
-
-/// A local port that leads to a destination.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Client {
-    pub(crate) name: TunnelName,
-    pub(crate) listen: At,
-    pub(crate) to: To,
-    #[serde(default)]
-    pub(crate) port: u16,
-    #[serde(default)]
-    hops: Hops,
-    #[serde(default)]
-    quantity: Quantity,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
     pub(crate) level: Level,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Process {
     pub(crate) hardening: Hardening,
@@ -226,27 +189,6 @@ impl TryFrom<String> for Hardening {
             "on" => Ok(Self::On),
             "off" => Ok(Self::Off),
             _ => Err("hardening is \"on\" or \"off\""),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) enum Kind {
-    Http,
-    Site,
-    Tcp,
-}
-
-impl TryFrom<String> for Kind {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        match text.as_str() {
-            "http" => Ok(Self::Http),
-            "site" => Ok(Self::Site),
-            "tcp" => Ok(Self::Tcp),
-            _ => Err("a kind is \"http\", \"site\" or \"tcp\""),
         }
     }
 }
@@ -309,28 +251,63 @@ impl Settings {
                 return fault("network", key, "is for private networks only");
             }
         }
-        let proxy = &self.http_proxy;
-        match (&proxy.user, &proxy.password) {
-            (Some(_), None) => return fault("http_proxy", "user", "needs a password beside it"),
-            (None, Some(_)) => return fault("http_proxy", "password", "needs a user beside it"),
-            _ => {}
-        }
-        if proxy.enabled && proxy.password.is_none() && !proxy.listen.0.ip().is_loopback() {
-            return fault(
-                "http_proxy",
-                "listen",
-                "is open to others: set user and password, or take a loopback address",
-            );
-        }
+        self.http_proxy.check()?;
+        self.socks.check()?;
         self.sam.check()?;
+        self.shared.check()?;
         self.check_ntcp2(public)?;
         for (i, client) in self.client.iter().enumerate() {
-            if !client.listen.0.ip().is_loopback() {
-                let why = "must be a loopback address".to_owned();
-                return Err(Fault { section: "client", at: Some(i), key: "listen", why });
-            }
+            client.check(self.client.get(..i).unwrap_or_default(), &self.server, i)?;
         }
-        (0..self.server.len()).try_for_each(|i| self.check_server(i))
+        for (i, server) in self.server.iter().enumerate() {
+            server.check(self.server.get(..i).unwrap_or_default(), i)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what can change while the router runs.
+    pub(crate) fn take_services(&mut self, new: Self) {
+        let Self { http_proxy, socks, shared, server, client, .. } = new;
+        (self.http_proxy, self.socks, self.shared) = (http_proxy, socks, shared);
+        (self.server, self.client) = (server, client);
+    }
+
+    /// The sections in which `new` differs, and which are read at the start only.
+    pub(crate) fn need_a_restart(&self, new: &Self) -> Vec<&'static str> {
+        // Taken apart, so that a new section cannot be forgotten here.
+        let Self {
+            network,
+            ntcp2,
+            reseed,
+            tunnels,
+            transit,
+            bandwidth,
+            netdb,
+            sam,
+            names,
+            log,
+            process,
+            // These can change while the router runs.
+            http_proxy: _,
+            socks: _,
+            shared: _,
+            server: _,
+            client: _,
+        } = self;
+        let sections = [
+            ("network", *network != new.network),
+            ("ntcp2", *ntcp2 != new.ntcp2),
+            ("reseed", *reseed != new.reseed),
+            ("tunnels", *tunnels != new.tunnels),
+            ("transit", *transit != new.transit),
+            ("bandwidth", *bandwidth != new.bandwidth),
+            ("netdb", *netdb != new.netdb),
+            ("sam", *sam != new.sam),
+            ("names", *names != new.names),
+            ("log", *log != new.log),
+            ("process", *process != new.process),
+        ];
+        sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
     fn check_ntcp2(&self, public: bool) -> Result<(), Fault> {
@@ -354,24 +331,9 @@ impl Settings {
         Ok(())
     }
 
-    fn check_server(&self, i: usize) -> Result<(), Fault> {
-        let Some((server, earlier)) = self.server.get(..=i).and_then(<[Server]>::split_last) else { return Ok(()) };
-        let fault = |key, why: &str| Err(Fault { section: "server", at: Some(i), key, why: why.to_owned() });
-        server.check_site(i)?;
-        if server.kind != Kind::Http && server.host.is_some() {
-            return fault("host", "is for kind = \"http\"");
-        }
-        if earlier.iter().any(|other| other.name == server.name) {
-            return fault("name", "is taken by another server");
-        }
-        let shares = |other: &&Server| other.keys == server.keys;
-        if earlier.iter().filter(shares).any(|other| other.port == server.port) {
-            return fault("keys", "are those of another server: they need different ports");
-        }
-        if earlier.iter().filter(shares).any(|other| (other.hops, other.quantity) != (server.hops, server.quantity)) {
-            return fault("keys", "are those of another server: they need the same hops and quantity");
-        }
-        Ok(())
+    /// Whether it is the I2P network.
+    pub(crate) fn is_public(&self) -> bool {
+        self.network.id.0 == PUBLIC_NETWORK_ID
     }
 
     /// The router's part of the settings.
@@ -453,24 +415,6 @@ impl Fault {
     }
 }
 
-impl HttpProxy {
-    pub(crate) fn tunnels(&self) -> TunnelOptions {
-        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0, ..TunnelOptions::default() }
-    }
-}
-
-impl Server {
-    pub(crate) fn tunnels(&self) -> TunnelOptions {
-        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0, ..TunnelOptions::default() }
-    }
-}
-
-impl Client {
-    pub(crate) fn tunnels(&self) -> TunnelOptions {
-        TunnelOptions { hops: self.hops.0, quantity: self.quantity.0, ..TunnelOptions::default() }
-    }
-}
-
 impl Default for Tunnels {
     fn default() -> Self {
         let d = TunnelConfig::default();
@@ -491,21 +435,6 @@ impl Default for Bandwidth {
         let d = BandwidthConfig::default();
         Self { incoming: Rate(d.incoming), outgoing: Rate(d.outgoing), share: Percent(d.share_percent) }
     }
-}
-
-impl Default for HttpProxy {
-    fn default() -> Self {
-        let listen = At(SocketAddr::from(([127, 0, 0, 1], 4444)));
-        Self { enabled: true, listen, user: None, password: None, hops: Hops::default(), quantity: Quantity::default() }
-    }
-}
-
-fn max_streams() -> usize {
-    256
-}
-
-fn max_streams_per_client() -> usize {
-    32
 }
 
 /// The number of a network; `public` is one of its names.
@@ -595,22 +524,8 @@ impl TryFrom<String> for At {
     }
 }
 
-/// The name of a tunnel: shown in the status and the log.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct TunnelName(pub(crate) String);
-
-impl TryFrom<String> for TunnelName {
-    type Error = &'static str;
-
-    fn try_from(name: String) -> Result<Self, Self::Error> {
-        let good = (1..=64).contains(&name.len()) && !name.chars().any(char::is_control);
-        if good { Ok(Self(name)) } else { Err("a tunnel's name has 1 to 64 characters") }
-    }
-}
-
 /// The destination of a client tunnel.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct To(pub(crate) Host);
 
@@ -623,7 +538,7 @@ impl TryFrom<String> for To {
 }
 
 /// `shipped`, `off`, or URLs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Servers(ReseedServers);
 
 impl Default for Servers {
@@ -666,7 +581,7 @@ impl<'de> Deserialize<'de> for Servers {
 }
 
 /// `socks5://[user:password@]address:port`, or the same with `http`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 struct ProxyUrl(Proxy);
 

@@ -1,6 +1,7 @@
 //! Answers on standard output, for people and for programs.
 
 use crate::Failure;
+use crate::asks::{Changes, TunnelReport};
 use crate::control::Report;
 use crate::hardening::Hardening;
 use crate::stop::minutes;
@@ -91,6 +92,46 @@ pub(crate) fn status(report: &Report, json: bool) -> Result<(), Failure> {
         text.push(("  streams", format!("{}, {} kB in, {} kB out", d.streams, d.bytes_in / 1000, d.bytes_out / 1000)));
     }
     print(&text.iter().map(|(k, v)| format!("{k:13} {v}").trim_end().to_owned()).collect::<Vec<_>>().join("\n"))
+}
+
+/// What a new config has changed.
+pub(crate) fn changes(changes: &Changes, json: bool) -> Result<(), Failure> {
+    if json {
+        return print(&serde_json::to_string(changes).map_err(Failure::failed)?);
+    }
+    let Changes { started, changed, stopped, after_a_restart, problems } = changes;
+    let lists = [
+        ("started", started),
+        ("changed", changed),
+        ("stopped", stopped),
+        ("needs a restart", after_a_restart),
+        ("not done", problems),
+    ];
+    let lines: Vec<String> =
+        lines_of(lists.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| (*what, list.join(", "))));
+    print(&if lines.is_empty() { "nothing has changed".to_owned() } else { lines.join("\n") })
+}
+
+fn lines_of<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> Vec<String> {
+    pairs.map(|(what, list)| format!("{what}: {list}")).collect()
+}
+
+/// The proxies and tunnels.
+pub(crate) fn tunnel_list(list: &[TunnelReport], json: bool) -> Result<(), Failure> {
+    if json {
+        return print(&serde_json::to_string(list).map_err(Failure::failed)?);
+    }
+    let mut text = Vec::new();
+    for tunnel in list {
+        text.push(format!("{} ({}) at {}", tunnel.name, tunnel.kind, tunnel.address));
+        if let Some(b32) = &tunnel.b32 {
+            text.push(format!("  {:11} {b32}", "address"));
+        }
+        text.push(format!("  {:11} {}", "state", tunnel.state));
+        text.push(format!("  {:11} {} now, {} in all", "connections", tunnel.connections, tunnel.opened));
+        text.push(format!("  {:11} {} kB out, {} kB in", "traffic", tunnel.bytes_out / 1000, tunnel.bytes_in / 1000));
+    }
+    print(&if text.is_empty() { "there are no proxies and tunnels".to_owned() } else { text.join("\n") })
 }
 
 /// What the process has given up, and what not.

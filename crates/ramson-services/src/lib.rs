@@ -1,6 +1,7 @@
 //! What local programs talk to. These services see only the client API of [`ramson`], never the core.
 //!
 //! - [`http`]: the HTTP proxy, by which browsers read eepsites.
+//! - [`socks`]: the SOCKS proxy, for other programs.
 //! - [`tunnels`]: servers behind a destination of ours, and local ports that lead to one of others.
 //! - [`names`]: what `.i2p` names mean.
 //! - [`site`]: a folder as an eepsite.
@@ -15,12 +16,24 @@ pub mod fuzzing {
     pub use crate::names::fuzzing::{feed, hosts};
     pub use crate::sam::fuzzing::{sam_line, sam_session};
     pub use crate::site::fuzzing::site_target;
+    pub use crate::socks::fuzzing::socks;
+    pub use crate::tunnels::irc::fuzzing::irc;
 }
 pub mod http;
+mod isolation;
 pub mod limits;
 pub mod names;
+mod outlet;
+mod outproxy;
+mod port;
 pub mod sam;
 pub mod site;
+pub mod socks;
+mod targets;
 pub mod tunnels;
 
 pub use files::FileError;
+pub use outlet::{Outlet, Traffic};
+pub use outproxy::OutproxyConfig;
+pub use port::Port;
+pub use targets::Order;

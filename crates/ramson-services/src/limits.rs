@@ -35,6 +35,39 @@ pub const TUNNEL_IDLE_TIME: Duration = Duration::from_secs(30 * 60);
 
 /// Local connections to one proxy or client tunnel at once.
 pub const LOCAL_CONNECTIONS: usize = 512;
+/// Entries of each access list of a tunnel, and how old the meaning of the names in it may be.
+pub const ACCESS: usize = 1024;
+pub const ACCESS_NAMES_TIME: Duration = Duration::from_secs(60);
+/// Clients of a server whose connections are counted over minutes, hours and days.
+pub const RATED_CLIENTS: usize = 4096;
+/// Bytes of one line of IRC: tags and message, as the IRCv3 specification bounds them.
+pub const IRC_LINE_BYTES: usize = 8191 + 512;
+/// Lines from a client of an IRC server up to its USER.
+pub const IRC_REGISTRATION_LINES: usize = 32;
+/// From the beginning of a client's connection to an IRC server to its USER.
+pub const IRC_REGISTRATION_TIME: Duration = Duration::from_secs(120);
+/// Local programs, or clients of a server, that a UDP tunnel keeps apart; the one makes room that was silent the longest.
+pub const UDP_SESSIONS: usize = 256;
+/// Such a one is forgotten after this silence.
+pub const UDP_SESSION_TIME: Duration = Duration::from_secs(120);
+/// Within a flow of datagrams those without a signature follow one with it: after a pause as long, the next is signed,
+/// and after the longer time in any case.
+pub const UDP_PAUSE: Duration = Duration::from_millis(100);
+pub const UDP_SIGNED_EVERY: Duration = Duration::from_secs(1);
+/// Destinations of one tunnel, of which each connection goes to one.
+pub const TARGETS: usize = 16;
+/// How long one of several destinations may take to answer, while another could be asked.
+pub const OTHER_TARGET_TIME: Duration = Duration::from_secs(40);
+/// How long one that did not answer is asked after all others.
+pub const TARGET_REST_TIME: Duration = Duration::from_secs(300);
+/// Destinations that a proxy has for its users or sites, beside its own.
+pub const ISOLATED: usize = 16;
+/// Such a destination that was not used for so long is closed.
+pub const ISOLATION_IDLE_TIME: Duration = Duration::from_secs(20 * 60);
+/// A SOCKS request: from the first byte to the end of the request.
+pub const SOCKS_HEAD_TIME: Duration = Duration::from_secs(30);
+/// Bytes of a name, user or password of a SOCKS request: what version 5 has room for.
+pub const SOCKS_FIELD_BYTES: usize = 255;
 /// Address helpers that wait for an answer.
 pub const PENDING_HELPERS: usize = 64;
 /// How long an address helper waits for an answer.

@@ -2,8 +2,11 @@
 //! killed leaves nothing open.
 
 use crate::folder::Folder;
-use ramson::{DestinationOptions, LocalDestination, Ramson, TunnelOptions};
-use ramson_services::tunnels::{ServerKind, ServerTunnel, ServerTunnelConfig, load_or_create_keys};
+use ramson::{DestinationOptions, LocalDestination, Ramson};
+use ramson_services::names::Names;
+use ramson_services::tunnels::{
+    AccessConfig, RatesConfig, ServerKind, ServerTunnel, ServerTunnelConfig, load_or_create_keys,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -45,7 +48,8 @@ pub(crate) struct Welcome {
 #[derive(Debug)]
 pub(crate) struct Guests {
     folder: Folder,
-    tunnels: TunnelOptions,
+    /// What their destinations are like.
+    options: DestinationOptions,
     open: Mutex<BTreeMap<String, Offered>>,
     /// One at a time becomes a guest.
     door: tokio::sync::Mutex<()>,
@@ -68,8 +72,8 @@ impl Drop for Offered {
 }
 
 impl Guests {
-    pub(crate) fn new(folder: Folder, tunnels: TunnelOptions) -> Arc<Self> {
-        Arc::new(Self { folder, tunnels, open: Mutex::default(), door: tokio::sync::Mutex::default() })
+    pub(crate) fn new(folder: Folder, options: DestinationOptions) -> Arc<Self> {
+        Arc::new(Self { folder, options, open: Mutex::default(), door: tokio::sync::Mutex::default() })
     }
 
     /// Lets those go that are not heard of any more, until the future is dropped.
@@ -81,7 +85,7 @@ impl Guests {
     }
 
     /// Takes a guest in, or hears of him again, or lets him go.
-    pub(crate) async fn hear(&self, ramson: &Ramson, guest: &Guest) -> Result<Welcome, String> {
+    pub(crate) async fn hear(&self, ramson: &Ramson, names: &Arc<Names>, guest: &Guest) -> Result<Welcome, String> {
         if !guest.at.ip().is_loopback() {
             return Err("only servers of this computer are offered".into());
         }
@@ -98,11 +102,7 @@ impl Guests {
         let file = keys_file(&self.folder, &guest.name)?;
         let keys = tokio::task::spawn_blocking(move || load_or_create_keys(&file)).await;
         let keys = keys.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-        let options = DestinationOptions {
-            inbound: self.tunnels.clone(),
-            outbound: self.tunnels.clone(),
-            ..DestinationOptions::server(guest.name.clone())
-        };
+        let options = DestinationOptions { name: guest.name.clone(), ..self.options.clone() };
         let local = ramson.destination(options, Some(keys)).await.map_err(|e| e.to_string())?;
         let config = ServerTunnelConfig {
             name: guest.name.clone(),
@@ -111,8 +111,10 @@ impl Guests {
             port: None,
             max_streams: STREAMS,
             max_streams_per_client: STREAMS_PER_CLIENT,
+            access: AccessConfig::default(),
+            rates: RatesConfig::default(),
         };
-        let tunnel = ServerTunnel::listen(config, &local).await.map_err(|e| e.to_string())?;
+        let tunnel = ServerTunnel::listen(config, &local, Arc::clone(names)).await.map_err(|e| e.to_string())?;
         let serving = tokio::spawn(tunnel.run());
         let welcome = welcome(&local);
         self.lock().insert(guest.name.clone(), Offered { at: guest.at, local, serving, heard: Instant::now() });
@@ -169,34 +171,35 @@ mod tests {
     async fn guests_stay_while_they_are_heard_of_and_keep_their_address() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::find(Some(temporary.path().to_owned())).unwrap();
-        let (network, guests) = (Network::default(), Guests::new(folder, TunnelOptions::default()));
+        let (network, guests) = (Network::default(), Guests::new(folder, DestinationOptions::server("")));
+        let names = Arc::new(Names::open(temporary.path().join("hosts.txt")).unwrap());
         let ramson = network.router();
         let watch = tokio::spawn(Arc::clone(&guests).watch());
-        let first = guests.hear(&ramson, &guest("site", 1)).await.unwrap();
+        let first = guests.hear(&ramson, &names, &guest("site", 1)).await.unwrap();
         assert!(first.is_reachable && first.b32.ends_with(".b32.i2p"));
-        let other = guests.hear(&ramson, &guest("site", 2)).await.unwrap_err();
+        let other = guests.hear(&ramson, &names, &guest("site", 2)).await.unwrap_err();
         assert!(other.contains("another process"), "{other}");
         for _ in 0..10 {
             tokio::time::sleep(PATIENCE / 2).await;
-            assert_eq!(guests.hear(&ramson, &guest("site", 1)).await, Ok(first.clone()));
+            assert_eq!(guests.hear(&ramson, &names, &guest("site", 1)).await, Ok(first.clone()));
         }
         assert_eq!(network.destinations(), 1);
         // Not heard of any more, it goes; its address stays its own.
         tokio::time::sleep(PATIENCE + EVERY * 2).await;
         assert_eq!(network.destinations(), 0);
-        assert_eq!(guests.hear(&ramson, &guest("site", 2)).await, Ok(first.clone()));
+        assert_eq!(guests.hear(&ramson, &names, &guest("site", 2)).await, Ok(first.clone()));
         let ends = Guest { ends: true, ..guest("site", 2) };
-        guests.hear(&ramson, &ends).await.unwrap();
-        assert!(guests.hear(&ramson, &ends).await.is_err());
-        assert_eq!(guests.hear(&ramson, &guest("site", 3)).await, Ok(first), "at once");
+        guests.hear(&ramson, &names, &ends).await.unwrap();
+        assert!(guests.hear(&ramson, &names, &ends).await.is_err());
+        assert_eq!(guests.hear(&ramson, &names, &guest("site", 3)).await, Ok(first), "at once");
         for n in 1..GUESTS {
-            guests.hear(&ramson, &guest(&format!("n{n}"), 1)).await.unwrap();
+            guests.hear(&ramson, &names, &guest(&format!("n{n}"), 1)).await.unwrap();
         }
-        assert!(guests.hear(&ramson, &guest("beyond", 1)).await.is_err());
+        assert!(guests.hear(&ramson, &names, &guest("beyond", 1)).await.is_err());
         let abroad = Guest { at: SocketAddr::from(([10, 0, 0, 1], 80)), ..guest("x", 1) };
-        assert!(guests.hear(&ramson, &abroad).await.is_err());
+        assert!(guests.hear(&ramson, &names, &abroad).await.is_err());
         for name in ["", "../x", "a/b", ".x", "a b", &"x".repeat(65)] {
-            assert!(guests.hear(&ramson, &guest(name, 1)).await.is_err(), "{name}");
+            assert!(guests.hear(&ramson, &names, &guest(name, 1)).await.is_err(), "{name}");
         }
         watch.abort();
     }

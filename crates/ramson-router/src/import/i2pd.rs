@@ -81,16 +81,23 @@ pub(super) fn main_file(file: &Path, plan: &mut Plan) {
                 "critical" | "none" => plan.set(&s.at, "log", "level", "error"),
                 _ => plan.leave(s, "is no level of ours"),
             },
-            ("httpproxy" | "sam", "enabled") => plan.set(&s.at, ours(&s.section), "enabled", is_true(&s.value)),
-            ("httpproxy" | "sam", "address") => {}
-            ("httpproxy" | "sam", "port") => service(plan, s, value(&s.section, "address")),
+            ("httpproxy" | "sam" | "socksproxy", "enabled") => {
+                plan.set(&s.at, ours(&s.section), "enabled", is_true(&s.value));
+            }
+            ("httpproxy" | "sam" | "socksproxy", "address") => {}
+            ("httpproxy" | "sam" | "socksproxy", "port") => service(plan, s, value(&s.section, "address")),
             ("sam", "portudp") => match socket(value("sam", "address").unwrap_or("127.0.0.1"), &s.value) {
                 Ok(at) if at.ip().is_loopback() => plan.set(&s.at, "sam", "udp", at.to_string()),
                 Ok(_) => plan.leave(s, "is open to others, which needs a password in [sam]"),
                 Err(why) => plan.leave(s, &why),
             },
-            ("httpproxy", "inbound.length" | "outbound.length") => hops(plan, s, "http_proxy", "hops", &all),
-            ("httpproxy", "inbound.quantity" | "outbound.quantity") => hops(plan, s, "http_proxy", "quantity", &all),
+            ("httpproxy" | "socksproxy", "inbound.length" | "outbound.length") => {
+                hops(plan, s, ours(&s.section), "hops", &all);
+            }
+            ("httpproxy" | "socksproxy", "inbound.quantity" | "outbound.quantity") => {
+                hops(plan, s, ours(&s.section), "quantity", &all);
+            }
+            ("httpproxy", "outproxy") => outproxy(plan, s),
             ("exploratory", "inbound.length" | "outbound.length") => hops(plan, s, "tunnels", "exploratory_hops", &all),
             ("exploratory", "inbound.quantity" | "outbound.quantity") => {
                 hops(plan, s, "tunnels", "exploratory_quantity", &all);
@@ -119,7 +126,7 @@ pub(super) fn main_file(file: &Path, plan: &mut Plan) {
 fn why_not(section: &str, key: &str) -> &'static str {
     match section {
         "ssu2" => "there is no SSU2 here: NTCP2 carries everything",
-        "socksproxy" => "the SOCKS proxy is set up by hand",
+        "socksproxy" => "what is clear goes to outproxies inside I2P only here",
         "i2cp" => "the I2CP port is set up by hand",
         "bob" => "there is no BOB here; SAM does what it did",
         "http" => "there is no web console here: `ramson status` says how the router is",
@@ -128,14 +135,31 @@ fn why_not(section: &str, key: &str) -> &'static str {
         "trust" => "peers are not limited to some here",
         "meshnets" => "there is no other network below than the Internet",
         "nettime" => "the clock is compared with peers, and not set",
-        "httpproxy" if key.starts_with("outproxy") => "an outproxy is set up by hand",
         "" if key == "family" => "a family's signing key cannot be used here",
         _ => "nothing here corresponds to it",
     }
 }
 
 fn ours(section: &str) -> &'static str {
-    if section == "sam" { "sam" } else { "http_proxy" }
+    match section {
+        "sam" => "sam",
+        "socksproxy" => "socks",
+        _ => "http_proxy",
+    }
+}
+
+/// An outproxy inside I2P.
+fn outproxy(plan: &mut Plan, s: &Setting) {
+    match I2pUrl::parse(&s.value) {
+        Ok(url) => {
+            plan.set(&s.at, "http_proxy", "outproxy", url.host_name());
+            if url.port() != 80 {
+                plan.set(&s.at, "http_proxy", "outproxy_port", i64::from(url.port()));
+            }
+            plan.notes.push("the outproxy carries TLS only, unless outproxy_plain says otherwise".into());
+        }
+        Err(why) => plan.leave(s, &why.to_string()),
+    }
 }
 
 /// A list of texts.
@@ -297,16 +321,14 @@ impl Section<'_> {
         }
         let kind = self.get("type").ok_or("it has no type")?;
         match kind {
-            "client" => self.client(plan),
-            "server" | "http" | "irc" => self.server(plan, kind),
-            "socks" | "websocks" | "httpproxy" | "udpclient" | "udpserver" => {
-                Err(format!("tunnels of type {kind} are set up by hand"))
-            }
+            "client" | "udpclient" => self.client(plan, kind),
+            "server" | "http" | "irc" | "udpserver" => self.server(plan, kind),
+            "socks" | "websocks" | "httpproxy" => Err(format!("tunnels of type {kind} are set up by hand")),
             _ => Err(format!("nobody knows the type {kind}")),
         }
     }
 
-    fn client(&self, plan: &mut Plan) -> Result<(), String> {
+    fn client(&self, plan: &mut Plan, kind: &str) -> Result<(), String> {
         let at = socket(self.get("address").unwrap_or("127.0.0.1"), self.get("port").ok_or("it has no port")?)?;
         if !at.ip().is_loopback() {
             return Err(format!("{at} is open to others: client tunnels listen on this computer only"));
@@ -319,18 +341,24 @@ impl Section<'_> {
             keys.push(("port", number(port, 1, 65_535).ok_or("its port is none")?.into()));
         }
         self.tunnels(&mut keys);
-        if self.get("keys").is_some_and(|keys| !keys.starts_with("transient")) {
-            plan.notes.push(format!(
-                "{}: it has an address of its own at each start here, and does not keep its keys",
-                self.name
-            ));
+        if kind == "udpclient" {
+            keys.push(("kind", "udp".into()));
         }
-        self.finish(plan, "client", keys, None, &["type", "address", "port", "destination", "destinationport", "keys"])
+        let mut private = None;
+        // One that was never started has none.
+        let file = self.get("keys").filter(|file| !file.starts_with("transient") && self.data.join(file).exists());
+        if let Some(file) = file {
+            let own = read_keys(&self.data.join(file), &mut plan.notes)?;
+            let copy = plan.key_file(self.name, &own);
+            keys.push(("keys", copy.as_str().into()));
+            private = Some((copy, own));
+        }
+        let known = ["type", "address", "port", "destination", "destinationport", "keys"];
+        self.finish(plan, "client", keys, private, &known)
     }
 
     fn server(&self, plan: &mut Plan, kind: &str) -> Result<(), String> {
-        let closed = ["accesslist", "whitelist"].iter().any(|key| self.get(key).is_some());
-        if closed {
+        if self.get("whitelist").is_some() {
             return Err("only some may reach it: its list is set up by hand, or it would be open to all".into());
         }
         let target = socket(self.get("host").unwrap_or("127.0.0.1"), self.get("port").ok_or("it has no port")?)?;
@@ -341,7 +369,7 @@ impl Section<'_> {
         let keys = read_keys(&self.data.join(file), &mut plan.notes)?;
         let ours = plan.key_file(self.name, &keys);
         let mut settings = vec![
-            ("kind", Value::from(if kind == "http" { "http" } else { "tcp" })),
+            ("kind", Value::from(ours_of(kind))),
             ("target", target.to_string().into()),
             ("keys", ours.as_str().into()),
         ];
@@ -351,11 +379,16 @@ impl Section<'_> {
         if let Some(port) = self.get("inport").filter(|port| *port != "0") {
             settings.push(("port", number(port, 1, 65_535).ok_or("its inport is none")?.into()));
         }
-        if kind == "irc" {
-            plan.notes.push(format!("{}: a server of plain bytes: the IRC server does not learn who comes", self.name));
+        if let Some(password) = self.get("webircpassword").filter(|_| kind == "irc") {
+            settings.push(("webirc_password", password.into()));
+        }
+        if let Some(allowed) = self.get("accesslist") {
+            let allowed: Vec<String> = allowed.split(',').map(|who| full_b32(who.trim())).collect();
+            settings.push(("allow", list(allowed.iter().map(String::as_str))));
         }
         self.tunnels(&mut settings);
-        let known = ["type", "host", "port", "keys", "inport", "hostoverride", "address"];
+        let known =
+            ["type", "host", "port", "keys", "inport", "hostoverride", "address", "accesslist", "webircpassword"];
         self.finish(plan, "server", settings, Some((ours, keys)), &known)
     }
 
@@ -391,6 +424,21 @@ impl Section<'_> {
         plan.tunnel(Tunnel { section, name, keys, private, at });
         Ok(())
     }
+}
+
+/// The kind of a server.
+fn ours_of(kind: &str) -> &'static str {
+    match kind {
+        "http" => "http",
+        "irc" => "irc",
+        "udpserver" => "udp",
+        _ => "tcp",
+    }
+}
+
+/// The name of a hash that is written without its end.
+fn full_b32(who: &str) -> String {
+    if who.len() == 52 { format!("{who}.b32.i2p") } else { who.to_owned() }
 }
 
 /// An index of the address book: `name,b32`; the destinations are in files of their own.

@@ -264,7 +264,7 @@ impl Java<'_> {
         }
         match kind {
             "client" | "ircclient" => self.client(plan, kind),
-            "httpclient" => self.proxy(plan),
+            "httpclient" | "sockstunnel" => self.proxy(plan, if kind == "httpclient" { "http_proxy" } else { "socks" }),
             "server" | "httpserver" | "httpbidirserver" | "ircserver" => self.server(plan, kind),
             _ => Err(format!("tunnels of type {kind} are set up by hand")),
         }
@@ -279,20 +279,22 @@ impl Java<'_> {
         }
     }
 
-    fn proxy(&self, plan: &mut Plan) -> Result<(), String> {
+    fn proxy(&self, plan: &mut Plan, section: &'static str) -> Result<(), String> {
         let listen = self.listen()?;
         let Some(s) = self.all.get("listenPort") else { return Err("it has no port".into()) };
-        if plan.settings.iter().any(|c| (c.section, c.key) == ("http_proxy", "listen")) {
-            return Err("there is one HTTP proxy here, and another one is carried over already".into());
+        if plan.settings.iter().any(|c| (c.section, c.key) == (section, "listen")) {
+            return Err("there is one such proxy here, and another one is carried over already".into());
         }
-        plan.set(&s.at, "http_proxy", "listen", listen.to_string());
+        plan.set(&s.at, section, "listen", listen.to_string());
         let mut keys = Vec::new();
         self.tunnels(&mut keys);
         for (key, value) in keys {
-            plan.set(&s.at, "http_proxy", key, value);
+            plan.set(&s.at, section, key, value);
         }
         if let Some(outproxy) = self.all.get("proxyList").filter(|s| !s.value.is_empty()) {
-            plan.leave(outproxy, "an outproxy is set up by hand");
+            let hosts = super::i2pd::list(outproxy.value.split([',', ' ']).filter(|host| !host.is_empty()));
+            plan.set(&outproxy.at, section, "outproxy", hosts);
+            plan.notes.push("outproxies carry TLS only, unless outproxy_plain says otherwise".into());
         }
         if let Some(jumps) =
             self.option("i2ptunnel.httpclient.jumpServers").and(self.all.get("option.i2ptunnel.httpclient.jumpServers"))
@@ -308,19 +310,32 @@ impl Java<'_> {
     fn client(&self, plan: &mut Plan, kind: &str) -> Result<(), String> {
         let listen = self.listen()?;
         let all = self.get("targetDestination").ok_or("it has no destination")?;
-        let mut each = all.split([',', ' ']).filter(|to| !to.is_empty());
-        let to = each.next().ok_or("it has no destination")?;
-        if each.next().is_some() {
-            plan.notes.push(format!("{}: of its destinations the first is carried over", self.name()));
+        let parts = all.split([',', ' ']).filter(|to| !to.is_empty());
+        let each: Vec<(&str, &str)> = parts.map(|to| to.split_once(':').unwrap_or((to, ""))).collect();
+        let (_, port) = *each.first().ok_or("it has no destination")?;
+        if each.iter().any(|(_, other)| *other != port) {
+            return Err("its destinations have different ports".into());
         }
-        let (to, port) = to.split_once(':').unwrap_or((to, ""));
-        Host::parse(to).map_err(|e| format!("{to}: {e}"))?;
-        let mut keys = vec![("listen", Value::from(listen.to_string())), ("to", Value::from(to))];
+        for (to, _) in &each {
+            Host::parse(to).map_err(|e| format!("{to}: {e}"))?;
+        }
+        let to = super::i2pd::list(each.iter().map(|(to, _)| *to));
+        let mut keys = vec![("listen", Value::from(listen.to_string())), ("to", to)];
         if !port.is_empty() {
             keys.push(("port", number(port, 0, 65_535).ok_or("its port is none")?.into()));
         }
         if kind == "ircclient" {
-            plan.notes.push(format!("{}: nothing is filtered of what your IRC program tells of you", self.name()));
+            keys.push(("kind", "irc".into()));
+        }
+        let own = self.option("persistentClientKey").is_some_and(is_true);
+        if self.get("sharedClient").is_some_and(is_true) && !own {
+            keys.push(("shared", true.into()));
+        } else if self.option("i2cp.delayOpen").is_some_and(is_true) {
+            keys.push(("delayed", true.into()));
+        }
+        if own {
+            plan.notes
+                .push(format!("{}: another address at each start, unless you name its keys by hand", self.name()));
         }
         self.tunnels(&mut keys);
         self.finish(plan, "client", keys, None);
@@ -328,9 +343,8 @@ impl Java<'_> {
     }
 
     fn server(&self, plan: &mut Plan, kind: &str) -> Result<(), String> {
-        let lists = ["enableAccessList", "enableBlackList", "i2cp.enableAccessList", "i2cp.enableBlackList"];
-        if lists.iter().any(|key| self.option(key).is_some_and(is_true)) || self.option("filter.file").is_some() {
-            return Err("only some may reach it: its list is set up by hand, or it would be open to all".into());
+        if self.option("filter.file").is_some() {
+            return Err("only some may reach it: its filter is set up by hand, or it would be open to all".into());
         }
         let target =
             socket(self.get("targetHost").unwrap_or("127.0.0.1"), self.get("targetPort").ok_or("it has no port")?)?;
@@ -342,21 +356,22 @@ impl Java<'_> {
         let ours = plan.key_file(self.name(), &keys);
         let http = kind.starts_with("http");
         let mut settings = vec![
-            ("kind", Value::from(if http { "http" } else { "tcp" })),
+            ("kind", Value::from(ours_of(kind))),
             ("target", target.to_string().into()),
             ("keys", ours.as_str().into()),
         ];
         if let Some(host) = self.get("spoofedHost").filter(|_| http) {
             settings.push(("host", host.into()));
         }
-        match kind {
-            "httpbidirserver" => plan
-                .notes
-                .push(format!("{}: the server only; its proxy for the way out is the HTTP proxy", self.name())),
-            "ircserver" => plan
-                .notes
-                .push(format!("{}: a server of plain bytes: the IRC server does not learn who comes", self.name())),
-            _ => {}
+        if kind == "httpbidirserver" {
+            settings.push(("listen", self.listen()?.to_string().into()));
+        }
+        for (key, enable) in [("allow", "enableAccessList"), ("deny", "enableBlackList")] {
+            if [enable, &format!("i2cp.{enable}")].iter().any(|key| self.option(key).is_some_and(is_true)) {
+                let who = self.option("i2cp.accessList").or(self.get("accessList"));
+                let who = who.ok_or("only some may reach it, and its list is not there")?;
+                settings.push((key, super::i2pd::list(who.split([',', ' ']).filter(|who| !who.is_empty()))));
+            }
         }
         self.tunnels(&mut settings);
         self.finish(plan, "server", settings, Some((ours, keys)));
@@ -406,12 +421,29 @@ impl Java<'_> {
     }
 }
 
+/// The kind of a server.
+fn ours_of(kind: &str) -> &'static str {
+    match kind {
+        "httpserver" => "http",
+        "httpbidirserver" => "http-bidirectional",
+        "ircserver" => "irc",
+        _ => "tcp",
+    }
+}
+
 /// What the Java router writes into every tunnel, and what is so here anyway.
 fn is_usual(key: &str, value: &str) -> bool {
     let key = key.strip_prefix("option.").unwrap_or(key);
     matches!(
         key,
-        "inbound.nickname"
+        "i2cp.accessList"
+            | "i2cp.enableAccessList"
+            | "i2cp.enableBlackList"
+            | "enableAccessList"
+            | "enableBlackList"
+            | "i2cp.delayOpen"
+            | "persistentClientKey"
+            | "inbound.nickname"
             | "outbound.nickname"
             | "inbound.backupQuantity"
             | "outbound.backupQuantity"

@@ -53,6 +53,10 @@ impl World {
     }
 }
 
+fn options(shape: crate::settings::Shape<'_>) -> ramson::TunnelOptions {
+    shape.apply(ramson::DestinationOptions::client("x")).inbound
+}
+
 const I2PD: &str = "\
 # i2pd
 host = 203.0.113.7
@@ -71,6 +75,8 @@ port = 4454
 inbound.length = 2
 outbound.length = 1
 outproxy = http://false.i2p
+[socksproxy]
+port = 4457
 [sam]
 enabled = false
 [http]
@@ -87,11 +93,13 @@ fn an_i2pd_moves_in() {
     let world = World::new();
     world.write("i2pd.conf", I2PD);
     let (site, shared) = (world.keys("site.dat"), world.keys("shared.dat"));
+    world.keys("listed.dat");
     world.write(
         "tunnels.conf",
         "; comment\n[IRC]\ntype = client\naddress = 127.0.0.1\nport = 6668\ndestination = irc.postman.i2p\ndestinationport = 6667\nkeys = irc.dat\n\
          [Site]\ntype = http\nhost = 127.0.0.1\nport = 8080\nkeys = site.dat\nhostoverride = site.i2p\ninbound.length = 2\ni2p.streaming.profile = 2\n\
-         [closed]\ntype = server\nhost = 127.0.0.1\nport = 22\nkeys = site.dat\naccesslist = abc\n\
+         [closed]\ntype = server\nhost = 127.0.0.1\nport = 22\nkeys = site.dat\nwhitelist = abc\n\
+         [listed]\ntype = server\nport = 23\nkeys = listed.dat\naccesslist = aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n\
          [secret]\ntype = server\nport = 22\nkeys = shared.dat\ni2cp.leaseSetType = 5\n\
          [proxy]\ntype = socks\nport = 4447\n\
          [open]\ntype = client\naddress = 0.0.0.0\nport = 1\ndestination = a.i2p\n",
@@ -118,17 +126,20 @@ fn an_i2pd_moves_in() {
     );
     assert_eq!((config.bandwidth.incoming, config.bandwidth.share_percent), (Some(2_048_000), 50));
     assert_eq!((config.transit.max_tunnels, config.floodfill), (700, ramson::config::Floodfill::No));
-    assert_eq!((settings.http_proxy.listen.0.port(), settings.http_proxy.tunnels().hops), (4454, 2));
+    assert_eq!((settings.http_proxy.listen.0.port(), options(settings.http_proxy.shape()).hops), (4454, 2));
     assert!(settings.sam.config().is_none());
     let feeds: Vec<String> = settings.names.subscriptions(true).iter().map(|url| url.as_str().to_owned()).collect();
     assert_eq!(feeds, ["http://reg.i2p/hosts.txt"]);
     assert_eq!(settings.client.len(), 1);
     assert_eq!((settings.client[0].port, settings.client[0].listen.0.port()), (6667, 6668));
     let servers: Vec<(&str, u16)> = settings.server.iter().map(|s| (s.name.0.as_str(), s.at().port())).collect();
-    assert_eq!(servers, [("Site", 8080), ("one", 1), ("two", 2)]);
-    assert_eq!((settings.server[0].host.as_deref(), settings.server[0].tunnels().hops), (Some("site.i2p"), 2));
-    assert_eq!(settings.server[1].keys, settings.server[2].keys, "one destination is one file");
-    for (server, keys) in [(0, &site), (1, &shared)] {
+    assert_eq!(servers, [("Site", 8080), ("listed", 23), ("one", 1), ("two", 2)]);
+    assert_eq!((settings.server[1].allow.len(), settings.server[3].kind), (1, crate::settings::Kind::Irc));
+    assert_eq!(settings.http_proxy.outproxy().unwrap().to.len(), 1);
+    assert!(settings.socks.is_on() && settings.socks.listen.0.port() == 4457);
+    assert_eq!((settings.server[0].host.as_deref(), options(settings.server[0].shape()).hops), (Some("site.i2p"), 2));
+    assert_eq!(settings.server[2].keys, settings.server[3].keys, "one destination is one file");
+    for (server, keys) in [(0, &site), (2, &shared)] {
         let copy = load_keys(&world.folder.path().join(&settings.server[server].keys)).unwrap().unwrap();
         assert_eq!(copy.destination(), keys.destination());
     }
@@ -137,7 +148,6 @@ fn an_i2pd_moves_in() {
     assert!(names.resolve(&name("bad.i2p")).is_none(), "a destination that is not that of its hash");
     let left = [
         "[ssu2] enabled = true",
-        "outproxy = http://false.i2p",
         "pass = ...",
         "http://example.com/hosts.txt",
         "the tunnel closed: only some",
@@ -162,7 +172,7 @@ fn a_java_router_moves_in() {
     world.write("clients.config", "clientApp.0.main=net.i2p.router.web.RouterConsoleRunner\nclientApp.1.main=net.i2p.sam.SAMBridge\nclientApp.1.args=sam.keys 127.0.0.1 7666 i2cp.tcp.host=127.0.0.1\nclientApp.1.startOnLoad=true\nclientApp.4.main=org.Other\nclientApp.4.startOnLoad=true\n");
     let site = world.keys("eepsite/eepPriv.dat");
     world.write("i2ptunnel.config.d/00-proxy-i2ptunnel.config", "interface=127.0.0.1\nlistenPort=4464\nname=I2P HTTP Proxy\noption.inbound.length=3\noption.inbound.quantity=4\nproxyList=false.i2p\ntype=httpclient\nstartOnLoad=true\n");
-    world.write("i2ptunnel.config.d/01-irc-i2ptunnel.config", "interface=127.0.0.1\nlistenPort=6668\nname=Irc2P\ntargetDestination=irc.dg.i2p:6667,irc.postman.i2p:6667\ntype=ircclient\nstartOnLoad=true\n");
+    world.write("i2ptunnel.config.d/01-irc-i2ptunnel.config", "interface=127.0.0.1\nlistenPort=6668\nname=Irc2P\ntargetDestination=irc.dg.i2p:6667,irc.postman.i2p:6667\ntype=ircclient\nsharedClient=true\nstartOnLoad=true\n");
     world.write("i2ptunnel.config.d/02-web-i2ptunnel.config", "name=web\ntype=httpserver\ntargetHost=127.0.0.1\ntargetPort=7658\nprivKeyFile=eepsite/eepPriv.dat\nspoofedHost=mysite.i2p\nstartOnLoad=true\noption.maxPosts=3\n");
     world.write(
         "i2ptunnel.config.d/03-off-i2ptunnel.config",
@@ -185,9 +195,12 @@ fn a_java_router_moves_in() {
     let config = settings.router(Path::new("/d"));
     assert_eq!((config.network.id, config.bandwidth.incoming, config.bandwidth.outgoing), (99, Some(500_000), None));
     assert_eq!(config.ntcp2.bind, ["0.0.0.0:12345".parse().unwrap()]);
-    assert_eq!((settings.http_proxy.listen.0.port(), settings.http_proxy.tunnels().quantity), (4464, 4));
+    assert_eq!((settings.http_proxy.listen.0.port(), options(settings.http_proxy.shape()).quantity), (4464, 4));
     assert_eq!(settings.sam.config().unwrap().listen.port(), 7666);
-    assert_eq!((settings.client.len(), settings.client[0].port), (1, 6667));
+    let client = &settings.client[0];
+    assert_eq!((settings.client.len(), client.port, client.to.0.len(), client.shared), (1, 6667, 2, true));
+    assert_eq!(client.kind, crate::settings::ClientKind::Irc);
+    assert_eq!(settings.http_proxy.outproxy().unwrap().to.len(), 1);
     assert_eq!((settings.server.len(), settings.server[0].host.as_deref()), (1, Some("mysite.i2p")));
     let copy = load_keys(&world.folder.path().join(&settings.server[0].keys)).unwrap().unwrap();
     assert_eq!(copy.destination(), site.destination());
@@ -199,12 +212,10 @@ fn a_java_router_moves_in() {
         "outboundKBytesPerSecond = 5",
         "router.hiddenMode = true",
         "org.Other",
-        "proxyList = false.i2p",
         "option.maxPosts = 3",
         "the tunnel off",
-        "the tunnel closed: only some",
+        "the tunnel closed: only some may reach it, and its list is not there",
         "export them first",
-        "Irc2P: of its destinations the first",
         "eepsite/docroot",
         "1 lines that are no names",
     ];

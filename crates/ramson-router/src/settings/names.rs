@@ -19,7 +19,7 @@ const JUMPS: [&str; 4] = [
     "http://notbob.i2p/cgi-bin/jump.cgi?q=",
 ];
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Naming {
     pub(crate) ask_first_use: bool,

@@ -5,7 +5,7 @@ use ramson_services::sam::SamConfig;
 use serde::Deserialize;
 use std::net::SocketAddr;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Sam {
     /// Not said: on, unless something else listens there already.

@@ -1,27 +1,24 @@
 //! A server that is a folder.
 
-use super::{At, Fault, Hops, Kind, Quantity, Server, TunnelName};
+use super::{At, Fault, Kind, Server};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 impl Server {
     /// A folder that is hosted by a command.
-    pub(crate) fn hosted(name: String, folder: PathBuf, keys: PathBuf, listing: bool) -> Self {
-        Self {
-            name: TunnelName(name),
-            kind: Kind::Site,
-            target: None,
-            folder: Some(folder),
-            listing,
-            keys,
-            host: None,
-            port: None,
-            max_streams: super::max_streams(),
-            max_streams_per_client: super::max_streams_per_client(),
-            hops: Hops::default(),
-            quantity: Quantity::default(),
-            announced: true,
+    pub(crate) fn hosted(name: &str, folder: &Path, keys: &Path, listing: bool) -> Result<Self, String> {
+        let text = |path: &Path| {
+            path.to_str().map(str::to_owned).ok_or_else(|| format!("{}: its name is no text", path.display()))
+        };
+        let mut table = toml::Table::new();
+        for (key, value) in [("name", name.to_owned()), ("folder", text(folder)?), ("keys", text(keys)?)] {
+            table.insert(key.to_owned(), value.into());
         }
+        table.insert("kind".to_owned(), "site".into());
+        table.insert("listing".to_owned(), listing.into());
+        let mut server: Self = table.try_into().map_err(|e: toml::de::Error| e.to_string())?;
+        server.announced = true;
+        Ok(server)
     }
 
     /// Where the server is; nowhere, if it is a folder.

@@ -36,7 +36,8 @@ fn passwords_are_not_shown() {
     let text = "[network]\nid = 99\n[ntcp2]\nproxy = \"socks5://me:hidden1@1.2.3.4:1\"\n\
                 [reseed]\nproxy = \"http://me:hidden2@1.2.3.4:1\"\n\
                 [http_proxy]\nuser = \"me\"\npassword = \"hidden3\"\n\
-                [sam]\nuser = \"me\"\npassword = \"hidden4\"\n";
+                [sam]\nuser = \"me\"\npassword = \"hidden4\"\n\
+                [[server]]\nname = \"i\"\nkind = \"irc\"\ntarget = \"127.0.0.1:6\"\nkeys = \"k\"\nwebirc_password = \"hidden5\"\n";
     let settings = Settings::parse(text).unwrap();
     let shown = format!("{settings:?} {:#?} {:?}", settings, settings.router(Path::new("/d")));
     assert!(shown.contains("1.2.3.4") && !shown.contains("hidden"), "{shown}");
@@ -76,6 +77,12 @@ fn errors_name_the_line_and_the_key() {
         ("[process]\nhardening = \"maybe\"\n", ["line 4", "\"on\" or \"off\""]),
         ("[http_proxy]\nlisten = \"127.0.0.1:80000\"\n", ["line 4", "in numbers and has a port"]),
         ("[log\n", ["line 3", "log"]),
+        ("[socks]\nlisten = \"0.0.0.0:4447\"\n", ["line 4: [socks] listen", "no lock"]),
+        ("[socks]\noutproxy_plain = true\n", ["line 4: [socks] outproxy_plain", "needs an outproxy"]),
+        ("[http_proxy]\noutproxy_plain = true\n", ["line 4: [http_proxy] outproxy_plain", "needs an outproxy"]),
+        ("[http_proxy]\noutproxy = \"example.org\"\n", ["line 4", "i2p"]),
+        ("[http_proxy]\noutproxy = [\"a.i2p\", \"example.org\"]\n", ["line 4", "i2p"]),
+        ("[shared]\nhops = 5\nextra_hops = 3\n", ["line 5: [shared] extra_hops", "7 hops"]),
     ];
     for (text, words) in cases {
         let e = error(text);
@@ -86,6 +93,25 @@ fn errors_name_the_line_and_the_key() {
     assert!(Settings::parse("[network]\nid = 1\n").unwrap_err().contains("line 2"));
     let public = "[network]\nid = \"public\"\nallow_same_subnet = true\n";
     assert!(Settings::parse(public).unwrap_err().contains("private"));
+}
+
+#[test]
+fn tunnels_are_shaped_as_they_say() {
+    let text = "network.id = 99\n[[client]]\nname = \"x\"\nlisten = \"127.0.0.1:1\"\nto = [\"a.i2p\", \"b.i2p\"]\n\
+        hops = 2\nquantity = 4\nextra_hops = 1\ninbound = { quantity = 6 }\noutbound = { hops = 1, extra_hops = 0 }\n\
+        compress = true\nclose_after = 5\norder = \"random\"\n";
+    let settings = Settings::parse(text).unwrap();
+    let client = &settings.client[0];
+    let options = client.shape().apply(ramson::DestinationOptions::client("x"));
+    assert_eq!(options.inbound, TunnelOptions { hops: 2, quantity: 6, extra_hops: 1 });
+    assert_eq!(options.outbound, TunnelOptions { hops: 1, quantity: 4, extra_hops: 0 });
+    assert!(options.compress && client.is_delayed() && client.to.0.len() == 2);
+    assert_eq!(client.close_after().unwrap().as_secs(), 300);
+    let socks = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().socks;
+    assert!(socks("").is_on() && !socks("").is_asked_for() && socks("").outproxy().is_none());
+    assert!(!socks("socks.enabled = false\n").is_on() && socks("socks.enabled = true\n").is_asked_for());
+    let out = socks("socks.outproxy = \"a.i2p\"\nsocks.outproxy_port = 3\n").outproxy().unwrap();
+    assert_eq!((out.to.len(), out.port, out.plain), (1, 3, false));
 }
 
 #[test]
@@ -109,12 +135,30 @@ fn errors_of_servers_and_clients_name_the_line_of_theirs() {
     let server = |more: &str| {
         format!("[[server]]\nname = \"s\"\nkind = \"tcp\"\ntarget = \"127.0.0.1:1\"\nkeys = \"k\"\n{more}")
     };
+    let client = |more: &str| format!("[[client]]\nname = \"x\"\nlisten = \"127.0.0.1:1\"\nto = \"a.i2p\"\n{more}");
     let two = |more: &str| format!("{}{}", server("port = 1\n"), server(more).replace("\"s\"", "\"t\""));
     let cases = [
         (server("host = \"a.i2p\"\n"), "line 8: [[server]] host is for"),
         (server("") + &server(""), "line 9: [[server]] name is taken"),
         (two("port = 1\n"), "line 13: [[server]] keys are those of another server: they need different ports"),
         (two("hops = 1\n"), "line 13: [[server]] keys are those of another server: they need the same hops"),
+        (server("listen = \"127.0.0.1:1\"\n"), "line 8: [[server]] listen is for"),
+        (server("webirc_password = \"x\"\n"), "line 8: [[server]] webirc_password is for"),
+        (server("extra_hops = 5\n"), "line 8: [[server]] extra_hops makes tunnels of more than 7 hops"),
+        (server("inbound = { hops = 4, extra_hops = 4 }\n"), "line 8: [[server]] inbound makes tunnels of more"),
+        (server("").replace("tcp", "http-bidirectional"), "line 5: [[server]] kind needs `listen`"),
+        (server("listen = \"0.0.0.0:1\"\n").replace("tcp", "http-bidirectional"), "line 8: [[server]] listen must be"),
+        (server("") + &client("keys = \"k\"\n"), "line 12: [[client]] keys are those of another tunnel"),
+        (client("") + &client(""), "line 8: [[client]] name is taken"),
+        (client("datagram = 2\n"), "line 7: [[client]] datagram is for"),
+        (client("kind = \"udp\"\nshared = true\n"), "line 8: [[client]] shared contradicts"),
+        (client("delayed = true\nshared = true\n"), "line 8: [[client]] shared contradicts"),
+        (client("max_connections = 0\n"), "line 7: [[client]] max_connections"),
+        (client("").replace("\"a.i2p\"", "[]"), "line 6: [[client]] to must be 1 to 16"),
+        (
+            client("kind = \"udp\"\n").replace("\"a.i2p\"", "[\"a.i2p\", \"b.i2p\"]"),
+            "line 6: [[client]] to must be one",
+        ),
         (
             "[[client]]\nname = \"x\"\nlisten = \"0.0.0.0:1\"\nto = \"a.i2p\"\n".to_owned(),
             "line 5: [[client]] listen must be",

@@ -90,10 +90,7 @@ impl TryArgs {
     }
 
     async fn bind(&self, local: &ramson::LocalDestination, names: &Arc<Names>) -> Result<HttpProxy, Failure> {
-        let bind = |listen| {
-            let config = ProxyConfig { listen, credentials: None, ask_first_use: None, jump_services: Vec::new() };
-            HttpProxy::bind(config, local.clone(), Arc::clone(names))
-        };
+        let bind = |listen| HttpProxy::bind(ProxyConfig::new(listen), local.clone(), Arc::clone(names));
         let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PROXY_PORT));
         let bound = match bind(self.proxy.unwrap_or(usual)).await {
             Err(ProxyError::Bind(..)) if self.proxy.is_none() => bind(SocketAddr::new(usual.ip(), 0)).await,

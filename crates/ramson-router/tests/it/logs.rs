@@ -95,10 +95,12 @@ impl Router {
     }
 
     pub(crate) fn start_with(folder: &Path, environment: &[(&str, &OsStr)]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ramson"))
-            .arg("--data")
-            .arg(folder)
-            .envs(environment.iter().copied())
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ramson"));
+        Self::start_by(command.arg("--data").arg(folder).envs(environment.iter().copied()))
+    }
+
+    pub(crate) fn start_by(command: &mut Command) -> Self {
+        let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -147,10 +149,14 @@ impl Router {
         false
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.process.id())]).status();
+        assert!(kill.expect("a shell").success());
+    }
+
     /// Stops it; all that it has said.
     pub(crate) fn stop(mut self) -> String {
-        let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.process.id())]).status();
-        assert!(kill.expect("a shell").success());
+        self.signal("TERM");
         self.line("stopped");
         let _ = self.process.wait();
         while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(100)) {

@@ -9,5 +9,6 @@ mod host;
 mod leaks;
 mod logs;
 mod names;
+mod reload;
 mod routers;
 mod unit;

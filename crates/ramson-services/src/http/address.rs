@@ -89,13 +89,7 @@ impl Address {
     }
 
     pub(crate) fn site(&self) -> Site {
-        if self.host == "proxy.i2p" {
-            return Site::Own;
-        }
-        if self.host.ends_with(".i2p") {
-            return Host::parse(&self.host).map_or_else(Site::Bad, Site::I2p);
-        }
-        if is_local_host(&self.host) { Site::Local } else { Site::Clear }
+        site_of(&self.host)
     }
 
     /// The whole address again.
@@ -123,6 +117,19 @@ impl Address {
         self.path = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
         helper
     }
+}
+
+/// What a host is, in lower case.
+pub(crate) fn site_of(host: &str) -> Site {
+    if host == "proxy.i2p" {
+        return Site::Own;
+    }
+    // A dot at the end, or the form of RFC 9476, makes no name of I2P one of the clear net.
+    let bare = host.trim_end_matches('.');
+    if bare == "i2p" || bare.ends_with(".i2p") || bare.ends_with(".i2p.alt") {
+        return Host::parse(host).map_or_else(Site::Bad, Site::I2p);
+    }
+    if is_local_host(host) { Site::Local } else { Site::Clear }
 }
 
 /// `%41` as `A`; what is no valid escape stays.

@@ -15,4 +15,4 @@ pub(crate) mod pages;
 mod proxy;
 pub(crate) mod wire;
 
-pub use proxy::{Credentials, HttpProxy, ProxyConfig, ProxyError};
+pub use proxy::{Credentials, HttpProxy, PerSite, ProxyConfig, ProxyError};

@@ -259,6 +259,17 @@ pub(crate) fn forbidden(host: &str, local: bool) -> Page {
     Page::new(403, "Not In I2P", format!("{host} is not in I2P"), text)
 }
 
+/// What an outproxy would read, and is not sent.
+pub(crate) fn only_encrypted(host: &str) -> Page {
+    Page::new(
+        403,
+        "Not Encrypted",
+        format!("{host} was asked for without encryption"),
+        "Your outproxy is for encrypted connections (https) only: it would read everything else, and could change it. Nothing was sent.\n\
+         Try the address with https, or allow plain connections in the config (outproxy_plain).",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,13 +10,17 @@ use super::hygiene;
 use super::idle::Idle;
 use super::pages::{self, Page};
 use super::wire::{HeadError, Side, pass_body, write};
+use crate::isolation::Isolation;
 use crate::limits::{
-    CONNECT_TIME, FORM_BYTES, HEAD_TIME, KEEP_ALIVE_TIME, LOCAL_CONNECTIONS, READY_TIME_BROWSER, READY_TIME_PROGRAM,
-    SHOWN_NAMES,
+    FORM_BYTES, HEAD_TIME, KEEP_ALIVE_TIME, LOCAL_CONNECTIONS, READY_TIME_BROWSER, READY_TIME_PROGRAM, SHOWN_NAMES,
 };
 use crate::names::{Host, HostName, I2pUrl, Names, Source};
+use crate::outlet::{Outlet, Remote, Traffic};
+use crate::outproxy::{Outproxy, OutproxyConfig, begins_tls};
+use crate::port::Port;
 use crate::tunnels::relay;
-use ramson::{Error, ErrorKind, LocalDestination, Progress, Stream, Target};
+use ramson::{DestinationOptions, Error, ErrorKind, LocalDestination, Ramson, Target};
+use ramson_wire::crypto::hash::sha256_of;
 use ramson_wire::data::{base32, base64};
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -24,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use subtle::ConstantTimeEq;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -40,6 +44,25 @@ pub struct ProxyConfig {
     pub ask_first_use: Option<PathBuf>,
     /// Services that look up names which are known to no list here; the name is put behind each.
     pub jump_services: Vec<I2pUrl>,
+    /// The way to the clear net; without one there is none.
+    pub outproxy: Option<OutproxyConfig>,
+    /// Each site is visited from a destination of its own, so that two sites cannot tell that they have the same visitor.
+    pub per_site: Option<PerSite>,
+}
+
+impl ProxyConfig {
+    /// A proxy for who reaches `listen`, which must be on loopback, and into I2P only.
+    pub fn new(listen: SocketAddr) -> Self {
+        let jump_services = Vec::new();
+        Self { listen, credentials: None, ask_first_use: None, jump_services, outproxy: None, per_site: None }
+    }
+}
+
+/// What the destinations are made by, and like, from which single sites are visited.
+#[derive(Clone, Debug)]
+pub struct PerSite {
+    pub ramson: Ramson,
+    pub options: DestinationOptions,
 }
 
 /// A user name and password, for `Proxy-Authorization: Basic`.
@@ -62,20 +85,26 @@ pub enum ProxyError {
     /// Everybody in reach could use it.
     #[error("the HTTP proxy at {0} is open to others: set a user and password, or listen on loopback")]
     Unprotected(SocketAddr),
-    #[error("the HTTP proxy cannot listen at {0}: {1}")]
-    Bind(SocketAddr, std::io::Error),
+    /// It cannot listen there.
+    #[error(transparent)]
+    Bind(Error),
+    /// Its settings cannot be.
+    #[error(transparent)]
+    Setup(#[from] Error),
 }
 
 /// An HTTP proxy that is bound to its address.
 #[derive(Debug)]
 pub struct HttpProxy {
-    listener: TcpListener,
+    port: Port,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    local: LocalDestination,
+    outlet: Outlet,
+    per_site: Option<Isolation>,
+    outproxy: Option<Outproxy>,
     names: Arc<Names>,
     helpers: Helpers,
     first_uses: FirstUses,
@@ -102,19 +131,36 @@ impl HttpProxy {
         if config.credentials.is_none() && !config.listen.ip().is_loopback() {
             return Err(ProxyError::Unprotected(config.listen));
         }
-        let listener = TcpListener::bind(config.listen).await.map_err(|e| ProxyError::Bind(config.listen, e))?;
+        let port = Port::bind(config.listen, "the HTTP proxy").await.map_err(ProxyError::Bind)?;
+        Self::new(config, port, local.into(), names)
+    }
+
+    /// A proxy at a port that is bound. It sends everything through `outlet`, but what `per_site` says.
+    pub fn new(config: ProxyConfig, port: Port, outlet: Outlet, names: Arc<Names>) -> Result<Self, ProxyError> {
+        let at = port.local_addr().map_err(|e| Error::new(ErrorKind::Setup, e.to_string()))?;
+        if config.credentials.is_none() && !at.ip().is_loopback() {
+            return Err(ProxyError::Unprotected(at));
+        }
         let password =
             config.credentials.map(|c| Accepted(standard_base64(format!("{}:{}", c.user, c.password).as_bytes())));
         let first_uses = FirstUses::open(config.ask_first_use);
         let jump_services = config.jump_services;
         let (helpers, idle, shown) = (Helpers::default(), Idle::default(), Mutex::default());
-        let shared = Shared { local, names, helpers, first_uses, jump_services, idle, password, shown };
-        Ok(Self { listener, shared: Arc::new(shared) })
+        let isolated = |it: PerSite| Isolation::new(it.ramson, it.options, outlet.traffic().clone());
+        let (per_site, outproxy) = (config.per_site.map(isolated), config.outproxy.map(Outproxy::new).transpose()?);
+        let shared =
+            Shared { outlet, per_site, outproxy, names, helpers, first_uses, jump_services, idle, password, shown };
+        Ok(Self { port, shared: Arc::new(shared) })
+    }
+
+    /// What passes it.
+    pub fn traffic(&self) -> &Traffic {
+        self.shared.outlet.traffic()
     }
 
     /// The address that it listens at.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.port.local_addr()
     }
 
     /// Serves until the future is dropped; its connections end with it.
@@ -123,18 +169,13 @@ impl HttpProxy {
         let mut tasks = JoinSet::new();
         loop {
             while tasks.try_join_next().is_some() {}
-            let Ok((stream, _)) = self.listener.accept().await else {
-                // Out of file descriptors, most likely: others must end first.
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                continue;
-            };
+            let stream = self.port.accept().await;
             if slots.available_permits() == 0 {
                 self.shared.idle.make_room();
             }
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             let shared = Arc::clone(&self.shared);
             tasks.spawn(async move {
-                let _ = stream.set_nodelay(true);
                 shared.serve(stream).await;
                 drop(slot);
             });
@@ -145,7 +186,7 @@ impl HttpProxy {
 /// A kept connection to a site.
 struct Upstream {
     authority: String,
-    side: Side<Stream>,
+    side: Side<Remote>,
 }
 
 /// Whether the client's connection goes on.
@@ -221,7 +262,14 @@ impl Shared {
             },
             Site::Bad(e) => show(client, &pages::bad_name(&address.host, e), &asked.request, alive).await,
             Site::Local => show(client, &pages::forbidden(&address.host, true), &asked.request, alive).await,
-            Site::Clear => show(client, &pages::forbidden(&address.host, false), &asked.request, alive).await,
+            Site::Clear => match &self.outproxy {
+                Some(outproxy) if outproxy.plain => {
+                    let route = Route { address, way: Way::Out, source: None, is_first_use: false };
+                    self.pass(client, upstream, route, asked).await
+                }
+                Some(_) => show(client, &pages::only_encrypted(&address.host), &asked.request, alive).await,
+                None => show(client, &pages::forbidden(&address.host, false), &asked.request, alive).await,
+            },
         }
     }
 
@@ -238,7 +286,7 @@ impl Shared {
         let helper = address.take_helper();
         let name = match host {
             Host::B32(hash) => {
-                return Ok(Route { address, target: Target::Hash(hash), source: None, is_first_use: false });
+                return Ok(Route { address, way: Way::I2p(Target::Hash(hash)), source: None, is_first_use: false });
             }
             Host::Name(name) => name,
         };
@@ -268,7 +316,8 @@ impl Shared {
             }
         }
         let is_first_use = is_navigation(request) && self.is_first_use(&name);
-        Ok(Route { address, target: Target::Destination(destination), source: Some(source), is_first_use })
+        let way = Way::I2p(Target::Destination(destination));
+        Ok(Route { address, way, source: Some(source), is_first_use })
     }
 
     fn is_first_use(&self, name: &HostName) -> bool {
@@ -284,13 +333,14 @@ impl Shared {
         route: Route,
         mut asked: Asked,
     ) -> Next {
-        let Route { address, target, source, is_first_use } = route;
+        let Route { address, way, source, is_first_use } = route;
         let patience = if asked.request.headers.text("accept").is_some_and(|a| a.contains("text/html")) {
             READY_TIME_BROWSER
         } else {
             READY_TIME_PROGRAM
         };
-        asked.request.target.clone_from(&address.path);
+        // An outproxy is a proxy as this one, and reads the whole address.
+        asked.request.target = if way == Way::Out { address.url() } else { address.path.clone() };
         hygiene::clean_request(&mut asked.request, &address.authority);
         let alive = asked.keep_alive && asked.framing == Framing::None;
         let may_repeat = asked.request.is_repeatable() && asked.framing == Framing::None;
@@ -306,14 +356,14 @@ impl Shared {
             let reused = kept.is_some();
             let mut side = match kept.take() {
                 Some(kept) => kept.side,
-                None => match self.open(target.clone(), address.port, patience).await {
-                    Ok(stream) => Side::new(stream),
+                None => match self.open(&way, &address, patience).await {
+                    Ok(remote) => Side::new(remote),
                     Err(e) => {
                         let mut page = pages::unreachable(&address.host, &e, asked.request.is_repeatable());
                         // Where the site is at fault, the list that named it may be.
                         let ours =
                             [ErrorKind::NotReady, ErrorKind::Overloaded, ErrorKind::ShuttingDown].contains(&e.kind());
-                        if let Some(source) = source.filter(|_| !ours) {
+                        if let (Some(source), Way::I2p(target)) = (source.filter(|_| !ours), &way) {
                             page = page.with_html(&pages::meaning(&base32::host_name(&target.hash()), source));
                         }
                         return show(client, &page, &asked.request, alive).await;
@@ -338,21 +388,23 @@ impl Shared {
         }
     }
 
+    /// Whence a host is visited.
+    fn outlet(&self, host: &str) -> Result<Outlet, Error> {
+        let Some(per_site) = &self.per_site else { return Ok(self.outlet.clone()) };
+        per_site.outlet(sha256_of(&[site_of_host(host).as_bytes()]))
+    }
+
     /// Opens a stream; waits for our tunnels first, but not for ever.
-    async fn open(&self, target: Target, port: u16, patience: std::time::Duration) -> Result<Stream, Error> {
-        let mut progress = self.local.progress();
-        let _ = timeout(patience, progress.wait_for(Progress::is_ready)).await;
-        let now = progress.borrow().clone();
-        if !now.is_ready() {
-            return Err(Error::not_ready(now));
-        }
-        match timeout(CONNECT_TIME, self.local.connect((target, port))).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::new(ErrorKind::PeerNotAnswering, "no answer in time")),
+    async fn open(&self, way: &Way, address: &Address, patience: std::time::Duration) -> Result<Remote, Error> {
+        let outlet = self.outlet(&address.host)?;
+        match (way, &self.outproxy) {
+            (Way::I2p(target), _) => outlet.connect(target.clone(), address.port, patience).await,
+            (Way::Out, Some(outproxy)) => outproxy.open(&outlet, &self.names).await,
+            (Way::Out, None) => Err(Error::new(ErrorKind::Misuse, "there is no outproxy")),
         }
     }
 
-    /// CONNECT: bytes both ways, to a destination.
+    /// CONNECT: bytes both ways, to a destination, or by an outproxy.
     async fn connect(&self, client: &mut Side<TcpStream>, request: Request) -> Next {
         let address = match Address::of_connect(&request) {
             Ok(address) => address,
@@ -360,28 +412,43 @@ impl Shared {
         };
         let page = match address.site() {
             Site::I2p(host) => match self.route(host, address.clone(), &request) {
-                Ok(route) => match self.open(route.target, address.port, READY_TIME_PROGRAM).await {
-                    Ok(stream) => return self.tunnel(client, stream).await,
+                Ok(route) => match self.open(&route.way, &address, READY_TIME_PROGRAM).await {
+                    Ok(remote) => return self.tunnel(client, Side::new(remote), false).await,
                     Err(e) => pages::unreachable(&address.host, &e, false),
                 },
                 Err(page) => *page,
             },
             Site::Bad(e) => pages::bad_name(&address.host, e),
             Site::Own | Site::Local => pages::forbidden(&address.host, true),
-            Site::Clear => pages::forbidden(&address.host, false),
+            Site::Clear => match &self.outproxy {
+                Some(outproxy) => {
+                    let opened = async {
+                        let outlet = self.outlet(&address.host)?;
+                        outproxy.connect(&outlet, &self.names, &address.host, address.port).await
+                    };
+                    match opened.await {
+                        Ok(side) => return self.tunnel(client, side, !outproxy.plain).await,
+                        Err(e) => pages::unreachable(&address.host, &e, false),
+                    }
+                }
+                None => pages::forbidden(&address.host, false),
+            },
         };
         show(client, &page, &request, false).await
     }
 
-    async fn tunnel(&self, client: &mut Side<TcpStream>, stream: Stream) -> Next {
-        let (mut from, mut to) = tokio::io::split(stream);
+    /// Bytes both ways. With `only_tls` they must begin as TLS does.
+    async fn tunnel(&self, client: &mut Side<TcpStream>, mut remote: Side<Remote>, only_tls: bool) -> Next {
         if write(&mut client.to, b"HTTP/1.1 200 Connection established\r\n\r\n").await.is_err() {
+            return Next::End;
+        }
+        if only_tls && !timeout(HEAD_TIME, is_tls(client)).await.unwrap_or(false) {
             return Next::End;
         }
         let early = client.from.buffered().to_vec();
         client.from.consume(early.len());
-        if write(&mut to, &early).await.is_ok() {
-            let _ = relay(client.from.inner(), &mut client.to, &mut from, &mut to).await;
+        if write(&mut remote.to, &early).await.is_ok() && write(&mut client.to, remote.from.buffered()).await.is_ok() {
+            let _ = relay(client.from.inner(), &mut client.to, remote.from.inner(), &mut remote.to).await;
         }
         Next::End
     }
@@ -402,7 +469,10 @@ impl Shared {
                 let headers = &asked.request.headers;
                 let page = match path {
                     "/name" => self.first_uses.answer(headers, &form),
-                    _ => self.helpers.answer(headers, &form, &self.names, &self.local).await,
+                    _ => match self.outlet.enter().await {
+                        Ok(inside) => self.helpers.answer(headers, &form, &self.names, &inside.local).await,
+                        Err(e) => pages::unreachable("proxy.i2p", &e, false),
+                    },
                 };
                 return show(client, &page, &asked.request, asked.keep_alive).await;
             }
@@ -413,10 +483,18 @@ impl Shared {
     }
 
     fn home(&self) -> Page {
-        let progress = self.local.progress().borrow().clone();
+        let tunnels = self
+            .outlet
+            .open_now()
+            .map_or_else(|| "built with the first request".to_owned(), |local| local.progress().borrow().to_string());
+        let else_where = match &self.outproxy {
+            None => "everything else is refused",
+            Some(outproxy) if outproxy.plain => "everything else goes by an outproxy, which sees what is not encrypted",
+            Some(_) => "everything else goes by an outproxy, if it is encrypted",
+        };
         let text = format!(
-            "Your browser goes through Ramson. Addresses that end in .i2p work now; everything else is refused.\n\
-             Your tunnels: {progress}.\nYour own names are in {}.",
+            "Your browser goes through Ramson. Addresses that end in .i2p work now; {else_where}.\n\
+             Your tunnels: {tunnels}.\nYour own names are in {}.",
             self.names.path().display()
         );
         Page::new(200, "OK", "The proxy works", &text)
@@ -426,11 +504,41 @@ impl Shared {
 /// Where a request goes.
 struct Route {
     address: Address,
-    target: Target,
+    way: Way,
     /// Whose word the name's meaning is, where a name was asked for.
     source: Option<Source>,
     /// The source is to be told with the answer.
     is_first_use: bool,
+}
+
+/// By what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Way {
+    I2p(Target),
+    /// The outproxy.
+    Out,
+}
+
+/// What belongs together: a name and those under it. Sites under one name know each other as it is.
+fn site_of_host(host: &str) -> &str {
+    if host.ends_with(".b32.i2p") || !host.ends_with(".i2p") {
+        return host;
+    }
+    let dots = host.rmatch_indices('.').nth(1);
+    dots.and_then(|(at, _)| host.get(at + 1..)).unwrap_or(host)
+}
+
+/// Whether what a client sends begins as TLS does.
+async fn is_tls(client: &mut Side<TcpStream>) -> bool {
+    loop {
+        match begins_tls(client.from.buffered()) {
+            Some(is) => return is,
+            None => match client.from.fill().await {
+                Ok(n) if n > 0 => {}
+                _ => return false,
+            },
+        }
+    }
 }
 
 /// Sends a page in answer to a request.

@@ -16,6 +16,7 @@ use answer::{Answer, Body};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use ramson_wire::crypto::hash::sha256;
+use ramson_wire::crypto::random;
 use ramson_wire::data::PrivateKeys;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,10 +38,14 @@ struct Shared {
 }
 
 impl Site {
-    /// Opens a folder. With `listing`, folders without an index page show the names of what is in them.
-    pub fn open(folder: &Path, keys: &PrivateKeys, listing: bool) -> Result<Self, FileError> {
+    /// Opens a folder. With `listing`, folders without an index page show the names of what is in them. Without keys the
+    /// ETags are others after each start.
+    pub fn open(folder: &Path, keys: Option<&PrivateKeys>, listing: bool) -> Result<Self, FileError> {
         let dir = Dir::open_ambient_dir(folder, ambient_authority()).map_err(|e| FileError::new(folder, e))?;
-        let secret = sha256(&[b"Ramson ETags of a site".as_slice(), keys.signing_key().seed()].concat());
+        let secret = match keys {
+            Some(keys) => sha256(&[b"Ramson ETags of a site".as_slice(), keys.signing_key().seed()].concat()),
+            None => random(&mut rand_core::UnwrapErr(getrandom::SysRng)),
+        };
         Ok(Self { shared: Arc::new(Shared { dir, secret, listing }) })
     }
 

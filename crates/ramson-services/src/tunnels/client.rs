@@ -1,70 +1,107 @@
-//! A local port that leads to one destination.
+//! A local port that leads to a destination, or to several that serve the same.
 
-use super::relay;
-use crate::limits::{CONNECT_TIME, LOCAL_CONNECTIONS, READY_TIME_PROGRAM};
+use super::{irc, relay};
+use crate::limits::LOCAL_CONNECTIONS;
 use crate::names::{Host, Names};
-use ramson::{Error, ErrorKind, LocalDestination, Progress, Target};
+use crate::outlet::{Outlet, Traffic};
+use crate::port::Port;
+use crate::targets::{Order, Targets};
+use ramson::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
-/// Where a client tunnel listens and leads.
-#[derive(Clone, Debug)]
+/// Where a client tunnel leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientTunnelConfig {
     pub name: String,
-    /// On loopback: whoever reaches it, uses it.
-    pub listen: SocketAddr,
-    /// A name or b32 address.
-    pub to: Host,
+    pub kind: ClientKind,
+    /// Names or b32 addresses.
+    pub to: Vec<Host>,
+    /// Which of them a connection goes to.
+    pub order: Order,
+    /// The port there.
     pub port: u16,
+    /// Connections at once; who comes then waits.
+    pub max_connections: usize,
 }
 
-/// A client tunnel that is bound to its address.
+impl ClientTunnelConfig {
+    /// A tunnel that leads to one destination.
+    pub fn new(name: impl Into<String>, to: Host, port: u16) -> Self {
+        let (kind, order, max_connections) = (ClientKind::Tcp, Order::InTurn, LOCAL_CONNECTIONS);
+        Self { name: name.into(), kind, to: vec![to], order, port, max_connections }
+    }
+}
+
+/// What the local programs speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientKind {
+    /// Bytes as they are.
+    Tcp,
+    /// IRC: what tells of the user, and what leads out of I2P, is filtered.
+    Irc,
+}
+
+/// A client tunnel at its port.
 #[derive(Debug)]
 pub struct ClientTunnel {
+    port: Port,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     config: ClientTunnelConfig,
-    listener: TcpListener,
-    local: LocalDestination,
+    targets: Targets,
+    outlet: Outlet,
     names: Arc<Names>,
 }
 
 impl ClientTunnel {
-    /// Binds the tunnel. It connects from `local`. Fails with [`ErrorKind::Misuse`] beyond loopback, and with
-    /// [`ErrorKind::Setup`] if it cannot listen there.
-    pub async fn bind(config: ClientTunnelConfig, local: LocalDestination, names: Arc<Names>) -> Result<Self, Error> {
-        let at = config.listen;
-        if !at.ip().is_loopback() {
-            return Err(Error::new(ErrorKind::Misuse, format!("client tunnel at {at}: only loopback addresses")));
-        }
-        let cannot = |e| Error::new(ErrorKind::Setup, format!("client tunnel cannot listen at {at}: {e}"));
-        let listener = TcpListener::bind(at).await.map_err(cannot)?;
-        Ok(Self { config, listener, local, names })
+    /// Listens at an address of this machine. Fails as [`ClientTunnel::new`] and [`Port::bind`] do.
+    pub async fn bind(
+        config: ClientTunnelConfig,
+        listen: SocketAddr,
+        outlet: impl Into<Outlet>,
+        names: Arc<Names>,
+    ) -> Result<Self, Error> {
+        check(listen)?;
+        let port = Port::bind(listen, &format!("client tunnel {}", config.name)).await?;
+        Self::new(config, port, outlet.into(), names)
+    }
+
+    /// A tunnel at a port that is bound. It connects from `outlet`. Fails with [`ErrorKind::Misuse`] beyond loopback,
+    /// where whoever reaches it would use it, and where there is no destination, or there are too many.
+    pub fn new(config: ClientTunnelConfig, port: Port, outlet: Outlet, names: Arc<Names>) -> Result<Self, Error> {
+        check(port.local_addr().map_err(|e| Error::new(ErrorKind::Setup, e.to_string()))?)?;
+        let targets = Targets::new(config.to.clone(), config.order)?;
+        Ok(Self { port, shared: Arc::new(Shared { config, targets, outlet, names }) })
     }
 
     /// The address that it listens at.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.port.local_addr()
+    }
+
+    /// What passes it.
+    pub fn traffic(&self) -> &Traffic {
+        self.shared.outlet.traffic()
     }
 
     /// Serves until the future is dropped; its connections end with it.
     pub async fn run(self) {
-        let Self { config, listener, local, names } = self;
-        let slots = Arc::new(Semaphore::new(LOCAL_CONNECTIONS));
+        let Self { port, shared } = self;
+        let slots = Arc::new(Semaphore::new(shared.config.max_connections.clamp(1, LOCAL_CONNECTIONS)));
         let mut tasks = JoinSet::new();
-        loop {
+        while let Some((stream, slot)) = port.accept_one_of(&slots).await {
             while tasks.try_join_next().is_some() {}
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                continue;
-            };
-            let (config, local, names) = (config.clone(), local.clone(), Arc::clone(&names));
+            let shared = Arc::clone(&shared);
             tasks.spawn(async move {
-                if let Err(e) = serve(stream, &config, &local, &names).await {
-                    tracing::info!("client tunnel {}: {e}", config.name);
+                if let Err(e) = shared.serve(stream).await {
+                    tracing::info!("client tunnel {}: {e}", shared.config.name);
                 }
                 drop(slot);
             });
@@ -72,29 +109,26 @@ impl ClientTunnel {
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    config: &ClientTunnelConfig,
-    local: &LocalDestination,
-    names: &Names,
-) -> Result<(), Error> {
-    let target = match &config.to {
-        Host::B32(hash) => Target::Hash(*hash),
-        Host::Name(name) => {
-            let unknown = || Error::new(ErrorKind::Misuse, "its name is not in the address book");
-            Target::Destination(names.resolve(name).ok_or_else(unknown)?.0)
+fn check(at: SocketAddr) -> Result<(), Error> {
+    let misuse = || Error::new(ErrorKind::Misuse, format!("client tunnel at {at}: only loopback addresses"));
+    at.ip().is_loopback().then_some(()).ok_or_else(misuse)
+}
+
+impl Shared {
+    async fn serve(&self, mut stream: TcpStream) -> Result<(), Error> {
+        let remote = self.targets.connect(&self.outlet, &self.names, self.config.port).await?;
+        let passed = match self.config.kind {
+            ClientKind::Irc => irc::pass_filtered(&mut stream, remote).await,
+            ClientKind::Tcp => {
+                let (mut from, mut to) = tokio::io::split(remote);
+                let (mut local_from, mut local_to) = stream.split();
+                relay(&mut local_from, &mut local_to, &mut from, &mut to).await
+            }
+        };
+        if passed.is_err() {
+            // A reset, so that the local program does not take a broken transfer for a whole one.
+            let _ = stream.set_zero_linger();
         }
-    };
-    let mut progress = local.progress();
-    let _ = timeout(READY_TIME_PROGRAM, progress.wait_for(Progress::is_ready)).await;
-    let silent = |_| Error::new(ErrorKind::PeerNotAnswering, "no answer in time");
-    let remote = timeout(CONNECT_TIME, local.connect((target, config.port))).await.map_err(silent)??;
-    let _ = stream.set_nodelay(true);
-    let (mut from, mut to) = tokio::io::split(remote);
-    let (mut local_from, mut local_to) = stream.split();
-    if relay(&mut local_from, &mut local_to, &mut from, &mut to).await.is_err() {
-        // A reset, so that the local program does not take a broken transfer for a whole one.
-        let _ = stream.set_zero_linger();
+        Ok(())
     }
-    Ok(())
 }

@@ -1,11 +1,16 @@
-//! Tunnels between TCP and destinations: servers that we offer, and local ports that lead to a destination.
+//! Tunnels between local sockets and destinations: servers that we offer, and local ports that lead to others.
 
+mod access;
 mod client;
+pub(crate) mod irc;
 mod keys;
 mod relay;
 mod server;
+mod udp;
 
-pub use client::{ClientTunnel, ClientTunnelConfig};
+pub use access::{AccessConfig, Rates, RatesConfig, Who};
+pub use client::{ClientKind, ClientTunnel, ClientTunnelConfig};
 pub use keys::{load_keys, load_or_create_keys, save_keys};
 pub(crate) use relay::relay;
 pub use server::{ServerKind, ServerTunnel, ServerTunnelConfig, SharedSite};
+pub use udp::{UdpClient, UdpClientConfig, UdpFormat, UdpServer, UdpServerConfig};

@@ -25,17 +25,21 @@ where
     BR: AsyncRead + Unpin,
     BW: AsyncWrite + Unpin,
 {
-    let moved = Moved { start: Instant::now(), last: AtomicU64::new(0) };
+    let moved = Moved::begin();
     tokio::try_join!(one_way(a_from, b_to, &moved), one_way(b_from, a_to, &moved)).map(|_| ())
 }
 
 /// When bytes moved last, in either direction.
-struct Moved {
+pub(super) struct Moved {
     start: Instant,
     last: AtomicU64,
 }
 
 impl Moved {
+    pub(super) fn begin() -> Self {
+        Self { start: Instant::now(), last: AtomicU64::new(0) }
+    }
+
     fn now(&self) {
         self.last.store(self.start.elapsed().as_secs(), Ordering::Relaxed);
     }
@@ -46,7 +50,8 @@ impl Moved {
     }
 }
 
-async fn one_way(
+/// One direction, up to its end, which is passed on.
+pub(super) async fn one_way(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     moved: &Moved,

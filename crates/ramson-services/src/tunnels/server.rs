@@ -1,12 +1,15 @@
 //! A server behind a destination of ours, as plain TCP or as HTTP.
 
-use super::relay;
+use super::access::{Access, AccessConfig, Meter, RatesConfig};
+use super::{irc, relay};
 use crate::http::exchange::{Asked, ExchangeError, exchange};
 use crate::http::head::{Request, Response};
 use crate::http::wire::{HeadError, Side, write};
 use crate::limits::{HEAD_TIME, KEEP_ALIVE_TIME, LOCAL_CONNECT_TIME};
+use crate::names::Names;
+use crate::outlet::{Remote, Traffic};
 use crate::site::Site;
-use ramson::{Destination, Error, Incoming, Listener, LocalDestination, Stream};
+use ramson::{Destination, Error, Incoming, Listener, LocalDestination};
 use ramson_wire::data::{Hash, base32, base64};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How a server tunnel works.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerTunnelConfig {
     pub name: String,
     pub kind: ServerKind,
@@ -29,10 +32,23 @@ pub struct ServerTunnelConfig {
     pub max_streams: usize,
     /// Streams of one client at once.
     pub max_streams_per_client: usize,
+    /// Who may come.
+    pub access: AccessConfig,
+    /// How often.
+    pub rates: RatesConfig,
+}
+
+impl ServerTunnelConfig {
+    /// A tunnel to `target` for everybody, within the usual limits.
+    pub fn new(name: impl Into<String>, kind: ServerKind, target: SocketAddr) -> Self {
+        let (access, rates) = (AccessConfig::default(), RatesConfig::default());
+        let (max_streams, max_streams_per_client) = (256, 32);
+        Self { name: name.into(), kind, target, port: None, max_streams, max_streams_per_client, access, rates }
+    }
 }
 
 /// What the server speaks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ServerKind {
     /// Bytes as they are.
     Tcp,
@@ -43,6 +59,22 @@ pub enum ServerKind {
     },
     /// A folder, which is served here: there is no local server.
     Site(SharedSite),
+    /// IRC: the client's destination stands in the place of its host.
+    Irc {
+        /// The server also believes WEBIRC with this password.
+        webirc: Option<String>,
+    },
+}
+
+impl std::fmt::Debug for ServerKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp => f.write_str("Tcp"),
+            Self::Http { host } => f.debug_struct("Http").field("host", host).finish(),
+            Self::Site(_) => f.write_str("Site"),
+            Self::Irc { .. } => f.debug_struct("Irc").finish_non_exhaustive(),
+        }
+    }
 }
 
 /// A site that several tunnels may serve.
@@ -69,18 +101,32 @@ struct Shared {
     config: ServerTunnelConfig,
     /// What the server reads as `Host`.
     host: String,
+    access: Access,
+    meter: Meter,
+    traffic: Traffic,
     open: Mutex<HashMap<Hash, usize>>,
 }
 
 impl ServerTunnel {
     /// Listens at `local`, which was made with [`ramson::DestinationOptions::server`].
-    pub async fn listen(config: ServerTunnelConfig, local: &LocalDestination) -> Result<Self, Error> {
+    pub async fn listen(
+        config: ServerTunnelConfig,
+        local: &LocalDestination,
+        names: Arc<Names>,
+    ) -> Result<Self, Error> {
+        let access = Access::new(config.access.clone(), names)?;
         let listener = local.listen(config.port).await?;
         let host = match &config.kind {
             ServerKind::Http { host: Some(host) } => host.clone(),
             _ => local.b32(),
         };
-        Ok(Self { listener, shared: Arc::new(Shared { config, host, open: Mutex::default() }) })
+        let (meter, traffic) = (Meter::new(config.rates), Traffic::default());
+        Ok(Self { listener, shared: Arc::new(Shared { config, host, access, meter, traffic, open: Mutex::default() }) })
+    }
+
+    /// What passes it.
+    pub fn traffic(&self) -> &Traffic {
+        &self.shared.traffic
     }
 
     /// Serves until the router stops or the future is dropped; its connections end with it.
@@ -89,6 +135,11 @@ impl ServerTunnel {
         while let Ok(incoming) = self.listener.accept().await {
             while tasks.try_join_next().is_some() {}
             let hash = incoming.from.hash();
+            // Dropping the stream resets it.
+            if !self.shared.access.admits(&hash) || !self.shared.meter.admits(hash) {
+                tracing::debug!("server tunnel {}: a client is not let in", self.shared.config.name);
+                continue;
+            }
             let Some(slot) = Slot::take(&self.shared, hash) else {
                 // Dropping the stream resets it.
                 tracing::debug!("server tunnel {}: too many streams", self.shared.config.name);
@@ -134,10 +185,13 @@ impl Drop for Slot {
 
 impl Shared {
     async fn serve(&self, incoming: Incoming) {
+        let Incoming { stream, from, .. } = incoming;
+        let stream = Remote::incoming(stream, &self.traffic);
         match &self.config.kind {
-            ServerKind::Site(site) => site.0.serve(incoming.stream).await,
-            ServerKind::Tcp => self.serve_bytes(incoming.stream).await,
-            ServerKind::Http { .. } => self.serve_http(incoming).await,
+            ServerKind::Tcp => self.serve_bytes(stream).await,
+            ServerKind::Http { .. } => self.serve_http(stream, &from).await,
+            ServerKind::Site(site) => site.0.serve(stream).await,
+            ServerKind::Irc { webirc } => self.serve_irc(stream, &from, webirc.as_deref()).await,
         }
     }
 
@@ -157,7 +211,7 @@ impl Shared {
         Some(stream)
     }
 
-    async fn serve_bytes(&self, stream: Stream) {
+    async fn serve_bytes(&self, stream: Remote) {
         let Some(mut server) = self.dial().await else { return };
         let (mut from, mut to) = tokio::io::split(stream);
         let (mut server_from, mut server_to) = server.split();
@@ -167,8 +221,21 @@ impl Shared {
         }
     }
 
-    async fn serve_http(&self, incoming: Incoming) {
-        let mut client = Side::new(incoming.stream);
+    async fn serve_irc(&self, mut stream: Remote, from: &Destination, webirc: Option<&str>) {
+        let Some(mut server) = self.dial().await else {
+            let _ = stream.write_all(irc::DOWN).await;
+            let _ = stream.shutdown().await;
+            return;
+        };
+        let host = base32::host_name(&from.hash());
+        let webirc = webirc.zip(server.local_addr().ok().map(|at| at.ip()));
+        if irc::pass_registered(stream, &mut server, &host, webirc).await.is_err() {
+            let _ = server.set_zero_linger();
+        }
+    }
+
+    async fn serve_http(&self, stream: Remote, from: &Destination) {
+        let mut client = Side::new(stream);
         let mut server: Option<Side<TcpStream>> = None;
         let mut first = HEAD_TIME;
         loop {
@@ -188,7 +255,7 @@ impl Shared {
                 say(&mut client, "400 Bad Request").await;
                 break;
             }
-            mark(&mut asked.request, &incoming.from, &self.host);
+            mark(&mut asked.request, from, &self.host);
             let reused = server.is_some();
             let mut side = match server.take() {
                 Some(side) => side,
@@ -273,7 +340,7 @@ fn clean(response: &mut Response) -> Result<(), crate::http::exchange::Failure> 
     Ok(())
 }
 
-async fn say(client: &mut Side<Stream>, status: &str) {
+async fn say(client: &mut Side<Remote>, status: &str) {
     let text = status.split_once(' ').map_or(status, |(_, text)| text);
     let response = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",

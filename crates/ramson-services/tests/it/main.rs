@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod names;
+mod outproxy;
 mod proxy;
 mod servers;
+mod tunnels;
 mod world;

@@ -59,7 +59,7 @@ async fn t117_warnings_come_once_even_where_nothing_else_is_asked() {
     subscribe(&world, &[("smtp.p0stman.i2p", &other), ("honest.i2p", &other)]);
     let local = world.ramson.destination(DestinationOptions::client("p"), None).await.unwrap();
     let listen = "127.0.0.1:0".parse().unwrap();
-    let config = ProxyConfig { listen, credentials: None, ask_first_use: None, jump_services: Vec::new() };
+    let config = ProxyConfig::new(listen);
     let proxy = HttpProxy::bind(config, local, Arc::clone(&world.names)).await.unwrap();
     let world = World { proxy: proxy.local_addr().unwrap(), ..world };
     tokio::spawn(proxy.run());

@@ -429,8 +429,7 @@ async fn beyond_loopback_only_with_a_password() {
     assert_eq!(right.code, 200);
     assert!(!right.text().to_lowercase().contains("proxy-authorization"));
     let local = world.ramson.destination(DestinationOptions::client("open"), None).await.unwrap();
-    let listen = "0.0.0.0:0".parse().unwrap();
-    let config = ProxyConfig { listen, credentials: None, ask_first_use: None, jump_services: Vec::new() };
+    let config = ProxyConfig::new("0.0.0.0:0".parse().unwrap());
     let open = HttpProxy::bind(config, local, Arc::clone(&world.names)).await;
     assert!(matches!(open, Err(ProxyError::Unprotected(_))));
 }

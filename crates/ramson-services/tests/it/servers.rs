@@ -72,13 +72,10 @@ async fn a_local_port_leads_to_a_destination() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let local = world.serve(ServerKind::Tcp, listener.local_addr().unwrap(), 8).await;
     let client = world.ramson.destination(DestinationOptions::client("client"), None).await.unwrap();
-    let config = ClientTunnelConfig {
-        name: "t".into(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        to: Host::B32(local.hash()),
-        port: 7,
-    };
-    let tunnel = ClientTunnel::bind(config.clone(), client.clone(), Arc::clone(&world.names)).await.unwrap();
+    let config = ClientTunnelConfig::new("t", Host::B32(local.hash()), 7);
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let tunnel = ClientTunnel::bind(config.clone(), listen, client.clone(), Arc::clone(&world.names)).await.unwrap();
+    let traffic = tunnel.traffic().clone();
     let at = tunnel.local_addr().unwrap();
     tokio::spawn(tunnel.run());
     let mut ours = TcpStream::connect(at).await.unwrap();
@@ -93,8 +90,9 @@ async fn a_local_port_leads_to_a_destination() {
     got.clear();
     ours.read_to_end(&mut got).await.unwrap();
     assert_eq!(got, b"pong");
-    let open = ClientTunnelConfig { listen: "0.0.0.0:0".parse().unwrap(), ..config };
-    assert!(ClientTunnel::bind(open, client, Arc::clone(&world.names)).await.is_err());
+    assert_eq!((traffic.opened(), traffic.sent(), traffic.received()), (1, 4, 4));
+    let open = "0.0.0.0:0".parse().unwrap();
+    assert!(ClientTunnel::bind(config, open, client, Arc::clone(&world.names)).await.is_err());
 }
 
 #[tokio::test]

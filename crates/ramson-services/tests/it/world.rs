@@ -25,6 +25,11 @@ impl World {
     }
 
     pub(crate) async fn with(credentials: Option<Credentials>) -> Self {
+        Self::changed(|config, _| config.credentials = credentials).await
+    }
+
+    /// With another config.
+    pub(crate) async fn changed(change: impl FnOnce(&mut ProxyConfig, &Ramson)) -> Self {
         let network = Network::default();
         let ramson = network.router();
         let folder = tempfile::tempdir().unwrap();
@@ -34,7 +39,8 @@ impl World {
         let jump_services = ["http://jump.i2p/?a=", "http://unknown.i2p/?a="].map(|url| I2pUrl::parse(url).unwrap());
         let jump_services = jump_services.to_vec();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let config = ProxyConfig { listen, credentials, ask_first_use, jump_services };
+        let mut config = ProxyConfig { ask_first_use, jump_services, ..ProxyConfig::new(listen) };
+        change(&mut config, &ramson);
         let server = HttpProxy::bind(config, local, Arc::clone(&names)).await.unwrap();
         let proxy = server.local_addr().unwrap();
         tokio::spawn(server.run());
@@ -44,15 +50,9 @@ impl World {
     /// A destination that leads to a local server.
     pub(crate) async fn serve(&self, kind: ServerKind, target: SocketAddr, per_client: usize) -> LocalDestination {
         let local = self.ramson.destination(DestinationOptions::server("site"), None).await.unwrap();
-        let config = ServerTunnelConfig {
-            name: "site".into(),
-            kind,
-            target,
-            port: None,
-            max_streams: 64,
-            max_streams_per_client: per_client,
-        };
-        tokio::spawn(ServerTunnel::listen(config, &local).await.unwrap().run());
+        let config = ServerTunnelConfig::new("site", kind, target);
+        let config = ServerTunnelConfig { max_streams: 64, max_streams_per_client: per_client, ..config };
+        tokio::spawn(ServerTunnel::listen(config, &local, Arc::clone(&self.names)).await.unwrap().run());
         local
     }
 

@@ -7,7 +7,7 @@ use crate::limits::{FEED_BYTES, FEED_EVERY, FEED_FIRST, FEED_REDIRECTS, FEED_RET
 use crate::names::tests::destination;
 use crate::names::{HostName, I2pUrl, Names};
 use ramson::testing::Network;
-use ramson::{DestinationOptions, LocalDestination, Ramson, TunnelOptions};
+use ramson::{DestinationOptions, LocalDestination, Ramson};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -146,8 +146,9 @@ async fn feeds_are_read_again_only_when_they_are_new_and_later_after_failures() 
     })
     .await;
     let urls = [server.url()];
-    let subscriptions =
-        |names: &Arc<Names>| Subscriptions::new(Arc::clone(names), ramson.clone(), TunnelOptions::default(), &urls);
+    let subscriptions = |names: &Arc<Names>| {
+        Subscriptions::new(Arc::clone(names), ramson.clone(), DestinationOptions::client("names"), &urls)
+    };
     let running = tokio::spawn(subscriptions(&names).run());
     let start = tokio::time::Instant::now();
     let until = async |n: usize| {

@@ -5,7 +5,7 @@ use super::super::url::I2pUrl;
 use super::fetch::{Fetched, fetch};
 use super::subscribed::Version;
 use crate::limits::{FEED_EVERY, FEED_FIRST, FEED_RETRY, FEED_TIME, READY_TIME_PROGRAM, SUBSCRIPTIONS};
-use ramson::{DestinationOptions, LocalDestination, Progress, Ramson, TunnelOptions};
+use ramson::{DestinationOptions, LocalDestination, Progress, Ramson};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 pub struct Subscriptions {
     names: Arc<Names>,
     ramson: Ramson,
-    tunnels: TunnelOptions,
+    options: DestinationOptions,
     feeds: Vec<Feed>,
     now: Arc<Notify>,
 }
@@ -31,8 +31,8 @@ struct Feed {
 }
 
 impl Subscriptions {
-    /// Will read `urls`, those beyond [`SUBSCRIPTIONS`] not.
-    pub fn new(names: Arc<Names>, ramson: Ramson, tunnels: TunnelOptions, urls: &[I2pUrl]) -> Self {
+    /// Will read `urls` by a destination that is as `options` say, those beyond [`SUBSCRIPTIONS`] not.
+    pub fn new(names: Arc<Names>, ramson: Ramson, options: DestinationOptions, urls: &[I2pUrl]) -> Self {
         let (now, clock) = (Instant::now(), seconds());
         let feed = |url: &I2pUrl| {
             let text = Arc::from(url.as_str());
@@ -42,7 +42,7 @@ impl Subscriptions {
         };
         let feeds: Vec<Feed> = urls.iter().take(SUBSCRIPTIONS).map(feed).collect();
         names.keep_versions(&feeds.iter().map(|feed| Arc::clone(&feed.text)).collect::<Vec<_>>());
-        Self { names, ramson, tunnels, feeds, now: Arc::default() }
+        Self { names, ramson, options, feeds, now: Arc::default() }
     }
 
     /// Who is notified by this reads all feeds at once.
@@ -68,13 +68,7 @@ impl Subscriptions {
     /// Reads all feeds whose time has come.
     pub(super) async fn read_due(&mut self) {
         let now = Instant::now();
-        let tunnels = self.tunnels.clone();
-        let options = DestinationOptions {
-            inbound: tunnels.clone(),
-            outbound: tunnels,
-            ..DestinationOptions::client("subscriptions of names")
-        };
-        let local = self.ramson.destination(options, None).await;
+        let local = self.ramson.destination(self.options.clone(), None).await;
         for feed in self.feeds.iter_mut().filter(|feed| feed.due <= now) {
             let read = match &local {
                 Ok(local) => {

@@ -1,0 +1,162 @@
+//! UDP through tunnels, framed as i2pd frames it, so that its tunnels are at the other end as well as ours: a datagram
+//! that says who sends it begins a flow, and plain ones follow it. The ports of I2P tell flows apart.
+
+mod client;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use client::{UdpClient, UdpClientConfig};
+pub use server::{UdpServer, UdpServerConfig};
+
+use crate::limits::{UDP_PAUSE, UDP_SESSION_TIME, UDP_SIGNED_EVERY};
+use ramson::{Datagram, DatagramFormat, DatagramSender, Datagrams, Error, ErrorKind, Hash, LocalDestination};
+use ramson::{Mapping, OutgoingDatagram};
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+/// Bytes of the largest UDP packet.
+const PACKET: usize = 65_536;
+/// What i2pd's tunnels say beside a Datagram3.
+const SEQUENCE: &str = "seqn";
+const ACKED: &str = "acked";
+const FLAGS: &str = "flags";
+const ACK_REQUESTED: u8 = 2;
+
+/// The datagrams that say who sends them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UdpFormat {
+    /// Datagram1: every router's tunnels know it.
+    #[default]
+    One,
+    /// Datagram2: bound to the receiver.
+    Two,
+    /// Datagram3: not signed, and cheap.
+    Three,
+}
+
+impl UdpFormat {
+    fn datagram(self) -> DatagramFormat {
+        match self {
+            Self::One => DatagramFormat::Datagram1,
+            Self::Two => DatagramFormat::Datagram2,
+            Self::Three => DatagramFormat::Datagram3,
+        }
+    }
+}
+
+/// When a flow says again who sends it.
+#[derive(Debug)]
+struct Pace {
+    signed: Option<Instant>,
+    last: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { signed: None, last: Instant::now() }
+    }
+
+    /// Whether the next one says who sends it.
+    fn is_due(&mut self) -> bool {
+        let pause = self.last.elapsed() > UDP_PAUSE;
+        let due = pause || self.signed.is_none_or(|at| at.elapsed() > UDP_SIGNED_EVERY);
+        if due {
+            self.signed = Some(Instant::now());
+        }
+        self.used();
+        due
+    }
+
+    fn used(&mut self) {
+        self.last = Instant::now();
+    }
+
+    fn is_over(&self) -> bool {
+        self.last.elapsed() >= UDP_SESSION_TIME
+    }
+}
+
+/// The datagrams of every format that come to one destination.
+#[derive(Debug)]
+struct Inbox {
+    signed: [Datagrams; 3],
+    raw: Datagrams,
+}
+
+impl Inbox {
+    async fn open(local: &LocalDestination, port: Option<u16>) -> Result<Self, Error> {
+        Ok(Self {
+            signed: [
+                local.datagrams(DatagramFormat::Datagram1, port).await?,
+                local.datagrams(DatagramFormat::Datagram2, port).await?,
+                local.datagrams(DatagramFormat::Datagram3, port).await?,
+            ],
+            raw: local.datagrams(DatagramFormat::RAW, port).await?,
+        })
+    }
+
+    /// The next one; an error when the destination is closed.
+    async fn next(&mut self) -> Result<Datagram, Error> {
+        let [one, two, three] = &mut self.signed;
+        tokio::select! {
+            // Those that say who sends them first: plain ones that follow them may be here already.
+            biased;
+            datagram = one.recv() => datagram,
+            datagram = two.recv() => datagram,
+            datagram = three.recv() => datagram,
+            datagram = self.raw.recv() => datagram,
+        }
+    }
+}
+
+/// Whose datagram it is, where that is known: signed, or in a session of the sender's.
+fn sender(datagram: &Datagram) -> Option<Hash> {
+    match &datagram.from {
+        DatagramSender::Signed(destination) => Some(destination.hash()),
+        DatagramSender::Session(hash) => Some(*hash),
+        DatagramSender::Claimed(_) | DatagramSender::Unknown => None,
+    }
+}
+
+/// The answer to a datagram that wants to hear that it came: i2pd's tunnels send no more after some without it.
+fn acknowledgement(datagram: &Datagram) -> Option<OutgoingDatagram> {
+    let number = |key: &str| datagram.options.get(key).and_then(|value| value.parse::<u32>().ok());
+    let wanted = number(FLAGS).is_some_and(|flags| flags & u32::from(ACK_REQUESTED) != 0);
+    let sequence = number(SEQUENCE).unwrap_or(0).to_string();
+    let options = Mapping::from_pairs([(ACKED, sequence.as_str())]).ok()?;
+    let to = sender(datagram).filter(|_| wanted)?;
+    Some(OutgoingDatagram {
+        format: datagram.format,
+        to,
+        from_port: datagram.to_port,
+        to_port: datagram.from_port,
+        options,
+        payload: Vec::new(),
+    })
+}
+
+/// Sends one. What is lost here is lost as any datagram may be; only an end of the destination is an error.
+async fn send(local: &LocalDestination, datagram: OutgoingDatagram) -> Result<(), Error> {
+    match local.send_datagram(datagram).await {
+        Err(e) if [ErrorKind::Closed, ErrorKind::ShuttingDown].contains(&e.kind()) => Err(e),
+        Err(e) => {
+            tracing::debug!("UDP tunnel: not sent: {e}");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The next packet, and whose it is.
+async fn receive(socket: &UdpSocket, buffer: &mut Vec<u8>) -> Option<(usize, std::net::SocketAddr)> {
+    buffer.resize(PACKET, 0);
+    match socket.recv_from(buffer).await {
+        Ok(got) => Some(got),
+        Err(_) => {
+            // An answer that nobody listens for comes back as an error of the next call.
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            None
+        }
+    }
+}
