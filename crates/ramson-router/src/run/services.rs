@@ -196,6 +196,9 @@ impl Services {
         }
         for plan in wanted {
             let id = plan.id();
+            if let What::Server(server) = &plan.what {
+                self.site(server).map_err(|why| format!("{id}: {why}"))?;
+            }
             match self.socket(plan, &mut free).await {
                 Ok(Some(socket)) => drop(prepared.sockets.insert(id, socket)),
                 Ok(None) => {}
@@ -367,10 +370,11 @@ impl Services {
     fn site(&self, server: &Server) -> Result<Option<SharedSite>, String> {
         let folder = &self.base.folder;
         let Some(site) = server.site(folder.path()) else { return Ok(None) };
+        let own = folder.path().join(&server.keys);
         let keys = self.homes.values().filter_map(|(home, _)| home.keys.as_ref());
-        host::holds_no_keys(folder, &site, keys).map_err(|e| e.text)?;
+        host::holds_no_keys(folder, &site, keys.chain([&own])).map_err(|e| e.text)?;
         // Where they are out of reach for a confined process, ETags are others after each start.
-        let keys = load_keys(&folder.path().join(&server.keys)).ok().flatten();
+        let keys = load_keys(&own).ok().flatten();
         let outside = self.base.is_confined && !site.starts_with(folder.path());
         match Site::open(&site, keys.as_ref(), server.listing) {
             Ok(site) => Ok(Some(SharedSite(Arc::new(site)))),
