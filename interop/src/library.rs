@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::net::{home, within};
-use crate::world::{World, curl};
+use crate::world::{World, curl, until_page};
 
 /// Until an example has said what it has to, in a network that has just begun.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -89,6 +89,9 @@ impl Example {
 }
 
 pub(crate) fn library(world: &mut World) -> Result<String, String> {
+    // i2pd publishes its site half a minute after its start.
+    let theirs = world.their_site()?;
+    until_page(&world.theirs()?, &theirs, PATIENCE)?;
     let begun = Instant::now();
     let echo = Example::start(world, "echo", "echo", &[])?;
     for word in ["ramsons", "are", "wild", "garlic"] {
@@ -105,7 +108,6 @@ pub(crate) fn library(world: &mut World) -> Result<String, String> {
     }
     drop(site);
 
-    let theirs = world.their_site()?;
     let fetch = Example::start(world, "fetch", "fetch", &[&theirs, "/ping"])?;
     fetch.line("pong")?;
     fetch.end()?;

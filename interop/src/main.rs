@@ -11,6 +11,7 @@ mod kill;
 mod library;
 mod list;
 mod names;
+mod neighbours;
 mod net;
 mod pages;
 mod programs;
@@ -200,7 +201,7 @@ fn attempt(scenario: &Scenario, kind: &Kind, folder: &Path, world: &mut Option<W
         }
     }
     let Some(in_hand) = world.as_mut() else { return false };
-    let start = Instant::now();
+    let (start, refused) = (Instant::now(), neighbours::refused());
     match (scenario.run)(in_hand) {
         Ok(said) => {
             let again = if tries > 0 { format!(", try {}", tries + 1) } else { String::new() };
@@ -209,6 +210,9 @@ fn attempt(scenario: &Scenario, kind: &Kind, folder: &Path, world: &mut Option<W
         }
         Err(why) => {
             println!("FAIL {}: {why}", scenario.name);
+            if let Some(warning) = neighbours::warning(refused) {
+                println!("     {warning}");
+            }
             reasons(in_hand);
             // What a failed scenario leaves behind is no base for the next one.
             drop(world.take());

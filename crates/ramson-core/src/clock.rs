@@ -39,6 +39,8 @@ pub struct NetworkClock {
     /// A moment that has passed, milliseconds since 1970, and when we learnt of it.
     floor: (u64, Instant),
     settled: bool,
+    /// Peers have once told the time. It goes on by the machine's clock from then, however often the system's is set.
+    confirmed: bool,
     /// The latest time that the system has told.
     last: Option<Now>,
 }
@@ -58,6 +60,7 @@ impl NetworkClock {
             ungrouped,
             floor: (0, Instant::ZERO),
             settled: false,
+            confirmed: false,
             last: None,
         }
     }
@@ -73,7 +76,8 @@ impl NetworkClock {
         }
         // The samples are offsets from a clock that is no more.
         self.samples.clear();
-        if !std::mem::take(&mut self.settled) {
+        self.settled = false;
+        if !self.confirmed {
             return false;
         }
         self.offset_ms = self.offset_ms.saturating_sub(step);
@@ -127,11 +131,11 @@ impl NetworkClock {
             agreed = agreed.clamp(-MAX_AGAINST_MS, MAX_AGAINST_MS);
         }
         if agreed.saturating_sub(self.offset_ms).saturating_abs() < TOLERANCE_MS {
-            self.settled = true;
+            (self.settled, self.confirmed) = (true, true);
             return false;
         }
         self.offset_ms = agreed;
-        self.settled = true;
+        (self.settled, self.confirmed) = (true, true);
         true
     }
 
@@ -260,6 +264,10 @@ mod tests {
             let said = clock.correct(set(5, step)).unix_ms.abs_diff(NOW.unix_ms + 5_000);
             assert!(said < 1_000, "{step}: off by {said}");
             assert_eq!((clock.samples(), clock.is_settled()), (0, false));
+            // Set back before any peer was heard: sessions that stand bring no samples.
+            assert!(clock.observe(set(5, 0)));
+            assert!(clock.correct(set(5, 0)).unix_ms.abs_diff(NOW.unix_ms + 5_000) < 1_000);
+            assert!(clock.observe(set(6, step)));
             // Peers may say that the system was right, as after sleep.
             (1..4).for_each(|i| _ = clock.handle_sample(set(6, step), ip(i), -clock.offset_ms()));
             assert_eq!(clock.correct(set(6, step)).unix_ms, set(6, step).unix_ms);

@@ -12,7 +12,8 @@ const USAGE: &str = "which network?
   --public                   the I2P network
 and, with any of them:
   --listen ADDRESS:PORT      where other routers reach this one
-  --data FOLDER              keep the identity there, not in a folder of this run alone";
+  --data FOLDER              keep the identity there, not in a folder of this run alone
+  --log LEVEL                say on stderr what the router does: error, warn, info, debug, trace";
 
 /// A router as the arguments describe it, where its files lie, and the arguments that are left.
 #[allow(dead_code, reason = "not every example keeps keys")]
@@ -47,6 +48,10 @@ pub(crate) fn setup() -> Result<Setup, Box<dyn std::error::Error>> {
             "--listen" => {
                 let address = value()?.parse()?;
                 builder = builder.configure(|config| listen(config, address));
+            }
+            "--log" => {
+                let level: tracing::Level = value()?.parse()?;
+                tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
             }
             "--data" => folder = value()?.into(),
             _ => rest.push(arg),
