@@ -199,9 +199,9 @@ fn proxies(route: &Route, sites: &[String]) -> Result<usize, String> {
     Ok(ways.len() * sites.len())
 }
 
-/// The scenario.
-pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
-    let (server, client) = (world.net.peer("server")?, world.net.peer("client")?);
+/// Servers of IRC and UDP behind a Ramson and an i2pd.
+fn put_servers(world: &mut World, running: &mut Running) -> Result<(Ours, Peer), String> {
+    let server = world.net.peer("server")?;
     add_to_i2pd(
         world,
         &server,
@@ -210,10 +210,9 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
              {I2PD_SHAPE}\n[udp]\ntype = udpserver\nhost = 127.0.0.1\nport = 7100\ninport = 7\nkeys = udp.dat\n{I2PD_SHAPE}"
         ),
     )?;
-    let (a, b) = (ours(world, 0)?, ours(world, 1)?);
-    let mut running = Running(Vec::new());
-    serve(&mut running, &a.namespace, &a.dir)?;
-    serve(&mut running, &server.namespace, &server.dir)?;
+    let a = ours(world, 0)?;
+    serve(running, &a.namespace, &a.dir)?;
+    serve(running, &server.namespace, &server.dir)?;
     let started = a.add(&format!(
         "[[server]]\nname = \"irc\"\nkind = \"irc\"\ntarget = \"127.0.0.1:6667\"\nkeys = \"irc.dat\"\n\
          webirc_password = \"{WORD}\"\n{SHAPE}\n[[server]]\nname = \"udp\"\nkind = \"udp\"\ntarget = \"127.0.0.1:7100\"\n\
@@ -222,16 +221,23 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
     if started != 2 {
         return Err(format!("{started} of 2 servers were started by the reload"));
     }
+    Ok((a, server))
+}
+
+/// Clients at another Ramson and another i2pd that lead to them.
+fn put_clients(world: &World, a: &Ours, b: &Ours, server: &Peer, client: &Peer) -> Result<(), String> {
     let (our_irc, our_udp) = (a.b32("irc")?, a.b32("udp")?);
     let their_irc = address_of(&server.dir.join("data/irc.dat"))?;
     let their_udp = address_of(&server.dir.join("data/udp.dat"))?;
     add_to_i2pd(
         world,
-        &client,
+        client,
         &format!(
             "[irc]\ntype = client\naddress = 127.0.0.1\nport = 6668\ndestination = {our_irc}\ndestinationport = 6667\n\
              keys = transient-irc\n{I2PD_SHAPE}\n[udp]\ntype = udpclient\naddress = 127.0.0.1\nport = 7101\n\
-             destination = {our_udp}\ndestinationport = 7\nkeys = transient-udp\n{I2PD_SHAPE}"
+             destination = {our_udp}\ndestinationport = 7\ndatagramversion = 1\nkeys = transient-udp\n{I2PD_SHAPE}\n\
+             [udp3]\ntype = udpclient\naddress = 127.0.0.1\nport = 7103\ndestination = {our_udp}\ndestinationport = 7\n\
+             datagramversion = 3\nkeys = transient-udp3\n{I2PD_SHAPE}"
         ),
     )?;
     let tunnel = |name: &str, kind: &str, port: u16, to: &str, there: u16| {
@@ -248,43 +254,50 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
         ]
         .concat(),
     )?;
+    Ok(())
+}
+
+fn irc(b: &Ours, client: &Peer) -> Result<String, String> {
+    let check = |namespace: &str, what: &str, args: &[&str], who: &str| {
+        let host = ask(namespace, what, args)?;
+        let odd = || format!("IRC {what}: the server sees {host}, and not who comes");
+        host.contains(who).then_some(()).ok_or_else(odd)
+    };
+    check(&b.namespace, "ours to ours", &["_irc", "127.0.0.1:6668"], &b.b32("to-ours")?)?;
+    check(&b.namespace, "ours to i2pd", &["_irc", "127.0.0.1:6669"], &b.b32("to-theirs")?)?;
+    // An i2pd filters nothing, so that its program would see its own question.
+    check(&client.namespace, "i2pd to ours", &["_irc", "127.0.0.1:6668", "plain"], ".b32.i2p ")?;
+    Ok("IRC ours to ours, ours to i2pd, i2pd to ours: the server reads who comes".to_owned())
+}
+
+fn udp(b: &Ours, client: &Peer) -> Result<String, String> {
     let mut said = Vec::new();
+    for (namespace, what, at) in [
+        (&b.namespace, "ours to ours", "127.0.0.1:7101"),
+        (&b.namespace, "ours to i2pd", "127.0.0.1:7102"),
+        (&client.namespace, "i2pd to ours", "127.0.0.1:7101"),
+        (&client.namespace, "i2pd to ours by Datagram3", "127.0.0.1:7103"),
+    ] {
+        said.push(format!("UDP {what}: {}", ask(namespace, what, &["_udp", "ask", at])?));
+    }
+    Ok(said.join("; "))
+}
+
+/// The scenario.
+pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
+    let mut running = Running(Vec::new());
+    let (a, server) = put_servers(world, &mut running)?;
+    let (b, client) = (ours(world, 1)?, world.net.peer("client")?);
+    put_clients(world, &a, &b, &server, &client)?;
     let sites = [world.their_site()?, world.our_site(0)?];
     let route = world.ours(1)?;
     for site in &sites {
         until_page(&route, site, Duration::from_secs(180))?;
     }
-    said.push(format!("curl read {} pages by SOCKS4a, SOCKS5 and CONNECT", proxies(&route, &sites)?));
-    for (namespace, what, port) in [
-        (&b.namespace, "ours to ours", "6668"),
-        (&b.namespace, "ours to i2pd", "6669"),
-        (&client.namespace, "i2pd to ours", "6668"),
-    ] {
-        // An i2pd filters nothing, so that its program would see its own question.
-        if what == "i2pd to ours" {
-            said.push(format!(
-                "IRC {what}: {}",
-                ask(namespace, what, &["_irc", &format!("127.0.0.1:{port}"), "plain"])?
-            ));
-            continue;
-        }
-        let host = ask(namespace, what, &["_irc", &format!("127.0.0.1:{port}")])?;
-        let name = if what == "ours to ours" { "to-ours" } else { "to-theirs" };
-        if !host.starts_with(&b.b32(name)?) {
-            return Err(format!("IRC {what}: the server sees {host}, and not who comes"));
-        }
-        said.push(format!("IRC {what}: the server reads who comes"));
-    }
-    for (namespace, what, port) in [
-        (&b.namespace, "ours to ours", "7101"),
-        (&b.namespace, "ours to i2pd", "7102"),
-        (&client.namespace, "i2pd to ours", "7101"),
-    ] {
-        said.push(format!("UDP {what}: {}", ask(namespace, what, &["_udp", "ask", &format!("127.0.0.1:{port}")])?));
-    }
-    let counted = b.tunnel("to-ours", "bytes_in")?.as_u64().unwrap_or(0);
-    if counted == 0 {
+    let pages = format!("curl read {} pages by SOCKS4a, SOCKS5 and CONNECT", proxies(&route, &sites)?);
+    let said = [pages, irc(&b, &client)?, udp(&b, &client)?].join("; ");
+    if b.tunnel("to-ours", "bytes_in")?.as_u64().unwrap_or(0) == 0 {
         return Err("`ramson tunnels` has counted nothing".to_owned());
     }
-    Ok(said.join("; "))
+    Ok(said)
 }

@@ -1,6 +1,6 @@
 //! A local UDP port that leads to a destination.
 
-use super::{Inbox, Pace, UdpFormat, acknowledgement, receive, send, sender};
+use super::{Inbox, Pace, UdpFormat, acknowledgement, number_of, receive, send, sender};
 use crate::limits::{UDP_SESSION_TIME, UDP_SESSIONS};
 use crate::names::{Host, Names};
 use crate::outlet::{Counted, Inside, Outlet, Traffic, target};
@@ -40,6 +40,8 @@ struct Open {
     inside: Inside,
     inbox: Inbox,
     to: Hash,
+    /// The highest number of what came.
+    last: u32,
 }
 
 impl UdpClient {
@@ -116,7 +118,7 @@ impl UdpClient {
             let to = target(&self.names, &config.to)?.hash();
             let inside = outlet.enter().await?;
             let inbox = Inbox::open(&inside.local, None).await?;
-            self.open = Some(Open { inside, inbox, to });
+            self.open = Some(Open { inside, inbox, to, last: 0 });
         }
         let Some(open) = &self.open else { return Ok(()) };
         let format = if is_signed { config.format.datagram() } else { DatagramFormat::RAW };
@@ -133,12 +135,13 @@ impl UdpClient {
     }
 
     async fn incoming(&mut self, datagram: Datagram) -> Result<(), Error> {
-        let Some(open) = &self.open else { return Ok(()) };
+        let Some(open) = &mut self.open else { return Ok(()) };
         let is_raw = matches!(datagram.format, DatagramFormat::Raw(_));
         if !is_raw && sender(&datagram) != Some(open.to) {
             return Ok(());
         }
-        if let Some(answer) = acknowledgement(&datagram) {
+        open.last = open.last.max(number_of(&datagram).unwrap_or(0));
+        if let Some(answer) = acknowledgement(&datagram, open.last) {
             send(&open.inside.local, answer).await?;
         }
         // Those that do not say who sends them come to the port of a program that talks, from where it talks to.

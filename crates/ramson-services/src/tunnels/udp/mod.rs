@@ -82,6 +82,8 @@ impl Pace {
 struct Inbox {
     signed: [Datagrams; 3],
     raw: Datagrams,
+    /// Where i2pd's tunnels ask whether anything has come, if nobody else takes that.
+    control: Option<Datagrams>,
 }
 
 impl Inbox {
@@ -93,18 +95,29 @@ impl Inbox {
                 local.datagrams(DatagramFormat::Datagram3, port).await?,
             ],
             raw: local.datagrams(DatagramFormat::RAW, port).await?,
+            control: match port {
+                Some(1..) => local.datagrams(DatagramFormat::Datagram3, Some(0)).await.ok(),
+                _ => None,
+            },
         })
     }
 
     /// The next one; an error when the destination is closed.
     async fn next(&mut self) -> Result<Datagram, Error> {
         let [one, two, three] = &mut self.signed;
+        let control = async {
+            match &mut self.control {
+                Some(control) => control.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             // Those that say who sends them first: plain ones that follow them may be here already.
             biased;
             datagram = one.recv() => datagram,
             datagram = two.recv() => datagram,
             datagram = three.recv() => datagram,
+            datagram = control => datagram,
             datagram = self.raw.recv() => datagram,
         }
     }
@@ -119,12 +132,21 @@ fn sender(datagram: &Datagram) -> Option<Hash> {
     }
 }
 
-/// The answer to a datagram that wants to hear that it came: i2pd's tunnels send no more after some without it.
-fn acknowledgement(datagram: &Datagram) -> Option<OutgoingDatagram> {
-    let number = |key: &str| datagram.options.get(key).and_then(|value| value.parse::<u32>().ok());
-    let wanted = number(FLAGS).is_some_and(|flags| flags & u32::from(ACK_REQUESTED) != 0);
-    let sequence = number(SEQUENCE).unwrap_or(0).to_string();
-    let options = Mapping::from_pairs([(ACKED, sequence.as_str())]).ok()?;
+/// The number that an i2pd gives a datagram.
+fn number_of(datagram: &Datagram) -> Option<u32> {
+    number(datagram, SEQUENCE)
+}
+
+fn number(datagram: &Datagram, key: &str) -> Option<u32> {
+    datagram.options.get(key).and_then(|value| value.parse().ok())
+}
+
+/// The answer to a datagram that wants to hear what has come: i2pd's tunnels send no more after some without it. `last` is
+/// the highest number of those.
+fn acknowledgement(datagram: &Datagram, last: u32) -> Option<OutgoingDatagram> {
+    let wanted = number(datagram, FLAGS).is_some_and(|flags| flags & u32::from(ACK_REQUESTED) != 0);
+    let last = last.to_string();
+    let options = Mapping::from_pairs([(ACKED, last.as_str())]).ok()?;
     let to = sender(datagram).filter(|_| wanted)?;
     Some(OutgoingDatagram {
         format: datagram.format,

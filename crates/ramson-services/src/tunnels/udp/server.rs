@@ -1,6 +1,6 @@
 //! A local UDP server behind a destination of ours.
 
-use super::{Inbox, Pace, acknowledgement, receive, send, sender};
+use super::{Inbox, Pace, acknowledgement, number_of, receive, send, sender};
 use crate::limits::{UDP_SESSION_TIME, UDP_SESSIONS};
 use crate::names::Names;
 use crate::outlet::{Counted, Traffic};
@@ -54,6 +54,8 @@ struct State {
     pace: Pace,
     /// As the client spoke last.
     format: DatagramFormat,
+    /// The highest number of what came.
+    last: u32,
 }
 
 impl Drop for Client {
@@ -102,13 +104,18 @@ impl UdpServer {
             Some(hash) if self.access.admits(&hash) => Some((hash, ports.0, ports.1)),
             _ => None,
         };
-        let Some(key) = key else { return Ok(()) };
-        if !self.clients.contains_key(&key) {
+        let Some(key) = key else {
+            tracing::debug!("UDP tunnel {}: a datagram of nobody who may send it", self.config.name);
+            return Ok(());
+        };
+        // What carries nothing asks something of the tunnel, and is of no program.
+        if !datagram.payload.is_empty() && !self.clients.contains_key(&key) {
             let client = self.client(key, datagram.format).await?;
             self.make_room();
             self.clients.insert(key, client);
         }
-        if let Some(answer) = acknowledgement(&datagram) {
+        let last = self.note(key.0, number_of(&datagram).unwrap_or(0));
+        if let Some(answer) = acknowledgement(&datagram, last) {
             send(&self.local, answer).await?;
         }
         let Some(client) = self.clients.get(&key) else { return Ok(()) };
@@ -128,6 +135,17 @@ impl UdpServer {
         Ok(())
     }
 
+    /// The highest number of what has come from a destination, with this one.
+    fn note(&self, who: Hash, number: u32) -> u32 {
+        let mut last = number;
+        for (_, client) in self.clients.range((who, 0, 0)..=(who, u16::MAX, u16::MAX)) {
+            let mut state = client.state.lock().unwrap_or_else(PoisonError::into_inner);
+            last = last.max(state.last);
+            state.last = last;
+        }
+        last
+    }
+
     /// A socket for a client, and who passes on what the server says to it.
     async fn client(&self, key: Key, format: DatagramFormat) -> Result<Client, Error> {
         let cannot = |e| Error::new(ErrorKind::Setup, format!("the local server cannot be reached: {e}"));
@@ -138,7 +156,7 @@ impl UdpServer {
         };
         let socket = UdpSocket::bind((from, 0)).await.map_err(cannot)?;
         socket.connect(self.config.target).await.map_err(cannot)?;
-        let (socket, state) = (Arc::new(socket), Arc::new(Mutex::new(State { pace: Pace::new(), format })));
+        let (socket, state) = (Arc::new(socket), Arc::new(Mutex::new(State { pace: Pace::new(), format, last: 0 })));
         let answers = answer(self.local.clone(), Arc::clone(&socket), Arc::clone(&state), key, self.traffic.clone());
         let answers = tokio::spawn(answers).abort_handle();
         Ok(Client { socket, state, answers, _counted: self.traffic.enter() })

@@ -176,3 +176,25 @@ async fn clients_of_a_udp_server_are_bounded_and_forgotten() {
     assert_eq!(server.clients(), (UDP_SESSIONS, UDP_SESSIONS));
     assert_eq!(server.traffic().open(), UDP_SESSIONS);
 }
+
+#[tokio::test]
+async fn who_asks_at_port_zero_hears_what_has_come() {
+    let world = World::new().await;
+    let mut server = world.server(AccessConfig::default()).await;
+    let from = world.ramson.destination(DestinationOptions::client("i2pd"), None).await.unwrap();
+    let mut answers = from.datagrams(DatagramFormat::Datagram3, None).await.unwrap();
+    let to = world.local.hash();
+    let says = async |ports: (u16, u16), options: &[(&str, &str)], payload: &[u8]| {
+        let (options, payload) = (Mapping::from_pairs(options.iter().copied()).unwrap(), payload.to_vec());
+        let (format, (from_port, to_port)) = (DatagramFormat::Datagram3, ports);
+        let datagram = OutgoingDatagram { format, to, from_port, to_port, options, payload };
+        from.send_datagram(datagram).await.unwrap();
+    };
+    says((5, 7), &[(SEQUENCE, "9")], b"x").await;
+    server.step().await;
+    says((0, 0), &[(FLAGS, "3")], b"").await;
+    server.step().await;
+    let answer = answers.recv().await.unwrap();
+    assert_eq!((answer.options.get(ACKED), answer.payload.len(), answer.to_port), (Some("9"), 0, 0));
+    assert_eq!(server.clients().0, 1, "a question is no client");
+}
