@@ -199,7 +199,7 @@ mod tests {
     fn site() -> String {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let address = free.clone();
-        std::thread::spawn(move || crate::web::serve(&address));
+        std::thread::spawn(move || crate::web::serve(&address, None));
         while TcpStream::connect(&free).is_err() {
             std::thread::yield_now();
         }

@@ -2,7 +2,9 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{alone, drops, figures, half, hops, i2cp, kill, library, pages, sam, scenarios, soak, tunnels};
+use crate::{
+    alone, drops, figures, half, hops, i2cp, kill, library, names, pages, sam, scenarios, soak, tunnels,
+};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -86,6 +88,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "Java's client library at I2CP ports of subjects, its streams and datagrams against itself and i2pd (I2P_JAVA)",
         spec: SID,
         run: i2cp::i2cp,
+    },
+    Scenario {
+        name: "names",
+        about: "a subscription at i2pd's eepsite with a signed change, and a hosted folder that i2pd reads",
+        spec: SID,
+        run: names::names,
     },
     Scenario { name: "eight", about: "eight transfers at once, each way", spec: SID, run: scenarios::eight },
     Scenario {

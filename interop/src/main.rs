@@ -11,6 +11,7 @@ mod i2cp;
 mod kill;
 mod library;
 mod list;
+mod names;
 mod neighbours;
 mod net;
 mod pages;
@@ -37,7 +38,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let rest = args.get(1..).unwrap_or_default();
     let result = match args.first().map(String::as_str) {
-        Some("_web") => rest.first().ok_or_else(|| "_web ADDR:PORT".to_owned()).and_then(|address| web::serve(address)),
+        Some("_web") => match rest {
+            [address, run @ ..] => web::serve(address, run.first().map(String::as_str)),
+            [] => Err("_web ADDR:PORT [RUN]".to_owned()),
+        },
         Some("_get") => get::main(rest),
         Some("_sam") => sam::main(rest),
         Some("_irc") => programs::irc(rest),

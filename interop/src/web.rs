@@ -1,7 +1,7 @@
 //! The web server behind an eepsite: `_web ADDR:PORT`, run in a router's namespace.
 //!
 //! `GET /ping` says pong, `GET /file/SEED/BYTES[/BYTES_PER_SECOND]` streams content, `POST /sink` takes a body and
-//! answers `SHA256 BYTES`, `GET /headers` shows the request as it came.
+//! answers `SHA256 BYTES`, `GET /headers` shows the request as it came, `GET /hosts.txt` is the feed of the run.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,18 +15,20 @@ const IDLE: Duration = Duration::from_secs(300);
 const MAX_HEAD: usize = 64 << 10;
 
 /// Serves until the process ends.
-pub(crate) fn serve(address: &str) -> Result<(), String> {
+pub(crate) fn serve(address: &str, run: Option<&str>) -> Result<(), String> {
+    let run = std::path::PathBuf::from(run.unwrap_or_default());
     let listener = TcpListener::bind(address).map_err(|why| format!("{address}: {why}"))?;
     for stream in listener.incoming().flatten() {
+        let run = run.clone();
         std::thread::spawn(move || {
             // A client that goes away in the middle is no affair of the server.
-            let _ = connection(stream);
+            let _ = connection(stream, &run);
         });
     }
     Ok(())
 }
 
-fn connection(mut stream: TcpStream) -> std::io::Result<()> {
+fn connection(mut stream: TcpStream, run: &std::path::Path) -> std::io::Result<()> {
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_write_timeout(Some(IDLE))?;
     stream.set_nodelay(true)?;
@@ -44,6 +46,7 @@ fn connection(mut stream: TcpStream) -> std::io::Result<()> {
             (Some("file"), Some(seed), Some(bytes)) => file(&mut stream, seed, bytes, number(3))?,
             (Some("sink"), ..) => sink(&mut stream, &head, &mut buffer)?,
             (Some("headers"), ..) => answer(&mut stream, "200 OK", &head)?,
+            (Some("hosts.txt"), ..) => crate::names::feed(&mut stream, &head, run)?,
             (Some("ping"), ..) => answer(&mut stream, "200 OK", "pong\n")?,
             _ => answer(&mut stream, "404 Not Found", "there is /ping, /file, /sink and /headers\n")?,
         }

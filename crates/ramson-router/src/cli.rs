@@ -2,13 +2,16 @@
 
 use crate::asks::{Changes, TunnelReport};
 use crate::folder::Folder;
+use crate::host::HostArgs;
+use crate::import::ImportArgs;
+use crate::names::{self, NameArgs};
 use crate::offer::Offer;
 use crate::settings::NetworkId;
 use crate::tryout::TryArgs;
 use crate::{Failure, control, run, show};
 use clap::{Args, Parser, Subcommand};
 use ramson::Destination;
-use ramson_services::names::{Host, Names};
+use ramson_services::names::Host;
 use ramson_services::tunnels::{load_keys, load_or_create_keys};
 use std::path::PathBuf;
 
@@ -64,6 +67,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         export: Option<PathBuf>,
     },
+    /// Offer a folder as an eepsite, by the running router or, where none runs, by one of its own
+    Host(HostArgs),
+    /// Move in from i2pd or the Java router: show what would be carried over, and do it
+    Import(ImportArgs),
+    /// The address book: list, look up, add, remove, export and import names, and sign for them
+    Name(NameArgs),
     /// Show the destination of a private key file, or make a new one
     Keys {
         file: PathBuf,
@@ -99,13 +108,13 @@ struct RunArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-struct FolderArgs {
+pub(crate) struct FolderArgs {
     /// The data folder of the router
     #[arg(long, value_name = "FOLDER", env = "RAMSON_DATA")]
     data: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 impl Cli {
@@ -148,6 +157,9 @@ impl Cli {
                 let missing = || Failure::failed(format!("{}: no such file (--new makes it)", file.display()));
                 show::destination(keys.ok_or_else(missing)?.destination(), None, json)
             }
+            Some(Command::Host(args)) => args.execute(),
+            Some(Command::Import(args)) => args.execute(),
+            Some(Command::Name(args)) => args.execute(),
             Some(Command::Dest { what, folder }) => dest(&what, &folder),
         }
     }
@@ -156,12 +168,12 @@ impl Cli {
 impl RunArgs {
     fn execute(self) -> Result<(), Failure> {
         let folder = Folder::find(self.data)?;
-        run::run(&folder, self.config, self.network, self.json)
+        run::run(&folder, self.config, self.network, self.json, None)
     }
 }
 
 impl FolderArgs {
-    fn folder(&self) -> Result<Folder, Failure> {
+    pub(crate) fn folder(&self) -> Result<Folder, Failure> {
         Folder::find(self.data.clone())
     }
 }
@@ -203,12 +215,7 @@ fn dest(what: &str, folder: &FolderArgs) -> Result<(), Failure> {
             let destination = Destination::from_base64(&destination).map_err(Failure::failed)?;
             show::destination(&destination, Some("the network"), folder.json)
         }
-        Host::Name(name) => {
-            let names = Names::open(folder.folder()?.hosts()).map_err(Failure::failed)?;
-            let unknown = || Failure::failed(format!("{name} is in none of the lists"));
-            let (destination, source) = names.resolve(&name).ok_or_else(unknown)?;
-            show::destination(&destination, Some(&source.to_string()), folder.json)
-        }
+        Host::Name(name) => names::lookup(name.as_str(), folder),
     }
 }
 

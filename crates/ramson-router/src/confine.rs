@@ -34,11 +34,27 @@ impl Files {
             let resolver = std::fs::canonicalize("/etc/resolv.conf").ok();
             read.extend(resolver.as_deref().and_then(Path::parent).map(Path::to_path_buf));
         }
-        // How many processors there are for us, and what a panic was about.
-        read.extend(["/proc/self", "/sys/fs/cgroup", "/proc/stat"].map(PathBuf::from));
-        read.extend(std::env::current_exe().ok());
+        read.extend(process());
+        read.extend(settings.server.iter().filter_map(|server| server.site(folder.path())));
         Self { own: vec![folder.path().to_path_buf()], read }
     }
+}
+
+impl Files {
+    /// Those of a process that serves a folder, and nothing else.
+    pub(crate) fn of_site(site: &Path) -> Self {
+        Self { own: Vec::new(), read: process().chain([site.to_path_buf()]).collect() }
+    }
+}
+
+/// How many processors there are for us, and what a panic was about.
+fn process() -> impl Iterator<Item = PathBuf> {
+    ["/proc/self", "/sys/fs/cgroup", "/proc/stat"].map(PathBuf::from).into_iter().chain(std::env::current_exe().ok())
+}
+
+/// The same without a log; as far as the system has it.
+pub(crate) fn quietly(files: &Files) {
+    let _ = confine(files);
 }
 
 /// What the C library reads to find the address of a reseed server, and its parts that do so.

@@ -1,14 +1,25 @@
 //! How commands ask the running router: a Unix socket in the data folder, one JSON line each way.
 
+// With its path: the fuzz target includes this file from elsewhere.
+#[path = "control/guests.rs"]
+mod guests;
+#[path = "control/names.rs"]
+mod names;
+
 use crate::Failure;
 use crate::asks::{Ask, TunnelReport};
 use crate::folder::Folder;
 use crate::hardening::Hardening;
 use crate::stop::Stop;
+pub(crate) use guests::{Guest, Guests, Welcome, keys_file};
+pub(crate) use names::{NameAnswer, NameRequest, Shelf, carry_out};
 use ramson::{Draining, Ramson, Status};
+use ramson_services::names::Names;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
@@ -33,6 +44,12 @@ pub(crate) enum Request {
     },
     Lookup {
         hash: [u8; 32],
+    },
+    Name {
+        request: NameRequest,
+    },
+    Host {
+        guest: Guest,
     },
     Stop {
         graceful: bool,
@@ -72,6 +89,10 @@ pub(crate) struct Doors {
     /// Where wishes to stop go.
     pub(crate) stop: UnboundedSender<Stop>,
     pub(crate) hardening: Hardening,
+    pub(crate) names: Arc<Names>,
+    /// Has the subscriptions of names read; `None` without any.
+    pub(crate) feeds: Option<Arc<Notify>>,
+    pub(crate) guests: Arc<Guests>,
 }
 
 impl Doors {
@@ -97,6 +118,11 @@ impl Doors {
                     let _ = self.stop.send(if graceful { Stop::Graceful } else { Stop::Now });
                 }
                 json(&answer(draining))
+            }
+            Request::Name { request } => json(&self.name(request).await),
+            Request::Host { guest } => {
+                let heard = self.guests.hear(&self.ramson, &self.names, &guest).await;
+                json(&heard.map_or_else(Answer::Error, Answer::Ok))
             }
             Request::Config => json(&Answer::Ok(&self.config)),
             Request::Reload { file } => match self.ask(|reply| Ask::Reload { file, reply }).await {
@@ -129,6 +155,23 @@ impl Doors {
 
 fn stopping() -> Answer<()> {
     Answer::Error("the router starts or stops".into())
+}
+
+impl Doors {
+    async fn name(&self, request: NameRequest) -> Answer<NameAnswer> {
+        match (&request, &self.feeds) {
+            (NameRequest::Update, Some(feeds)) => {
+                feeds.notify_one();
+                return Answer::Ok(NameAnswer::Reading);
+            }
+            (NameRequest::Update, None) => return Answer::Error("there are no subscriptions in the config".into()),
+            _ => {}
+        }
+        let names = Arc::clone(&self.names);
+        // Lists can be long, and disks slow.
+        let done = tokio::task::spawn_blocking(move || carry_out(&names, &request)).await;
+        done.map_err(|e| e.to_string()).flatten().map_or_else(Answer::Error, Answer::Ok)
+    }
 }
 
 fn answer<T>(result: Result<T, ramson::Error>) -> Answer<T> {
@@ -210,6 +253,14 @@ mod unix {
 #[cfg(unix)]
 pub(crate) use unix::{listen, serve};
 
+/// Whether a router answers in this folder.
+pub(crate) fn is_running(folder: &Folder) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::net::UnixStream::connect(folder.control()).is_ok();
+    #[cfg(not(unix))]
+    return folder.path().exists() && folder.lock().is_err();
+}
+
 /// Waits until a router that was asked to stop has gone.
 pub(crate) fn wait_for_end(folder: &Folder) -> Result<(), Failure> {
     // More than it takes at most.
@@ -246,6 +297,8 @@ mod tests {
         std::fs::write(folder.control(), b"left by a dead router").unwrap();
         let ramson = Network::default().router();
         let local = ramson.destination(DestinationOptions::server("site"), None).await.unwrap();
+        let names = Arc::new(Names::open(folder.hosts()).unwrap());
+        let guests = Guests::new(folder.clone(), DestinationOptions::server(""));
         let (stop, mut stops) = tokio::sync::mpsc::unbounded_channel();
         let files = Measure::new(State::Partly, "as far as there is any");
         let hardening = Hardening { files, ..Hardening::default() };
@@ -263,7 +316,16 @@ mod tests {
             }
         });
         let config = PathBuf::from("/etc/ramson.toml");
-        let doors = Doors { ramson, asks, config: config.clone(), stop, hardening: hardening.clone() };
+        let doors = Doors {
+            ramson,
+            asks,
+            config: config.clone(),
+            stop,
+            hardening: hardening.clone(),
+            names,
+            feeds: None,
+            guests,
+        };
         tokio::spawn(serve(listen(&folder).unwrap(), doors));
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.control()).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
@@ -283,6 +345,16 @@ mod tests {
             assert_eq!(reload(None).unwrap_err().text, "line 3: bad");
             let found: String = ask(&folder, &Request::Lookup { hash: local.hash().0 }).unwrap();
             assert_eq!(found, local.base64());
+            let (name, destination) = ("a.i2p".to_owned(), local.base64());
+            let request = NameRequest::Add { name, destination, private: false, replace: false };
+            let added: NameAnswer = ask(&folder, &Request::Name { request }).unwrap();
+            assert_eq!(added, NameAnswer::Added);
+            assert!(std::fs::read_to_string(folder.hosts()).unwrap().contains("a.i2p="));
+            let update = Request::Name { request: NameRequest::Update };
+            assert!(ask::<NameAnswer>(&folder, &update).unwrap_err().text.contains("no subscriptions"));
+            let guest = Guest { name: "site".into(), at: ([127, 0, 0, 1], 9).into(), ends: false };
+            let welcome: Welcome = ask(&folder, &Request::Host { guest }).unwrap();
+            assert!(welcome.is_reachable && folder.path().join("hosted/site.dat").exists());
             let error = ask::<usize>(&folder, &Request::Reseed { files: Vec::new(), urls: Vec::new() }).unwrap_err();
             assert!(error.text.contains("netDb"), "{}", error.text);
             for (graceful, stop) in [(true, Stop::Graceful), (false, Stop::Now)] {
@@ -305,7 +377,7 @@ mod tests {
             let requests =
                 [Request::Status, Request::Reseed { files, urls }, Request::ExportReseed { file: file.clone() }, Request::Lookup { hash },
                     Request::Stop { graceful: hash[0] & 1 == 0 }, Request::Config, Request::Tunnels,
-                    Request::Reload { file: (hash[0] & 2 == 0).then(|| file.clone()) }];
+                    Request::Reload { file: (hash[0] & 2 == 0).then(|| file.clone()) }, Request::Name { request: NameRequest::Update }];
             for request in requests {
                 let line = json(&request);
                 proptest::prop_assert_eq!(serde_json::from_str::<Request>(&line).ok(), Some(request));

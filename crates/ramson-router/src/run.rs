@@ -6,16 +6,16 @@ mod services;
 
 use crate::asks::Ask;
 use crate::confine::{self, Files};
-use crate::control::{self, Doors};
+use crate::control::{self, Doors, Guests};
 use crate::folder::Folder;
 use crate::hardening::Hardening;
 use crate::process;
-use crate::settings::{self, Level, NetworkId, Settings};
+use crate::settings::{self, Level, NetworkId, Server, Settings};
 use crate::stop::{Stop, Wishes};
-use crate::{Failure, offer, redact, show};
+use crate::{Failure, host, offer, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
-use ramson::{Event, PrivateKeys, Ramson};
-use ramson_services::names::Names;
+use ramson::{DestinationOptions, Event, PrivateKeys, Ramson};
+use ramson_services::names::{Names, Subscriptions};
 use ramson_services::sam::{Sam, SamConfig};
 use ramson_services::tunnels::load_or_create_keys;
 use services::{Base, Services};
@@ -34,16 +34,18 @@ use tracing_subscriber::filter::LevelFilter;
 /// How long an orderly stop may take.
 const STOP_TIME: Duration = Duration::from_secs(8);
 
-/// Runs the router until a signal stops it.
+/// Runs the router until a signal stops it. With `hosted` it has one server more than the config says.
 pub(crate) fn run(
     folder: &Folder,
     config: Option<PathBuf>,
     network: Option<NetworkId>,
     json: bool,
+    hosted: Option<Server>,
 ) -> Result<(), Failure> {
     // It is read again later, by who may be in another folder.
     let path = std::path::absolute(config.unwrap_or_else(|| folder.config())).map_err(Failure::failed)?;
-    let Loaded { settings, is_new } = load(folder, &path, network)?;
+    let Loaded { mut settings, is_new } = load(folder, &path, network)?;
+    settings.server.extend(hosted.clone());
     folder.create()?;
     let lock = folder.lock()?;
     log_to_stderr(settings.log.level);
@@ -53,12 +55,15 @@ pub(crate) fn run(
     }
     process::allow_many_files();
     let keys = server_keys(folder, &settings)?;
+    for site in settings.server.iter().filter_map(|server| server.site(folder.path())) {
+        host::holds_no_keys(folder, &site, settings.server.iter().map(|server| &server.keys))?;
+    }
     // Before there are other threads: what they begin with is what this one has.
     let hardening = match settings.process.hardening {
         settings::Hardening::On => confine::confine(&Files::of(folder, &path, &settings)),
         settings::Hardening::Off => confine::off(),
     };
-    let ready = Ready { keys, hardening, config: path };
+    let ready = Ready { keys, hardening, config: path, hosted };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     let result = runtime.block_on(live(folder, &settings, ready, json));
     // What a stuck task holds must not keep the process.
@@ -152,6 +157,8 @@ struct Ready {
     keys: Keys,
     hardening: Hardening,
     config: PathBuf,
+    /// A server that the config does not have.
+    hosted: Option<Server>,
 }
 
 fn server_keys(folder: &Folder, settings: &Settings) -> Result<Keys, Failure> {
@@ -193,7 +200,7 @@ async fn until_end(
     let mut tasks = JoinSet::new();
     let teller = json.then(|| tokio::spawn(tell(ramson.events())));
     let serve = async {
-        open(folder, settings, ready, ramson, asks, &mut tasks).await?;
+        open(folder, settings, ready, ramson, (asks, json), &mut tasks).await?;
         std::future::pending::<Result<Stop, Failure>>().await
     };
     let result = tokio::select! {
@@ -240,9 +247,9 @@ fn stopped_by_itself() -> Failure {
 async fn open(
     folder: &Folder,
     settings: &Settings,
-    Ready { keys, hardening, config }: Ready,
+    Ready { keys, hardening, config, hosted }: Ready,
     ramson: &Ramson,
-    stop: UnboundedSender<Stop>,
+    (stop, json): (UnboundedSender<Stop>, bool),
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
     let names = Arc::new(Names::open(folder.hosts()).map_err(Failure::failed)?);
@@ -251,24 +258,52 @@ async fn open(
     }
     i2cp::open(settings, ramson, &names, tasks).await?;
     let is_confined = settings.process.hardening == settings::Hardening::On;
-    let (folder_of, ramson_of) = (folder.clone(), ramson.clone());
-    let base = Base { folder: folder_of, config: config.clone(), ramson: ramson_of, names, is_confined };
+    let base = Base {
+        folder: folder.clone(),
+        config: config.clone(),
+        ramson: ramson.clone(),
+        names: Arc::clone(&names),
+        is_confined,
+        hosted,
+        json,
+    };
     let mut services = Services::new(base, settings.clone());
     services.start(keys).await.map_err(Failure::failed)?;
     let (asks, asked) = tokio::sync::mpsc::unbounded_channel();
     tasks.spawn(services.run(asked));
+    let feeds = subscribe(settings, ramson, &names, tasks);
     #[cfg(unix)]
     {
         // Taken before anybody is told that the router is there.
         let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
         tasks.spawn(reload_on_hangup(hangups.map_err(Failure::failed)?, asks.clone()));
-        let doors = Doors { ramson: ramson.clone(), asks, config, stop, hardening };
+        let guests = Guests::new(folder.clone(), settings.http_proxy.shape().apply(DestinationOptions::server("")));
+        tasks.spawn(Arc::clone(&guests).watch());
+        let doors = Doors { ramson: ramson.clone(), asks, config, stop, hardening, names, feeds, guests };
         match control::listen(folder) {
             Ok(listener) => drop(tasks.spawn(control::serve(listener, doors))),
             Err(e) => warn!("`ramson status` will not work: {}", e.text),
         }
     }
     Ok(())
+}
+
+/// Has the subscriptions of names read from time to time, and at once by what it gives back.
+fn subscribe(
+    settings: &Settings,
+    ramson: &Ramson,
+    names: &Arc<Names>,
+    tasks: &mut JoinSet<()>,
+) -> Option<Arc<tokio::sync::Notify>> {
+    let urls = settings.names.subscriptions(settings.is_public());
+    if urls.is_empty() {
+        return None;
+    }
+    let options = settings.http_proxy.shape().apply(DestinationOptions::client("subscriptions of names"));
+    let subscriptions = Subscriptions::new(Arc::clone(names), ramson.clone(), options, &urls);
+    let now = subscriptions.now();
+    tasks.spawn(subscriptions.run());
+    Some(now)
 }
 
 /// SIGHUP has the config read again.

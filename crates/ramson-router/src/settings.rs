@@ -5,17 +5,22 @@
 mod i2cp;
 #[path = "settings/list.rs"]
 mod list;
+#[path = "settings/names.rs"]
+mod names;
 #[path = "settings/proxies.rs"]
 mod proxies;
 #[path = "settings/rate.rs"]
 mod rate;
 #[path = "settings/sam.rs"]
 mod sam;
+#[path = "settings/site.rs"]
+mod site;
 #[path = "settings/tunnels.rs"]
 mod tunnels;
 
 pub(crate) use i2cp::I2cp;
 pub(crate) use list::OneOrMany;
+pub(crate) use names::Naming;
 pub(crate) use proxies::{HttpProxy, Socks};
 use ramson::TunnelOptions;
 use ramson::config::{
@@ -33,6 +38,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use toml::de::DeTable;
+#[cfg(test)]
+pub(crate) use tunnels::Shape;
 pub(crate) use tunnels::{Client, ClientKind, Kind, Listed, Server, Shared};
 
 /// The commented file that is written on first start.
@@ -156,12 +163,6 @@ impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         f.write_str("Password(..)")
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Naming {
-    pub(crate) ask_first_use: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -343,6 +344,11 @@ impl Settings {
         Ok(())
     }
 
+    /// Whether it is the I2P network.
+    pub(crate) fn is_public(&self) -> bool {
+        self.network.id.0 == PUBLIC_NETWORK_ID
+    }
+
     /// The router's part of the settings.
     pub(crate) fn router(&self, data_dir: &Path) -> Config {
         Config {
@@ -441,12 +447,6 @@ impl Default for Bandwidth {
     fn default() -> Self {
         let d = BandwidthConfig::default();
         Self { incoming: Rate(d.incoming), outgoing: Rate(d.outgoing), share: Percent(d.share_percent) }
-    }
-}
-
-impl Default for Naming {
-    fn default() -> Self {
-        Self { ask_first_use: true }
     }
 }
 

@@ -228,6 +228,11 @@ fn tunnels(t: &ramson::TunnelStatus) -> String {
     format!("{} in, {} out", t.inbound, t.outbound)
 }
 
+/// Text as it is.
+pub(crate) fn raw(text: &str) -> Result<(), Failure> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::failed)
+}
+
 fn print(text: &str) -> Result<(), Failure> {
     writeln!(std::io::stdout(), "{text}").map_err(Failure::failed)
 }

@@ -5,6 +5,7 @@
 //! - [`tunnels`]: servers behind a destination of ours, and local ports that lead to one of others.
 //! - [`names`]: what `.i2p` names mean.
 //! - [`i2cp`]: the door of programs that bring their own streams and keep their keys.
+//! - [`site`]: a folder as an eepsite.
 //! - [`sam`]: the SAM bridge, by which programs in any language make destinations, streams and datagrams.
 
 mod files;
@@ -14,8 +15,9 @@ mod files;
 pub mod fuzzing {
     pub use crate::http::fuzzing::{http_body, http_request, http_response};
     pub use crate::i2cp::fuzzing::i2cp_session;
-    pub use crate::names::fuzzing::hosts;
+    pub use crate::names::fuzzing::{feed, hosts};
     pub use crate::sam::fuzzing::{sam_line, sam_session};
+    pub use crate::site::fuzzing::site_target;
     pub use crate::socks::fuzzing::socks;
     pub use crate::tunnels::irc::fuzzing::irc;
 }
@@ -28,6 +30,7 @@ mod outlet;
 mod outproxy;
 mod port;
 pub mod sam;
+pub mod site;
 pub mod socks;
 mod targets;
 pub mod tunnels;

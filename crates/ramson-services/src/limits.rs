@@ -167,3 +167,33 @@ pub const I2CP_SIGN_TIME: Duration = Duration::from_secs(60);
 pub const I2CP_PASSWORD_DELAY: Duration = Duration::from_secs(2);
 /// How long a destination may take to be looked up.
 pub const I2CP_LOOKUP_TIME: Duration = Duration::from_secs(60);
+
+/// Feeds of names that are subscribed to, and services that look names up.
+pub const SUBSCRIPTIONS: usize = 32;
+/// Bytes of a feed.
+pub const FEED_BYTES: usize = 32 * 1024 * 1024;
+/// Keys of a command in a feed.
+pub const FEED_KEYS: usize = 32;
+/// How often the commands of a feed are gone through for those that follow from each other.
+pub const FEED_ROUNDS: usize = 16;
+/// Destinations that are remembered of each name's past.
+pub const FEED_PAST: usize = 16;
+/// Bytes of an ETag or a date that a feed's server sends.
+pub const VALIDATOR_BYTES: usize = 256;
+/// Redirects that are followed for a feed.
+pub const FEED_REDIRECTS: usize = 3;
+/// How far ahead of our clock a command may be dated.
+pub const FEED_CLOCK: Duration = Duration::from_secs(24 * 3600);
+/// How long a feed may take.
+pub const FEED_TIME: Duration = Duration::from_secs(15 * 60);
+/// From the start of the router to the first feed.
+pub const FEED_FIRST: Duration = Duration::from_secs(3 * 60);
+/// From one reading of a feed to the next.
+pub const FEED_EVERY: Duration = Duration::from_secs(12 * 3600);
+/// From a reading that failed to the next, twice as long after each; no longer than between readings.
+pub const FEED_RETRY: Duration = Duration::from_secs(10 * 60);
+/// Names that look like another one, or contradict it, that are shown.
+pub const LOOK_ALIKES: usize = 8;
+
+/// Names that the index of a folder shows.
+pub const SITE_LISTING: usize = 10_000;

@@ -181,7 +181,7 @@ impl Outlet {
     /// A stream to `port` of `target`. Waits up to `patience` for our own tunnels.
     pub(crate) async fn connect(&self, target: Target, port: u16, patience: Duration) -> Result<Remote, Error> {
         let inside = self.ready(patience).await?;
-        let stream = match timeout(CONNECT_TIME, inside.local.connect(target, port)).await {
+        let stream = match timeout(CONNECT_TIME, inside.local.connect((target, port))).await {
             Ok(stream) => stream?,
             Err(_) => return Err(Error::new(ErrorKind::PeerNotAnswering, "no answer in time")),
         };

@@ -4,10 +4,11 @@ use crate::folder::Folder;
 use crate::settings::{Client, ClientKind, HttpProxy, Kind, Server, Settings, Socks};
 use ramson::DestinationOptions;
 use ramson_services::http::{Credentials, PerSite, ProxyConfig};
+use ramson_services::names::I2pUrl;
 use ramson_services::socks::SocksConfig;
 use ramson_services::tunnels::{
-    AccessConfig, ClientKind as Speaks, ClientTunnelConfig, ServerKind, ServerTunnelConfig, UdpClientConfig,
-    UdpServerConfig,
+    AccessConfig, ClientKind as Speaks, ClientTunnelConfig, ServerKind, ServerTunnelConfig, SharedSite,
+    UdpClientConfig, UdpServerConfig,
 };
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -126,6 +127,7 @@ impl Plan {
                 Kind::Http => "http-server",
                 Kind::HttpBidirectional => "http-bidirectional",
                 Kind::Irc => "irc-server",
+                Kind::Site => "site",
                 Kind::Tcp => "tcp-server",
                 Kind::Udp => "udp-server",
             },
@@ -148,7 +150,7 @@ impl Plan {
     /// The local address that people know it by.
     pub(super) fn address(&self) -> SocketAddr {
         match (&self.what, self.listens()) {
-            (What::Server(server), _) => server.target.0,
+            (What::Server(server), _) => server.at(),
             (_, Some(Listens::Tcp(at) | Listens::Udp(at))) => at,
             (_, None) => SocketAddr::from(([0, 0, 0, 0], 0)),
         }
@@ -182,17 +184,21 @@ impl Home {
 
 // ---- what each service is told ----
 
-pub(super) fn http(
-    http: &HttpProxy,
-    ask_first_use: Option<PathBuf>,
-    home: &Home,
-    ramson: &ramson::Ramson,
-) -> ProxyConfig {
+/// What the HTTP proxies say of names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asks {
+    pub(super) ask_first_use: Option<PathBuf>,
+    pub(super) jump_services: Vec<I2pUrl>,
+}
+
+pub(super) fn http(http: &HttpProxy, asks: Asks, home: &Home, ramson: &ramson::Ramson) -> ProxyConfig {
     let credentials =
         http.user.clone().zip(http.password.clone()).map(|(user, password)| Credentials { user, password: password.0 });
     let options = DestinationOptions { name: "http proxy, one site".into(), ..home.options.clone() };
     let per_site = http.per_site.then(|| PerSite { ramson: ramson.clone(), options });
-    ProxyConfig { credentials, ask_first_use, outproxy: http.outproxy(), per_site, ..ProxyConfig::new(http.listen.0) }
+    let Asks { ask_first_use, jump_services } = asks;
+    let outproxy = http.outproxy();
+    ProxyConfig { credentials, ask_first_use, jump_services, outproxy, per_site, ..ProxyConfig::new(http.listen.0) }
 }
 
 pub(super) fn socks(socks: &Socks, home: &Home) -> SocksConfig {
@@ -226,16 +232,17 @@ fn access(server: &Server) -> AccessConfig {
     AccessConfig { allow: list(&server.allow), deny: list(&server.deny) }
 }
 
-pub(super) fn server(server: &Server) -> ServerTunnelConfig {
-    let kind = match server.kind {
-        Kind::Tcp | Kind::Udp => ServerKind::Tcp,
-        Kind::Http | Kind::HttpBidirectional => ServerKind::Http { host: server.host.clone() },
-        Kind::Irc => ServerKind::Irc { webirc: server.webirc_password.clone().map(|password| password.0.0) },
+pub(super) fn server(server: &Server, site: Option<SharedSite>) -> ServerTunnelConfig {
+    let kind = match (server.kind, site) {
+        (_, Some(site)) => ServerKind::Site(site),
+        (Kind::Tcp | Kind::Udp | Kind::Site, _) => ServerKind::Tcp,
+        (Kind::Http | Kind::HttpBidirectional, _) => ServerKind::Http { host: server.host.clone() },
+        (Kind::Irc, _) => ServerKind::Irc { webirc: server.webirc_password.clone().map(|password| password.0.0) },
     };
     ServerTunnelConfig {
         name: server.name.0.clone(),
         kind,
-        target: server.target.0,
+        target: server.at(),
         port: server.port,
         max_streams: server.max_streams,
         max_streams_per_client: server.max_streams_per_client,
@@ -245,5 +252,5 @@ pub(super) fn server(server: &Server) -> ServerTunnelConfig {
 }
 
 pub(super) fn udp_server(server: &Server) -> UdpServerConfig {
-    UdpServerConfig { name: server.name.0.clone(), target: server.target.0, port: server.port, access: access(server) }
+    UdpServerConfig { name: server.name.0.clone(), target: server.at(), port: server.port, access: access(server) }
 }

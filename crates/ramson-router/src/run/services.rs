@@ -1,16 +1,20 @@
 //! The proxies and tunnels of a running router. A new config changes those that differ, and no others; one that cannot
 //! be leaves all as it was.
 
-use super::plan::{self, Home, Listens, Plan, What};
+use super::plan::{self, Asks, Home, Listens, Plan, What};
 use super::read;
 use crate::asks::{Ask, Changes, TunnelReport};
 use crate::folder::Folder;
-use crate::settings::{ClientKind, Kind, Settings};
+use crate::host;
+use crate::settings::{ClientKind, Kind, Server, Settings};
 use ramson::{LocalDestination, PrivateKeys, Ramson};
 use ramson_services::http::HttpProxy;
 use ramson_services::names::Names;
+use ramson_services::site::Site;
 use ramson_services::socks::Socks;
-use ramson_services::tunnels::{ClientTunnel, ServerTunnel, UdpClient, UdpServer, load_or_create_keys};
+use ramson_services::tunnels::{
+    ClientTunnel, ServerTunnel, SharedSite, UdpClient, UdpServer, load_keys, load_or_create_keys,
+};
 use ramson_services::{Outlet, Port, Traffic};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +34,10 @@ pub(super) struct Base {
     pub(super) names: Arc<Names>,
     /// Files outside of the data folder cannot be opened.
     pub(super) is_confined: bool,
+    /// A server that no config file has.
+    pub(super) hosted: Option<Server>,
+    /// What it says is for programs.
+    pub(super) json: bool,
 }
 
 /// All that run.
@@ -111,7 +119,8 @@ impl Services {
         // People know the file by its own name, not by that of a copy.
         let shown = self.base.config.display();
         let text = read(path).map_err(|why| self.cannot_read(path, &why))?;
-        let new = Settings::parse(&text).map_err(|why| format!("{shown}: {why}"))?;
+        let mut new = Settings::parse(&text).map_err(|why| format!("{shown}: {why}"))?;
+        new.server.extend(self.base.hosted.clone());
         let mut changes = self.apply(&new, BTreeMap::new()).await?;
         changes.after_a_restart = self.settings.need_a_restart(&new).into_iter().map(str::to_owned).collect();
         self.settings.take_services(new);
@@ -138,7 +147,10 @@ impl Services {
         let prepared = self.prepare(&wanted, &gone, keys).await?;
         // From here on nothing is turned back.
         let mut changes = Changes::default();
-        let ask_first_use = settings.names.ask_first_use.then(|| self.base.folder.used_names());
+        let asks = Asks {
+            ask_first_use: settings.names.ask_first_use.then(|| self.base.folder.used_names()),
+            jump_services: settings.names.jump_services(settings.is_public()),
+        };
         for id in gone {
             self.stop(&id).await;
             changes.stopped.push(id);
@@ -155,7 +167,7 @@ impl Services {
                 continue;
             }
             let socket = prepared.sockets.get(&id).cloned();
-            match self.serve(&plan, socket, ask_first_use.clone()).await {
+            match self.serve(&plan, socket, asks.clone()).await {
                 Ok(running) => {
                     running.announce();
                     self.running.insert(id.clone(), running);
@@ -184,6 +196,9 @@ impl Services {
         }
         for plan in wanted {
             let id = plan.id();
+            if let What::Server(server) = &plan.what {
+                self.site(server).map_err(|why| format!("{id}: {why}"))?;
+            }
             match self.socket(plan, &mut free).await {
                 Ok(Some(socket)) => drop(prepared.sockets.insert(id, socket)),
                 Ok(None) => {}
@@ -285,26 +300,23 @@ impl Services {
         }
     }
 
-    async fn serve(
-        &self,
-        plan: &Plan,
-        socket: Option<Socket>,
-        ask_first_use: Option<PathBuf>,
-    ) -> Result<Running, String> {
+    async fn serve(&self, plan: &Plan, socket: Option<Socket>, asks: Asks) -> Result<Running, String> {
         let (_, home) = self.homes.get(&plan.home.id).ok_or("its destination could not be opened")?;
         let outlet = home.counted_by(Traffic::default());
         let names = Arc::clone(&self.base.names);
         let ramson = &self.base.ramson;
         let (task, traffic) = match (&plan.what, &socket) {
             (What::Http(http), Some(Socket::Tcp(port))) => {
-                let config = plan::http(http, ask_first_use, &plan.home, ramson);
+                let config = plan::http(http, asks, &plan.home, ramson);
                 let proxy = HttpProxy::new(config, port.clone(), outlet.clone(), names).map_err(|e| e.to_string())?;
                 let traffic = proxy.traffic().clone();
                 (tokio::spawn(proxy.run()), traffic)
             }
             (What::Proxy { listen, .. }, Some(Socket::Tcp(port))) => {
+                let Asks { ask_first_use, jump_services } = asks;
                 let config = ramson_services::http::ProxyConfig {
                     ask_first_use,
+                    jump_services,
                     ..ramson_services::http::ProxyConfig::new(*listen)
                 };
                 let proxy = HttpProxy::new(config, port.clone(), outlet.clone(), names).map_err(|e| e.to_string())?;
@@ -333,13 +345,17 @@ impl Services {
             }
             (What::Server(server), _) => {
                 let local = outlet.open_now().ok_or("its destination is closed")?;
+                if server.announced {
+                    tokio::spawn(host::announce(local.clone(), self.base.json));
+                }
                 if server.kind == Kind::Udp {
                     let made = UdpServer::listen(plan::udp_server(server), &local, names).await;
                     let tunnel = made.map_err(|e| e.to_string())?;
                     let traffic = tunnel.traffic().clone();
                     (tokio::spawn(tunnel.run()), traffic)
                 } else {
-                    let made = ServerTunnel::listen(plan::server(server), &local, names).await;
+                    let site = self.site(server)?;
+                    let made = ServerTunnel::listen(plan::server(server, site), &local, names).await;
                     let tunnel = made.map_err(|e| e.to_string())?;
                     let traffic = tunnel.traffic().clone();
                     (tokio::spawn(tunnel.run()), traffic)
@@ -348,6 +364,25 @@ impl Services {
             _ => return Err("it has no port".into()),
         };
         Ok(Running { plan: plan.clone(), socket, outlet, traffic, task })
+    }
+
+    /// The folder of a server that is one.
+    fn site(&self, server: &Server) -> Result<Option<SharedSite>, String> {
+        let folder = &self.base.folder;
+        let Some(site) = server.site(folder.path()) else { return Ok(None) };
+        let own = folder.path().join(&server.keys);
+        let keys = self.homes.values().filter_map(|(home, _)| home.keys.as_ref());
+        host::holds_no_keys(folder, &site, keys.chain([&own])).map_err(|e| e.text)?;
+        // Where they are out of reach for a confined process, ETags are others after each start.
+        let keys = load_keys(&own).ok().flatten();
+        let outside = self.base.is_confined && !site.starts_with(folder.path());
+        match Site::open(&site, keys.as_ref(), server.listing) {
+            Ok(site) => Ok(Some(SharedSite(Arc::new(site)))),
+            Err(why) if outside => Err(format!(
+                "{why}. It is outside of the data folder, and the router is confined to its own: restart it"
+            )),
+            Err(why) => Err(why.to_string()),
+        }
     }
 
     pub(super) fn list(&self) -> Vec<TunnelReport> {
@@ -399,6 +434,9 @@ impl Running {
             What::Http(_) => info!("the HTTP proxy listens at {at}"),
             What::Socks(_) => info!("the SOCKS proxy listens at {at}"),
             What::Client(_) => info!("client tunnel {name} listens at {at}"),
+            What::Server(server) if server.kind == Kind::Site => {
+                info!("site {name} is offered; `ramson status` says its address");
+            }
             What::Server(_) => info!("server tunnel {name} offers {at}; `ramson status` says its address"),
             What::Proxy { .. } => info!("the proxy of server tunnel {name} listens at {at}"),
         }

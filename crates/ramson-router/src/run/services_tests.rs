@@ -31,6 +31,8 @@ impl World {
             ramson,
             names,
             is_confined: true,
+            hosted: None,
+            json: false,
         };
         let mut services = Services::new(base, settings);
         services.start(BTreeMap::new()).await.unwrap();
@@ -145,7 +147,7 @@ async fn a_server_keeps_its_destination_until_that_has_to_change() {
     let changes = world.reload(&server("s", second.local_addr().unwrap(), "")).await.unwrap();
     assert_eq!(changes.changed, ["server s"]);
     assert_eq!(world.network.destinations(), 2);
-    let mut stream = world.site.connect(to(&world), 0).await.unwrap();
+    let mut stream = world.site.connect((to(&world), 0)).await.unwrap();
     let (mut local, _) = second.accept().await.unwrap();
     stream.write_all(b"ping").await.unwrap();
     local.read_exact(&mut [0; 4]).await.unwrap();
@@ -155,7 +157,7 @@ async fn a_server_keeps_its_destination_until_that_has_to_change() {
     assert_eq!(world.report("s").unwrap().b32.as_ref(), Some(&b32));
     let options = world.network.options(id.hash()).unwrap();
     assert_eq!((options.inbound.hops, world.network.destinations()), (1, 2));
-    let mut stream = world.site.connect(to(&world), 0).await.unwrap();
+    let mut stream = world.site.connect((to(&world), 0)).await.unwrap();
     let (mut local, _) = second.accept().await.unwrap();
     stream.write_all(b"ping").await.unwrap();
     local.read_exact(&mut [0; 4]).await.unwrap();
@@ -247,7 +249,7 @@ async fn keys_elsewhere_are_said_to_need_a_restart() {
     let mut world = World::new("").await;
     let text = server("s", free().await, "").replace("s.dat", "/proc/none/s.dat");
     let why = world.reload(&text).await.unwrap_err();
-    assert!(why.contains("/proc/none/s.dat") && why.ends_with("restart it"), "{why}");
+    assert!(why.contains("/proc/none") && why.ends_with("restart it"), "{why}");
 }
 
 #[tokio::test]
@@ -267,4 +269,49 @@ async fn questions_are_answered_until_nobody_asks() {
     assert!(done.await.unwrap().unwrap_err().contains("/proc/none"));
     drop(asks);
     running.await.unwrap();
+}
+
+/// What a GET of `/` at a destination brings.
+async fn page(world: &World, b32: &str) -> String {
+    let hash = ramson_wire::data::base32::host_hash(b32).unwrap();
+    let mut stream = world.site.connect((ramson::Target::Hash(hash), 80)).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn folders_are_servers_that_come_and_go_with_the_config_but_what_a_command_hosts_stays() {
+    let mut world = World::new("").await;
+    let path = |name: &str| world.folder.path().join(name);
+    for name in ["www", "other", "hosted"] {
+        std::fs::create_dir(path(name)).unwrap();
+        std::fs::write(path(name).join("index.html"), name).unwrap();
+    }
+    world.services.base.hosted = Some(Server::hosted("mine", &path("other"), Path::new("mine.dat"), false).unwrap());
+    let site = |folder: &str, more: &str| {
+        format!("[[server]]\nname = \"s\"\nkind = \"site\"\nfolder = \"{folder}\"\nkeys = \"s.dat\"\n{more}")
+    };
+    let changes = world.reload(&site("www", "")).await.unwrap();
+    assert_eq!(
+        (changes.started, changes.problems),
+        (vec!["server s".into(), "server mine".into()], Vec::<String>::new())
+    );
+    let b32 = world.report("s").unwrap().b32.unwrap();
+    assert!(page(&world, &b32).await.ends_with("\r\n\r\nwww"));
+    let mine = world.report("mine").unwrap().b32.unwrap();
+    assert!(page(&world, &mine).await.ends_with("\r\n\r\nother"));
+    let changes = world.reload(&site("other", "listing = true\n")).await.unwrap();
+    assert_eq!((changes.changed, changes.stopped), (vec!["server s".to_owned()], Vec::new()));
+    assert!(page(&world, &b32).await.ends_with("\r\n\r\nother"), "the same address");
+    for (folder, why) in [("hosted", "holds keys"), (".", "holds keys"), ("none", "none"), ("/proc/none", "restart it")]
+    {
+        let failed = world.reload(&site(folder, "")).await.unwrap_err();
+        assert!(failed.contains(why), "{folder}: {failed}");
+        assert!(page(&world, &b32).await.ends_with("\r\n\r\nother"), "all is as it was");
+    }
+    let changes = world.reload("").await.unwrap();
+    assert!(!changes.stopped.contains(&"server mine".to_owned()));
+    assert!(page(&world, &mine).await.ends_with("\r\n\r\nother"));
 }

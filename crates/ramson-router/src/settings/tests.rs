@@ -15,7 +15,7 @@ fn the_template_is_good_and_every_setting_in_it_is_known() {
         .collect();
     let open = open.replace("socks5://127.0.0.1:9050", "http://u:p@127.0.0.1:1");
     let settings = Settings::parse(&open).unwrap();
-    assert_eq!((settings.server.len(), settings.client.len()), (1, 1));
+    assert_eq!((settings.server.len(), settings.client.len()), (2, 1));
     assert_eq!(settings.router(Path::new("/d")).proxy.unwrap().user.as_deref(), Some("u"));
 }
 

@@ -66,7 +66,10 @@ const TOO_LONG: &str = "makes tunnels of more than 7 hops";
 pub(crate) struct Server {
     pub(crate) name: TunnelName,
     pub(crate) kind: Kind,
-    pub(crate) target: At,
+    pub(super) target: Option<At>,
+    pub(super) folder: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) listing: bool,
     pub(crate) keys: PathBuf,
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
@@ -96,6 +99,9 @@ pub(crate) struct Server {
     outbound: Way,
     #[serde(default)]
     compress: bool,
+    /// Its address is said to who runs the command.
+    #[serde(skip)]
+    pub(crate) announced: bool,
 }
 
 /// Connections in a minute, an hour and a day.
@@ -194,6 +200,7 @@ impl Server {
 
     pub(super) fn check(&self, earlier: &[Self], i: usize) -> Result<(), Fault> {
         let fault = |key, why: &str| Err(Fault { section: "server", at: Some(i), key, why: why.to_owned() });
+        self.check_site(i)?;
         let is_http = matches!(self.kind, Kind::Http | Kind::HttpBidirectional);
         if !is_http && self.host.is_some() {
             return fault("host", "is for kind = \"http\"");
@@ -298,6 +305,7 @@ pub(crate) enum Kind {
     Http,
     HttpBidirectional,
     Irc,
+    Site,
     Tcp,
     Udp,
 }
@@ -310,9 +318,10 @@ impl TryFrom<String> for Kind {
             "http" => Ok(Self::Http),
             "http-bidirectional" => Ok(Self::HttpBidirectional),
             "irc" => Ok(Self::Irc),
+            "site" => Ok(Self::Site),
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
-            _ => Err("a kind is \"http\", \"http-bidirectional\", \"irc\", \"tcp\" or \"udp\""),
+            _ => Err("a kind is \"http\", \"http-bidirectional\", \"irc\", \"site\", \"tcp\" or \"udp\""),
         }
     }
 }

@@ -5,8 +5,10 @@
 mod confined;
 mod crash;
 mod crash_names;
+mod host;
 mod leaks;
 mod logs;
+mod names;
 mod reload;
 mod routers;
 mod unit;

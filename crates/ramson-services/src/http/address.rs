@@ -2,7 +2,7 @@
 
 use super::head::{BadHead, Request};
 use super::hygiene::is_local_host;
-use crate::names::{BadName, Host};
+use crate::names::{BadName, Host, without_alt};
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,8 @@ impl Address {
         if host.is_empty() {
             return Err(bad);
         }
-        let host = host.to_ascii_lowercase();
+        // The site reads its own name, whatever the user writes to keep it from resolvers.
+        let host = without_alt(host).to_ascii_lowercase();
         let authority = if default_port == Some(port) { host.clone() } else { format!("{host}:{port}") };
         Ok(Self { host, port, authority, path })
     }
@@ -150,6 +151,17 @@ pub(crate) fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// The same, where every escape must be one and the result text.
+pub(crate) fn percent_decode_strict(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    while let Some(b) = bytes.next() {
+        out.push(if b == b'%' { digit(bytes.next()?)? << 4 | digit(bytes.next()?)? } else { b });
+    }
+    String::from_utf8(out).ok()
+}
+
 fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (head, tail) = text.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(tail)
@@ -170,6 +182,8 @@ mod tests {
         let a = address("HTTP://A.i2p:80?x=1", "a.I2P").unwrap();
         assert_eq!((a.authority.as_str(), a.port, a.path.as_str()), ("a.i2p", 80, "/?x=1"));
         assert_eq!(address("http://a.i2p:81/", "a.i2p:81").unwrap().authority, "a.i2p:81");
+        let alt = address("http://a.i2p.alt/x", "A.i2p.Alt").unwrap();
+        assert_eq!((alt.authority.as_str(), alt.url().as_str()), ("a.i2p", "http://a.i2p/x"));
         let bad = [
             ("/", "a.i2p"),
             ("http://a.i2p/", "b.i2p"),

@@ -1,6 +1,7 @@
 //! The first visit to a name whose meaning the user did not choose himself: one page of the proxy's own origin says who
 //! gives the name its meaning. It is asked once for each meaning, and never for what a program or a page fetches.
 
+use super::doubt::Doubt;
 use super::head::{Headers, Request};
 use super::helper::{ORIGIN, field, gone, is_foreign, nonce};
 use super::pages::{self, Page, escape};
@@ -10,16 +11,17 @@ use crate::names::{HostName, Source};
 use ramson_wire::data::{Hash, base32};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 /// Names that the user has gone on to, and questions that wait for his word.
 #[derive(Debug)]
 pub(crate) struct FirstUses {
-    /// Where they are kept: a line `name=b32` each, in the order of the names, so that it does not tell when.
-    file: PathBuf,
+    /// Where they are kept: a line `name=b32` each, in the order of the names, so that it does not tell when. Without a
+    /// file only names that may deceive are asked about, and nothing is kept.
+    file: Option<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -37,8 +39,23 @@ struct Pending {
     name: HostName,
     hash: Hash,
     source: Source,
+    /// The feed that says so.
+    feed: Option<Arc<str>>,
+    /// What may deceive about the name, as HTML.
+    doubt: String,
     url: String,
     since: Instant,
+}
+
+/// A visit that the user is to be asked about.
+#[derive(Clone, Debug)]
+pub(crate) struct Visit {
+    pub(crate) name: HostName,
+    pub(crate) hash: Hash,
+    pub(crate) source: Source,
+    pub(crate) feed: Option<Arc<str>>,
+    pub(crate) doubt: Doubt,
+    pub(crate) url: String,
 }
 
 /// Whether a person asks for a whole page. Sub-resources say so, or do not ask for HTML; no more do programs.
@@ -52,14 +69,21 @@ pub(crate) fn is_page_visit(request: &Request) -> bool {
 
 impl FirstUses {
     /// Reads the names used before. What cannot be read is asked again.
-    pub(crate) fn open(file: &Path) -> Self {
-        files::forget_unfinished(file);
-        let bytes = files::read(file, USED_NAMES_BYTES).unwrap_or_else(|why| {
-            tracing::warn!("names: {why}");
-            None
-        });
-        let used = read_names(&bytes.unwrap_or_default());
-        Self { file: file.to_owned(), state: Mutex::new(State { used, pending: VecDeque::new() }) }
+    pub(crate) fn open(file: Option<PathBuf>) -> Self {
+        let read = |file: &PathBuf| {
+            files::forget_unfinished(file);
+            files::read(file, USED_NAMES_BYTES).unwrap_or_else(|why| {
+                tracing::warn!("names: {why}");
+                None
+            })
+        };
+        let used = read_names(&file.as_ref().and_then(read).unwrap_or_default());
+        Self { file, state: Mutex::new(State { used, pending: VecDeque::new() }) }
+    }
+
+    /// Whether the user is to be asked about every name, or only about those that may deceive.
+    pub(crate) fn asks_always(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Whether the user has gone on to this name with this meaning.
@@ -68,7 +92,8 @@ impl FirstUses {
     }
 
     /// Keeps the visit until the user answers, and sends the browser to the page that asks.
-    pub(crate) fn ask(&self, name: HostName, hash: Hash, source: Source, url: String) -> Page {
+    pub(crate) fn ask(&self, visit: Visit) -> Page {
+        let Visit { name, hash, source, feed, doubt, url } = visit;
         let (id, token) = (nonce(), nonce());
         let page = Page::new(302, "Found", "A name for the first time", "Your router says first who names this site.")
             .with_header("location", format!("{ORIGIN}/name?id={id}"));
@@ -77,14 +102,18 @@ impl FirstUses {
         if pending.len() >= PENDING_HELPERS {
             pending.pop_front();
         }
-        pending.push_back(Pending { id, token, name, hash, source, url, since: Instant::now() });
+        let (doubt, since) = (doubt.html, Instant::now());
+        pending.push_back(Pending { id, token, name, hash, source, feed, doubt, url, since });
         page
     }
 
     /// The page that asks.
     pub(crate) fn page(&self, query: &str) -> Page {
         let Some(p) = field(query, "id").and_then(|id| self.find(&id)) else { return gone() };
-        let mut html = pages::meaning(&base32::host_name(&p.hash), p.source);
+        let mut html = p.doubt.clone() + &pages::meaning(&base32::host_name(&p.hash), p.source);
+        if let Some(feed) = &p.feed {
+            let _ = write!(html, "<p>The list is <code>{}</code>.</p>", escape(feed));
+        }
         let _ = write!(
             html,
             "<p>Asked for: {}</p><form method=\"post\" action=\"{ORIGIN}/name\">\
@@ -128,7 +157,8 @@ impl FirstUses {
             text
         });
         // In memory it is known all the same.
-        if let Err(why) = files::write_atomic(&self.file, text.as_bytes(), false) {
+        let Some(file) = &self.file else { return };
+        if let Err(why) = files::write_atomic(file, text.as_bytes(), false) {
             tracing::warn!("names: {why}");
         }
     }
@@ -160,8 +190,13 @@ mod tests {
         HostName::parse(text).unwrap()
     }
 
+    fn visit(text: &str, hash: Hash) -> Visit {
+        let doubt = Doubt { html: "<p>doubt</p>".into(), is_warning: false };
+        Visit { name: name(text), hash, source: Source::Shipped, feed: None, doubt, url: format!("http://{text}/") }
+    }
+
     fn go(uses: &FirstUses, text: &str, hash: Hash) -> Page {
-        uses.ask(name(text), hash, Source::Shipped, format!("http://{text}/"));
+        uses.ask(visit(text, hash));
         let p = uses.lock().pending.back().unwrap().clone();
         uses.answer(&Headers::default(), &format!("id={}&token={}&do=go", p.id, p.token))
     }
@@ -170,12 +205,12 @@ mod tests {
     fn a_name_is_asked_for_once_a_meaning_and_survives_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("names");
-        let uses = FirstUses::open(&file);
+        let uses = FirstUses::open(Some(file.clone()));
         for text in ["b.i2p", "a.i2p", "c.i2p"] {
             assert!(!uses.knows(&name(text), &Hash([1; 32])));
             assert_eq!(go(&uses, text, Hash([1; 32])).code, 200);
         }
-        let again = FirstUses::open(&file);
+        let again = FirstUses::open(Some(file.clone()));
         assert!(again.knows(&name("b.i2p"), &Hash([1; 32])));
         assert!(!again.knows(&name("b.i2p"), &Hash([2; 32])), "another meaning is another question");
         let text = std::fs::read_to_string(&file).unwrap();
@@ -187,7 +222,7 @@ mod tests {
     fn a_file_that_cannot_be_written_keeps_nobody_from_going_on() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("plain"), b"").unwrap();
-        let uses = FirstUses::open(&folder.path().join("plain/names"));
+        let uses = FirstUses::open(Some(folder.path().join("plain/names")));
         assert_eq!(go(&uses, "a.i2p", Hash([1; 32])).code, 200);
         assert!(uses.knows(&name("a.i2p"), &Hash([1; 32])));
     }
@@ -195,7 +230,7 @@ mod tests {
     #[test]
     fn memory_and_questions_are_bounded() {
         let folder = tempfile::tempdir().unwrap();
-        let uses = FirstUses::open(&folder.path().join("names"));
+        let uses = FirstUses::open(Some(folder.path().join("names")));
         let all = (0..USED_NAMES).map(|n| (name(&format!("n{n}.i2p")), Hash([0; 32])));
         uses.lock().used = all.collect();
         assert_eq!(go(&uses, "new.i2p", Hash([1; 32])).code, 200);
@@ -205,7 +240,7 @@ mod tests {
         let longest = crate::limits::NAME_LENGTH + base32::host_name(&Hash([0; 32])).len() + 2;
         assert!(size <= USED_NAMES_BYTES && (longest * USED_NAMES) as u64 <= USED_NAMES_BYTES);
         for n in 0..PENDING_HELPERS + 5 {
-            uses.ask(name(&format!("n{n}.i2p")), Hash([9; 32]), Source::Shipped, String::new());
+            uses.ask(visit(&format!("n{n}.i2p"), Hash([9; 32])));
         }
         assert_eq!(uses.lock().pending.len(), PENDING_HELPERS);
     }

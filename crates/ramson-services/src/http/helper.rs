@@ -2,6 +2,7 @@
 //! page of the proxy's own origin, which no site can read or send in the user's place.
 
 use super::address::percent_decode;
+use super::doubt::Doubt;
 use super::head::Headers;
 use super::pages::{Page, escape};
 use crate::limits::{DESTINATION_BASE64, PENDING_HELPER_TIME, PENDING_HELPERS};
@@ -76,7 +77,8 @@ impl Helpers {
                 "A link gives this name an address. Anybody can write such a link: take it if you trust where you found it.",
             )
         };
-        let mut html = format!("<table><tr><th>New address</th><td><code>{b32}</code></td></tr>");
+        let mut html = Doubt::of(names, &p.name).html;
+        let _ = write!(html, "<table><tr><th>New address</th><td><code>{b32}</code></td></tr>");
         if let Some((destination, source)) = &known {
             let old = base32::host_name(&destination.hash());
             let _ = write!(html, "<tr><th>Known address</th><td><code>{old}</code>, from {source}</td></tr>");

@@ -2,15 +2,16 @@
 //! machine or network and nothing in the clear is reachable through it.
 
 pub(crate) mod address;
+mod doubt;
 pub(crate) mod exchange;
 mod first_use;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod head;
 mod helper;
-mod hygiene;
+pub(crate) mod hygiene;
 mod idle;
-mod pages;
+pub(crate) mod pages;
 mod proxy;
 pub(crate) mod wire;
 

@@ -243,7 +243,7 @@ pub(crate) fn unknown_name(name: &str) -> Page {
         format!("{name} is not in your address book"),
         "Names under .i2p are not global: your router knows those of its lists only, and this one is not among them.\n\
          Check the spelling. If you got the name from a person or a site, ask for its b32 address or an address helper link.\n\
-         You can add names to hosts.txt in the data folder of Ramson, as lines of name=destination.",
+         You can add names yourself, with `ramson name add`, or to hosts.txt in the data folder of Ramson, as lines of name=destination.",
     )
 }
 

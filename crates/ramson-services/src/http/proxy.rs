@@ -1,10 +1,11 @@
 //! The proxy itself: its door, and one task per connection of a browser.
 
 use super::address::{Address, Site};
+use super::doubt::{self, Doubt};
 use super::exchange::{Asked, ExchangeError, Failure, exchange};
-use super::first_use::{FirstUses, is_page_visit};
+use super::first_use::{FirstUses, Visit, is_page_visit};
 use super::head::{Framing, Request, Response};
-use super::helper::{self, Helpers, read_target};
+use super::helper::{Helpers, read_target};
 use super::hygiene;
 use super::idle::Idle;
 use super::pages::{self, Page};
@@ -13,7 +14,7 @@ use crate::isolation::Isolation;
 use crate::limits::{
     FORM_BYTES, HEAD_TIME, KEEP_ALIVE_TIME, LOCAL_CONNECTIONS, READY_TIME_BROWSER, READY_TIME_PROGRAM, SHOWN_NAMES,
 };
-use crate::names::{Host, HostName, Names, Source};
+use crate::names::{Host, HostName, I2pUrl, Names, Source};
 use crate::outlet::{Outlet, Remote, Traffic};
 use crate::outproxy::{Outproxy, OutproxyConfig, begins_tls};
 use crate::port::Port;
@@ -41,6 +42,8 @@ pub struct ProxyConfig {
     /// Say who names a site before the first visit, where the user did not name it himself. The file remembers the
     /// names that were visited. Without one nothing is asked.
     pub ask_first_use: Option<PathBuf>,
+    /// Services that look up names which are known to no list here; the name is put behind each.
+    pub jump_services: Vec<I2pUrl>,
     /// The way to the clear net; without one there is none.
     pub outproxy: Option<OutproxyConfig>,
     /// Each site is visited from a destination of its own, so that two sites cannot tell that they have the same visitor.
@@ -50,7 +53,8 @@ pub struct ProxyConfig {
 impl ProxyConfig {
     /// A proxy for who reaches `listen`, which must be on loopback, and into I2P only.
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, credentials: None, ask_first_use: None, outproxy: None, per_site: None }
+        let jump_services = Vec::new();
+        Self { listen, credentials: None, ask_first_use: None, jump_services, outproxy: None, per_site: None }
     }
 }
 
@@ -103,7 +107,8 @@ struct Shared {
     outproxy: Option<Outproxy>,
     names: Arc<Names>,
     helpers: Helpers,
-    first_uses: Option<FirstUses>,
+    first_uses: FirstUses,
+    jump_services: Vec<I2pUrl>,
     idle: Idle,
     /// The value of `Proxy-Authorization` that is accepted, behind `Basic `.
     password: Option<Accepted>,
@@ -138,11 +143,13 @@ impl HttpProxy {
         }
         let password =
             config.credentials.map(|c| Accepted(standard_base64(format!("{}:{}", c.user, c.password).as_bytes())));
-        let first_uses = config.ask_first_use.as_deref().map(FirstUses::open);
+        let first_uses = FirstUses::open(config.ask_first_use);
+        let jump_services = config.jump_services;
         let (helpers, idle, shown) = (Helpers::default(), Idle::default(), Mutex::default());
         let isolated = |it: PerSite| Isolation::new(it.ramson, it.options, outlet.traffic().clone());
         let (per_site, outproxy) = (config.per_site.map(isolated), config.outproxy.map(Outproxy::new).transpose()?);
-        let shared = Shared { outlet, per_site, outproxy, names, helpers, first_uses, idle, password, shown };
+        let shared =
+            Shared { outlet, per_site, outproxy, names, helpers, first_uses, jump_services, idle, password, shown };
         Ok(Self { port, shared: Arc::new(shared) })
     }
 
@@ -295,13 +302,18 @@ impl Shared {
                 return Err(Box::new(self.helpers.ask(name, target, address.url())));
             }
         }
-        let Some((destination, source)) = known else { return Err(Box::new(pages::unknown_name(name.as_str()))) };
-        if let Some(uses) = &self.first_uses
-            && !source.is_own()
-            && is_page_visit(request)
-            && !uses.knows(&name, &destination.hash())
-        {
-            return Err(Box::new(uses.ask(name, destination.hash(), source, address.url())));
+        let Some((destination, source)) = known else {
+            let jumps = doubt::jumps(&self.jump_services, &self.names, &name);
+            return Err(Box::new(pages::unknown_name(name.as_str()).with_html(&jumps)));
+        };
+        let hash = destination.hash();
+        if !source.is_own() && is_page_visit(request) && !self.first_uses.knows(&name, &hash) {
+            let doubt = Doubt::of(&self.names, &name);
+            if self.first_uses.asks_always() || doubt.is_warning {
+                let feed = self.names.told_by(&name).filter(|_| source == Source::Subscribed);
+                let visit = Visit { name, hash, source, feed, doubt, url: address.url() };
+                return Err(Box::new(self.first_uses.ask(visit)));
+            }
         }
         let is_first_use = is_navigation(request) && self.is_first_use(&name);
         let way = Way::I2p(Target::Destination(destination));
@@ -447,9 +459,7 @@ impl Shared {
         let alive = asked.keep_alive && asked.framing == Framing::None;
         let page = match (asked.request.method.as_str(), path, asked.framing) {
             ("GET", "/helper", Framing::None) => self.helpers.page(query, &self.names),
-            ("GET", "/name", Framing::None) => {
-                self.first_uses.as_ref().map_or_else(helper::gone, |uses| uses.page(query))
-            }
+            ("GET", "/name", Framing::None) => self.first_uses.page(query),
             ("POST", "/helper" | "/name", Framing::Length(n)) if n <= FORM_BYTES => {
                 let mut form = Vec::new();
                 if pass_body(&mut client.from, &mut form, asked.framing, false).await.is_err() {
@@ -457,8 +467,8 @@ impl Shared {
                 }
                 let form = String::from_utf8_lossy(&form).into_owned();
                 let headers = &asked.request.headers;
-                let page = match &self.first_uses {
-                    Some(uses) if path == "/name" => uses.answer(headers, &form),
+                let page = match path {
+                    "/name" => self.first_uses.answer(headers, &form),
                     _ => match self.outlet.enter().await {
                         Ok(inside) => self.helpers.answer(headers, &form, &self.names, &inside.local).await,
                         Err(e) => pages::unreachable("proxy.i2p", &e, false),

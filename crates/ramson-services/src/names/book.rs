@@ -3,12 +3,12 @@
 use super::host::HostName;
 use crate::limits::{DESTINATION_BASE64, HOSTS_LINE_BYTES, HOSTS_NAMES};
 use ramson_wire::data::Destination;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Names and their destinations.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
-    entries: HashMap<HostName, Destination>,
+    entries: BTreeMap<HostName, Destination>,
 }
 
 /// What a list held besides good entries.
@@ -55,6 +55,11 @@ impl Book {
         self.entries.get(name)
     }
 
+    /// All names, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&HostName, &Destination)> {
+        self.entries.iter()
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -66,18 +71,26 @@ impl Book {
 
 /// The list with one entry set, all other lines as they were.
 pub(super) fn with_entry(old: &[u8], name: &HostName, destination: &Destination) -> Vec<u8> {
+    with_entries(old, &BTreeMap::from([(name.clone(), Some(destination.clone()))]))
+}
+
+/// The list with some entries set, and those without a destination taken out; all other lines as they were.
+pub(super) fn with_entries(old: &[u8], entries: &BTreeMap<HostName, Option<Destination>>) -> Vec<u8> {
     let mut new = Vec::with_capacity(old.len() + HOSTS_LINE_BYTES);
     for line in old.split_inclusive(|b| *b == b'\n') {
-        let is_name =
-            std::str::from_utf8(line).ok().and_then(|line| Some(named(line)?.0)).is_some_and(|it| it == *name);
-        if !is_name {
+        let name = std::str::from_utf8(line).ok().and_then(|line| Some(named(line)?.0));
+        if !name.is_some_and(|name| entries.contains_key(&name)) {
             new.extend(line);
         }
     }
     if new.last().is_some_and(|b| *b != b'\n') {
         new.push(b'\n');
     }
-    new.extend(format!("{name}={}\n", destination.to_base64()).bytes());
+    for (name, destination) in entries {
+        if let Some(destination) = destination {
+            new.extend(format!("{name}={}\n", destination.to_base64()).bytes());
+        }
+    }
     new
 }
 

@@ -1,9 +1,10 @@
 //! What must hold for any hosts.txt. The fuzz target and the test below look whether it does.
 
 use super::book::{Book, with_entry};
+use super::feed::{Others, Subscribed, apply};
 use super::host::{Host, HostName};
 use ramson_wire::data::{Destination, PrivateKeys};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// One that no list holds.
 static NEW: LazyLock<Destination> =
@@ -20,6 +21,25 @@ pub fn hosts(bytes: &[u8]) {
     if let Ok(name) = HostName::parse("new.i2p") {
         set(bytes, &book, &name);
     }
+}
+
+/// A feed, and the file of what was taken of feeds.
+pub fn feed(bytes: &[u8]) {
+    let (shipped, _) = Book::parse(bytes);
+    let own = Book::default();
+    let mut names = Subscribed::parse(bytes);
+    for _ in 0..2 {
+        let before = names.clone();
+        let report =
+            apply(&mut names, Others { own: &own, shipped: &shipped }, bytes, &Arc::from("http://a.i2p/"), 1 << 31);
+        assert!(report.is_change() || names.iter().eq(before.iter()) || names.len() >= before.len());
+        for (name, entry) in before.iter().filter(|(_, entry)| entry.destination.is_some()) {
+            let now = names.get(name).and_then(|now| now.destination.as_ref());
+            assert!(now == entry.destination.as_ref() || report.is_change(), "what changes is counted");
+        }
+    }
+    let text = names.to_text();
+    assert_eq!(Subscribed::parse(text.as_bytes()), names, "what is written is read");
 }
 
 fn set(bytes: &[u8], book: &Book, name: &HostName) {

@@ -15,6 +15,7 @@ pub enum Host {
 impl Host {
     /// Reads a host name in any case.
     pub fn parse(text: &str) -> Result<Self, BadName> {
+        let text = without_alt(text);
         if let Some(hash) = base32::host_hash(text) {
             return Ok(Self::B32(hash));
         }
@@ -29,7 +30,7 @@ pub struct HostName(String);
 impl HostName {
     /// Reads a name. Letters, digits, hyphens and dots only, so that what looks like a name is that name.
     pub fn parse(text: &str) -> Result<Self, BadName> {
-        let lower = text.to_ascii_lowercase();
+        let lower = without_alt(text).to_ascii_lowercase();
         let body = lower.strip_suffix(".i2p").ok_or(BadName::NotI2p)?;
         if body.strip_suffix(".b32").is_some_and(|b| b.len() >= 56) {
             return Err(BadName::Encrypted);
@@ -56,6 +57,20 @@ impl HostName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The name without `.alt`: `forum.i2p.alt` is `forum.i2p`, written so that no resolver of the clear net is asked
+/// (RFC 9476).
+pub(crate) fn without_alt(text: &str) -> &str {
+    let cut = text.len().saturating_sub(".alt".len());
+    match text.split_at_checked(cut) {
+        Some((name, alt)) if alt.eq_ignore_ascii_case(".alt") && ends_in_i2p(name) => name,
+        _ => text,
+    }
+}
+
+fn ends_in_i2p(name: &str) -> bool {
+    name.len().checked_sub(4).and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(".i2p"))
 }
 
 impl std::fmt::Display for HostName {
@@ -117,6 +132,17 @@ mod tests {
         assert_eq!(Host::parse(&format!("{}.b32.i2p", "a".repeat(62))), Err(BadName::Encrypted));
         let hash = Hash([7; 32]);
         assert_eq!(Host::parse(&base32::host_name(&hash).to_uppercase()), Ok(Host::B32(hash)));
+    }
+
+    #[test]
+    fn names_under_alt_are_those_under_i2p() {
+        assert_eq!(HostName::parse("Forum.I2P.Alt").unwrap().as_str(), "forum.i2p");
+        let hash = Hash([7; 32]);
+        assert_eq!(Host::parse(&format!("{}.alt", base32::host_name(&hash))), Ok(Host::B32(hash)));
+        assert_eq!(HostName::parse("proxy.i2p.alt"), Err(BadName::Reserved));
+        for text in ["forum.alt", "i2p.alt", ".i2p.alt", "forum.i2p.alt.alt", "forum.i2palt", "forum.i2p.alt."] {
+            assert!(HostName::parse(text).is_err(), "{text}");
+        }
     }
 
     proptest! {

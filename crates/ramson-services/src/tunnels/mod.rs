@@ -12,5 +12,5 @@ pub use access::{AccessConfig, Rates, RatesConfig, Who};
 pub use client::{ClientKind, ClientTunnel, ClientTunnelConfig};
 pub use keys::{load_keys, load_or_create_keys, save_keys};
 pub(crate) use relay::relay;
-pub use server::{ServerKind, ServerTunnel, ServerTunnelConfig};
+pub use server::{ServerKind, ServerTunnel, ServerTunnelConfig, SharedSite};
 pub use udp::{UdpClient, UdpClientConfig, UdpFormat, UdpServer, UdpServerConfig};

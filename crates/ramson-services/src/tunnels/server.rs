@@ -8,6 +8,7 @@ use crate::http::wire::{HeadError, Side, write};
 use crate::limits::{HEAD_TIME, KEEP_ALIVE_TIME, LOCAL_CONNECT_TIME};
 use crate::names::Names;
 use crate::outlet::{Remote, Traffic};
+use crate::site::Site;
 use ramson::{Destination, Error, Incoming, Listener, LocalDestination};
 use ramson_wire::data::{Hash, base32, base64};
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use tokio::time::timeout;
 pub struct ServerTunnelConfig {
     pub name: String,
     pub kind: ServerKind,
-    /// The local server.
+    /// The local server; of no use to a site.
     pub target: SocketAddr,
     /// The port of the destination; `None` takes all.
     pub port: Option<u16>,
@@ -56,6 +57,8 @@ pub enum ServerKind {
         /// What the server reads as `Host`; without it, the b32 address.
         host: Option<String>,
     },
+    /// A folder, which is served here: there is no local server.
+    Site(SharedSite),
     /// IRC: the client's destination stands in the place of its host.
     Irc {
         /// The server also believes WEBIRC with this password.
@@ -68,10 +71,23 @@ impl std::fmt::Debug for ServerKind {
         match self {
             Self::Tcp => f.write_str("Tcp"),
             Self::Http { host } => f.debug_struct("Http").field("host", host).finish(),
+            Self::Site(_) => f.write_str("Site"),
             Self::Irc { .. } => f.debug_struct("Irc").finish_non_exhaustive(),
         }
     }
 }
+
+/// A site that several tunnels may serve.
+#[derive(Clone, Debug)]
+pub struct SharedSite(pub Arc<Site>);
+
+impl PartialEq for SharedSite {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SharedSite {}
 
 /// A server tunnel that listens.
 #[derive(Debug)]
@@ -174,6 +190,7 @@ impl Shared {
         match &self.config.kind {
             ServerKind::Tcp => self.serve_bytes(stream).await,
             ServerKind::Http { .. } => self.serve_http(stream, &from).await,
+            ServerKind::Site(site) => site.0.serve(stream).await,
             ServerKind::Irc { webirc } => self.serve_irc(stream, &from, webirc.as_deref()).await,
         }
     }

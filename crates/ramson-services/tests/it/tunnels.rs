@@ -27,7 +27,7 @@ async fn client(world: &World) -> LocalDestination {
 }
 
 async fn connect(from: &LocalDestination, to: Hash) -> Stream {
-    from.connect(Target::Hash(to), 0).await.unwrap()
+    from.connect((Target::Hash(to), 0)).await.unwrap()
 }
 
 async fn is_reset(stream: &mut Stream) -> bool {

@@ -3,7 +3,7 @@
 use ramson::testing::Network;
 use ramson::{DestinationOptions, LocalDestination, Ramson};
 use ramson_services::http::{Credentials, HttpProxy, ProxyConfig};
-use ramson_services::names::Names;
+use ramson_services::names::{I2pUrl, Names};
 use ramson_services::tunnels::{ServerKind, ServerTunnel, ServerTunnelConfig};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,8 +36,10 @@ impl World {
         let names = Arc::new(Names::open(folder.path().join("hosts.txt")).unwrap());
         let local = ramson.destination(DestinationOptions::client("proxy"), None).await.unwrap();
         let ask_first_use = Some(folder.path().join("names-used.txt"));
+        let jump_services = ["http://jump.i2p/?a=", "http://unknown.i2p/?a="].map(|url| I2pUrl::parse(url).unwrap());
+        let jump_services = jump_services.to_vec();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let mut config = ProxyConfig { ask_first_use, ..ProxyConfig::new(listen) };
+        let mut config = ProxyConfig { ask_first_use, jump_services, ..ProxyConfig::new(listen) };
         change(&mut config, &ramson);
         let server = HttpProxy::bind(config, local, Arc::clone(&names)).await.unwrap();
         let proxy = server.local_addr().unwrap();
