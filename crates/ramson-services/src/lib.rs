@@ -22,8 +22,8 @@ pub mod fuzzing {
     pub use crate::tunnels::irc::fuzzing::irc;
 }
 pub mod http;
-mod isolation;
 pub mod i2cp;
+mod isolation;
 pub mod limits;
 pub mod names;
 mod outlet;

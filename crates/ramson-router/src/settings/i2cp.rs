@@ -5,7 +5,7 @@ use ramson_services::i2cp::I2cpConfig;
 use serde::Deserialize;
 use std::net::SocketAddr;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct I2cp {
     /// Not said: on, unless something else listens there already.
