@@ -66,16 +66,10 @@ pub(super) fn main_file(file: &Path, plan: &mut Plan) {
                 Err(_) => plan.leave(s, "is no number of a network"),
             },
             ("", "bandwidth") => bandwidth(plan, s),
-            ("", "share") => match number(&s.value, 0, 100) {
-                Some(share) => plan.set(&s.at, "bandwidth", "share", share),
-                None => plan.leave(s, "is no percentage"),
-            },
+            ("", "share") => counted(plan, s, ("bandwidth", "share"), 100),
             ("", "notransit") => plan.set(&s.at, "transit", "enabled", !is_true(&s.value)),
             ("", "floodfill") => plan.set(&s.at, "netdb", "floodfill", if is_true(&s.value) { "yes" } else { "no" }),
-            ("limits", "transittunnels") => match number(&s.value, 0, 1_000_000) {
-                Some(n) => plan.set(&s.at, "transit", "max_tunnels", n),
-                None => plan.leave(s, "is no number of tunnels"),
-            },
+            ("limits", "transittunnels") => counted(plan, s, ("transit", "max_tunnels"), 1_000_000),
             ("", "loglevel") => match s.value.as_str() {
                 level @ ("debug" | "info" | "warn" | "error") => plan.set(&s.at, "log", "level", level),
                 "critical" | "none" => plan.set(&s.at, "log", "level", "error"),
@@ -120,6 +114,13 @@ pub(super) fn main_file(file: &Path, plan: &mut Plan) {
             (_, key) if key == "enabled" && !is_true(&s.value) => {}
             _ => plan.leave(s, why_not(&s.section, &s.key)),
         }
+    }
+}
+
+fn counted(plan: &mut Plan, s: &Setting, (section, key): (&'static str, &'static str), most: i64) {
+    match number(&s.value, 0, most) {
+        Some(n) => plan.set(&s.at, section, key, n),
+        None => plan.leave(s, &format!("is no number from 0 to {most}")),
     }
 }
 
