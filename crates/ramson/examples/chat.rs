@@ -2,6 +2,8 @@
 //! address. Each line that is typed goes to the other, who is known by his destination and by nothing else.
 //! `cargo run -p ramson --example chat -- --try [ADDRESS.b32.i2p]`
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
 mod common;
 
 use ramson::Stream;

@@ -1,6 +1,8 @@
 //! Two destinations on one router: a server that sends back what it reads, and a client that asks it, through the tunnels
 //! of other routers. `cargo run -p ramson --example echo -- --try` while `ramson try` runs elsewhere.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
 mod common;
 
 use futures_util::StreamExt as _;

@@ -2,6 +2,8 @@
 //! until it is interrupted; with `--once` it reads its own page through the network and ends.
 //! `cargo run -p ramson --example eepsite -- --try` while `ramson try` runs elsewhere.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
 mod common;
 
 use axum::extract::ConnectInfo;

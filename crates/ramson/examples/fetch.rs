@@ -1,6 +1,8 @@
 //! An HTTP client for eepsites, made with hyper: prints the page of a host.
 //! `cargo run -p ramson --example fetch -- --try ADDRESS.b32.i2p /path`
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
 mod common;
 
 use http_body_util::{BodyExt as _, Empty};

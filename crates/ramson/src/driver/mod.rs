@@ -403,8 +403,8 @@ impl Driver {
             snapshot.locals.iter().find(|local| local.id == id).map(|local| progress::destination(&progress, local))
         });
         self.reporter.announce(&self.end, &progress, snapshot);
-        let waits = !stopping && !(progress.is_ready() && self.clients.are_ready());
-        self.next_look = if waits { now + LOOK } else { Instant::FAR };
+        let all_there = progress.is_ready() && self.clients.are_ready();
+        self.next_look = if stopping || all_there { Instant::FAR } else { now + LOOK };
     }
 
     /// Gives the core as many RouterInfos as it has room to verify.
