@@ -2,9 +2,7 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{
-    alone, drops, figures, half, hops, i2cp, kill, library, names, pages, sam, scenarios, soak, tunnels,
-};
+use crate::{alone, drops, figures, half, hops, i2cp, kill, library, names, pages, sam, scenarios, soak, tunnels};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {

@@ -2,7 +2,7 @@
 //! names, addresses, what they are called, and by CTCP whatever they are asked; and by DCC they open connections outside
 //! of I2P. So only what is known to be harmless passes.
 
-use super::line::Line;
+use super::line::{Line, middle};
 
 /// Commands of users, and of operators, which pass as they are.
 const OUT: &[&str] = &[
@@ -149,11 +149,11 @@ impl Filter {
             () if line.is("PONG") => Some(said(b"PONG", None, Some(self.token.take().as_deref().unwrap_or(b"0")))),
             () if line.is("USER") => {
                 let real = parameters.get(3).copied().unwrap_or(b"user");
-                let rest = [first.unwrap_or(b"user"), b"0 *"].join(&b' ');
+                let rest = [first.and_then(middle).unwrap_or(b"user"), b"0 *"].join(&b' ');
                 Some(said(b"USER", Some(&rest), Some(real)))
             }
             () if line.is("QUIT") => Some(said(b"QUIT", None, Some(b"leaving"))),
-            () if line.is("PART") => Some(said(b"PART", Some(first?), Some(b"leaving"))),
+            () if line.is("PART") => Some(said(b"PART", Some(first.and_then(middle)?), Some(b"leaving"))),
             () if line.is("PRIVMSG") || line.is("NOTICE") => harmless(&line).then(|| without_tags(&line)),
             () if OUT.iter().any(|command| line.is(command)) && !line.rest.contains(&CTCP) => Some(without_tags(&line)),
             () => None,
@@ -182,8 +182,11 @@ impl Filter {
 
 /// Whether a message holds no question to the other program: of those only what people do in the third person passes.
 fn harmless(line: &Line<'_>) -> bool {
+    if [line.tags, line.prefix].into_iter().flatten().any(|part| part.contains(&CTCP)) {
+        return false;
+    }
     let parameters = line.parameters();
-    let [target, text] = parameters.as_slice() else { return parameters.len() < 2 };
+    let [target, text] = parameters.as_slice() else { return parameters.len() < 2 && !line.rest.contains(&CTCP) };
     if target.contains(&CTCP) {
         return false;
     }
@@ -230,11 +233,26 @@ mod tests {
     }
 
     #[test]
+    fn a_message_without_a_target_hides_no_question() {
+        let mut filter = Filter::default();
+        for line in
+            ["PRIVMSG me\x01", "NOTICE \x01VERSION\x01", "PRIVMSG :\x01VERSION\x01", "PRIVMSG a b \x01VERSION\x01"]
+        {
+            assert_eq!((filter.outgoing(line.as_bytes()), filter.incoming(line.as_bytes())), (None, None), "{line}");
+        }
+    }
+
+    #[test]
     fn what_a_program_tells_of_its_user_is_cleaned() {
         let cases = [
             ("USER root laptop irc.example.net :John Doe", "USER root 0 * :John Doe"),
             ("user me 8 * :x", "USER me 0 * :x"),
             ("USER me", "USER me 0 * :user"),
+            // A last parameter may hold spaces, and would be several ones ahead of others.
+            ("USER :a laptop home x", "USER a 0 * :user"),
+            ("USER ::a b", "USER a 0 * :user"),
+            ("USER :", "USER user 0 * :user"),
+            ("PART :#i2p #home", "PART #i2p :leaving"),
             ("QUIT :WeeChat 4.0 on laptop", "QUIT :leaving"),
             ("quit", "QUIT :leaving"),
             ("PART #i2p :Konversation terminated!", "PART #i2p :leaving"),

@@ -47,6 +47,12 @@ impl<'a> Line<'a> {
     }
 }
 
+/// What can stand ahead of other parameters: the first word of this one, without what would make it the last.
+pub(crate) fn middle(parameter: &[u8]) -> Option<&[u8]> {
+    let begin = parameter.iter().position(|b| *b != b':' && *b != b' ')?;
+    parameter.get(begin..)?.split(|b| *b == b' ').next()
+}
+
 /// Takes what stands ahead of the next space, and the spaces.
 fn word<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     let end = rest.iter().position(|b| *b == b' ').unwrap_or(rest.len());

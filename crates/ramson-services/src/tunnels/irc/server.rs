@@ -69,7 +69,7 @@ pub(super) fn registration(text: &[u8], host: &str) -> Option<(Vec<u8>, bool)> {
     let parameter = |index: usize| parameters.get(index).copied().filter(|word: &&[u8]| !word.is_empty());
     let mut out = b"USER ".to_vec();
     // The first two are single words, whatever the client has written.
-    out.extend(parameter(0).and_then(|name| name.split(|b| *b == b' ').next()).unwrap_or(b"user"));
+    out.extend(parameter(0).and_then(line::middle).unwrap_or(b"user"));
     out.push(b' ');
     out.extend(host.bytes());
     out.extend(b" localhost :");
