@@ -1,5 +1,6 @@
 //! Flags and commands.
 
+use crate::args::FolderArgs;
 use crate::asks::{Changes, TunnelReport};
 use crate::folder::Folder;
 use crate::host::HostArgs;
@@ -107,16 +108,6 @@ struct RunArgs {
     json: bool,
 }
 
-#[derive(Clone, Debug, Args)]
-pub(crate) struct FolderArgs {
-    /// The data folder of the router
-    #[arg(long, value_name = "FOLDER", env = "RAMSON_DATA")]
-    data: Option<PathBuf>,
-    /// Answer in JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 impl Cli {
     pub(crate) fn execute(self) -> Result<(), Failure> {
         match self.command {
@@ -169,12 +160,6 @@ impl RunArgs {
     fn execute(self) -> Result<(), Failure> {
         let folder = Folder::find(self.data)?;
         run::run(&folder, self.config, self.network, self.json, None)
-    }
-}
-
-impl FolderArgs {
-    pub(crate) fn folder(&self) -> Result<Folder, Failure> {
-        Folder::find(self.data.clone())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The binary `ramson`: the router and its services, and the commands that ask a running one.
 
+mod args;
 mod asks;
 mod cli;
 mod confine;
@@ -8,6 +9,7 @@ mod failure;
 mod folder;
 mod hardening;
 mod host;
+mod hosted;
 mod import;
 mod names;
 mod offer;

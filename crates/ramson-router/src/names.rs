@@ -1,6 +1,6 @@
 //! `ramson name`: the address book, of a running router or of its files.
 
-use crate::cli::FolderArgs;
+use crate::args::FolderArgs;
 use crate::control::{self, NameAnswer, NameRequest, Shelf};
 use crate::folder::Folder;
 use crate::offer::Offer;

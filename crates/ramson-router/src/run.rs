@@ -12,7 +12,7 @@ use crate::hardening::Hardening;
 use crate::process;
 use crate::settings::{self, Level, NetworkId, Server, Settings};
 use crate::stop::{Stop, Wishes};
-use crate::{Failure, host, offer, redact, show};
+use crate::{Failure, hosted, offer, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
 use ramson::{DestinationOptions, Event, PrivateKeys, Ramson};
 use ramson_services::names::{Names, Subscriptions};
@@ -56,7 +56,7 @@ pub(crate) fn run(
     process::allow_many_files();
     let keys = server_keys(folder, &settings)?;
     for site in settings.server.iter().filter_map(|server| server.site(folder.path())) {
-        host::holds_no_keys(folder, &site, settings.server.iter().map(|server| &server.keys))?;
+        hosted::holds_no_keys(folder, &site, settings.server.iter().map(|server| &server.keys))?;
     }
     // Before there are other threads: what they begin with is what this one has.
     let hardening = match settings.process.hardening {

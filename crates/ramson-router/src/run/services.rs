@@ -5,7 +5,7 @@ use super::plan::{self, Asks, Home, Listens, Plan, What};
 use super::read;
 use crate::asks::{Ask, Changes, TunnelReport};
 use crate::folder::Folder;
-use crate::host;
+use crate::hosted;
 use crate::settings::{ClientKind, Kind, Server, Settings};
 use ramson::{LocalDestination, PrivateKeys, Ramson};
 use ramson_services::http::HttpProxy;
@@ -346,7 +346,7 @@ impl Services {
             (What::Server(server), _) => {
                 let local = outlet.open_now().ok_or("its destination is closed")?;
                 if server.announced {
-                    tokio::spawn(host::announce(local.clone(), self.base.json));
+                    tokio::spawn(hosted::announce(local.clone(), self.base.json));
                 }
                 if server.kind == Kind::Udp {
                     let made = UdpServer::listen(plan::udp_server(server), &local, names).await;
@@ -372,7 +372,7 @@ impl Services {
         let Some(site) = server.site(folder.path()) else { return Ok(None) };
         let own = folder.path().join(&server.keys);
         let keys = self.homes.values().filter_map(|(home, _)| home.keys.as_ref());
-        host::holds_no_keys(folder, &site, keys.chain([&own])).map_err(|e| e.text)?;
+        hosted::holds_no_keys(folder, &site, keys.chain([&own])).map_err(|e| e.text)?;
         // Where they are out of reach for a confined process, ETags are others after each start.
         let keys = load_keys(&own).ok().flatten();
         let outside = self.base.is_confined && !site.starts_with(folder.path());

@@ -1,9 +1,8 @@
 //! One connection: GetDate, then sessions and their messages, until either side ends it.
 
-use super::create::ELGAMAL_ONLY;
 use super::session::{Happening, Session, delivery, happenings};
 use super::wire::{Socket, Wire};
-use super::{Shared, VERSION, lookup};
+use super::{ELGAMAL_ONLY, Shared, VERSION, lookup};
 use crate::limits::{I2CP_BEGIN_TIME, I2CP_EVENTS, I2CP_IDLE_TIME, I2CP_LOOKUPS, I2CP_PASSWORD_DELAY};
 use ramson::{KeylessEvent, LocalDestination, OutgoingMessage};
 use ramson_wire::data::Lease;

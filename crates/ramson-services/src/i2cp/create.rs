@@ -1,5 +1,6 @@
 //! How sessions are made and changed.
 
+use super::ELGAMAL_ONLY;
 use super::connection::{Connection, End, SHUTTING_DOWN};
 use super::session::{Number, Session};
 use super::wire::Socket;
@@ -160,10 +161,6 @@ impl<S: Socket> Connection<S> {
         }
     }
 }
-
-/// What is said to programs whose LeaseSets nobody could write to here.
-pub(super) const ELGAMAL_ONLY: &str = "a LeaseSet of type 1 has an ElGamal key only, which is not supported: set \
-    i2cp.leaseSetEncType=4";
 
 /// What a session is to be like.
 pub(super) fn destination_options(options: &Mapping) -> Result<DestinationOptions, String> {
