@@ -137,6 +137,8 @@ enum Timer {
     Close(DestinationId),
     /// The same for the whole router.
     Stop,
+    /// The network is begun with, however few routers are known.
+    Begin,
     /// Tunnels are begun at the latest.
     Tunnels,
     /// Our RouterInfo may need to be signed anew.
@@ -156,8 +158,10 @@ const FIRST_DIALS: usize = 8;
 /// Sessions with which tunnels are begun, or this long after the first routers were dialled.
 const TUNNELS_WITH: usize = 3;
 const TUNNELS_AFTER: Duration = Duration::from_secs(2);
-/// Known routers with which a router begins at once; with fewer it begins a little later.
+/// Known routers with which a router begins at once; with fewer it begins so long after the first, so that its first hops
+/// are not always those that are read first.
 const BEGIN_WITH: usize = 10;
+const BEGIN_AFTER: Duration = Duration::from_millis(250);
 
 impl Router {
     /// A router with these keys, at `now` by the system's clock. `seed` is the root of all its randomness.
@@ -264,9 +268,13 @@ impl Router {
     /// Begins to be known, as soon as routers are: the first few are dialled, so that hops next to us have our
     /// RouterInfo before any floodfill has it. Tunnels follow when the first sessions stand.
     pub(super) fn begin_with_routers(&mut self, routers: usize) {
-        if self.begun || self.own_info.is_none() || self.store.len() < routers {
+        if self.begun || self.own_info.is_none() || self.store.is_empty() {
             return;
         }
+        if self.store.len() < routers {
+            return self.timers.set_sooner(Timer::Begin, self.now.mono + BEGIN_AFTER);
+        }
+        self.timers.cancel(&Timer::Begin);
         self.begun = true;
         let mut seen = BTreeSet::new();
         let first: Vec<Arc<RouterInfo>> = (0..FIRST_DIALS * 4)
@@ -421,6 +429,7 @@ impl Router {
                 Timer::Local(id) => self.handle_local_timeout(id),
                 Timer::Close(id) => self.remove_local(id),
                 Timer::Stop => self.stop(),
+                Timer::Begin => self.begin_with_routers(1),
                 Timer::Tunnels => self.begin_tunnels(),
                 Timer::OwnInfo => self.sign_own_info(),
                 Timer::Sweep => self.sweep(),

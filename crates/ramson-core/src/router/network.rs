@@ -298,7 +298,6 @@ impl Router {
     pub(super) fn sweep(&mut self) {
         self.timers.set(Timer::Sweep, self.now.mono + SWEEP);
         self.store.expire(self.now);
-        self.begin_with_routers(1);
         self.update_caps();
         self.update_floodfill();
         if let Some(floodfill) = &mut self.floodfill {

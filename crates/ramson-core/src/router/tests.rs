@@ -544,6 +544,19 @@ fn requests_by_a_tunnel_count_for_the_hop_before_us() {
     assert!(offer(Some(Hash([8; 32]))), "others have their share");
 }
 
+#[test]
+fn with_few_known_routers_a_router_begins_a_little_later() {
+    let mut solo = Solo::new();
+    solo.input(Input::RouterInfo(Box::new(info(&wish(2)).as_ref().clone())));
+    solo.now = solo.now.later(BEGIN_AFTER / 2);
+    solo.input(Input::RouterInfo(Box::new(info(&wish(3)).as_ref().clone())));
+    assert!(!solo.router.begun);
+    // As long after the first, however many come.
+    solo.now = solo.now.later(BEGIN_AFTER / 2);
+    solo.input(Input::Timeout);
+    assert!(solo.router.begun);
+}
+
 /// What our RouterInfo says of transit is what is true, and a change is published when the interval allows.
 #[test]
 fn caps_follow_what_transit_can_take() {
