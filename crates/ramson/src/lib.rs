@@ -47,7 +47,8 @@
 //!
 //! `examples/` has more: an echo, a site made with axum, an HTTP client made with hyper, a chat.
 //!
-//! Not in this crate: names (a program resolves them, see `ramson-services`), and any protocol above streams.
+//! Not in this crate: names (a program gives an [`AddressBook`], such as that of `ramson-services`), and any protocol above
+//! streams.
 //! Below this API stands the seam to the driver, [`seam`]; the driver owns sockets, disk and clock.
 
 #[cfg(ramson_fuzz_crypto)]

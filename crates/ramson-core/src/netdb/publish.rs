@@ -21,7 +21,7 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// The first publication after a start, when first links stand: until then nobody can have us as a hop behind another.
+/// The first publication after a start, where the router has not begun with the network before: then it publishes at once.
 const RI_FIRST: (Duration, Duration) = (secs(3), secs(8));
 const RI_INTERVAL: (Duration, Duration) = (secs(35 * 60), secs(45 * 60));
 /// Never more often than this.
