@@ -6,17 +6,16 @@
 
 use super::datagram::Datagrams;
 use super::lease::OwnLeaseSet;
-use super::remote::{self, RemoteLeaseSets};
+use super::remote;
 use super::session::Sessions;
 use super::{Destination, DestinationConfig, DestinationEvent, DestinationJob, SendError, Text};
 use crate::limits::keyless as limits;
 use crate::rng::Rng;
 use crate::time::Now;
-use crate::timer::Timers;
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::{Destination as PublicDestination, Hash, Lease2, LeaseSet2, PrivateKeys};
 use ramson_wire::garlic::frame;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 /// The type of X25519 keys of LeaseSets, and those of keys that are with ML-KEM.
 const X25519: u16 = 4;
@@ -158,23 +157,9 @@ impl Destination {
         // Datagrams are the program's own: these keys are nobody's, and sign nothing.
         let datagrams = Datagrams::new(&PrivateKeys::random(&mut rng), &mut rng.child("datagrams"));
         let sessions = Sessions::new(SecretKey::random(&mut rng), rng.child("sessions"));
-        Self {
-            hash: public.hash(),
-            config: DestinationConfig { publish, compress: false },
-            own: OwnLeaseSet::keyless(),
-            sessions,
-            remotes: RemoteLeaseSets::default(),
-            datagrams,
-            keyless: Some(Box::default()),
-            waiting: BTreeMap::new(),
-            held: BTreeMap::new(),
-            waiting_bytes: 0,
-            held_bytes: 0,
-            next_token: 0,
-            timers: Timers::default(),
-            events: VecDeque::new(),
-            rng,
-        }
+        let config = DestinationConfig { publish, compress: false };
+        let parts = (OwnLeaseSet::keyless(), sessions, datagrams);
+        Self::of(public.hash(), config, parts, Some(Box::default()), rng)
     }
 
     /// Whether a program holds its keys.

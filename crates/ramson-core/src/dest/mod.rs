@@ -197,6 +197,17 @@ impl Destination {
         let datagrams = Datagrams::new(&keys, &mut rng.child("datagrams"));
         let own = OwnLeaseSet::new(keys, encryption.public_key(), config.publish);
         let sessions = Sessions::new(encryption, rng.child("sessions"));
+        Self::of(hash, config, (own, sessions, datagrams), None, rng)
+    }
+
+    /// A destination of these parts, to which nothing has happened yet.
+    fn of(
+        hash: Hash,
+        config: DestinationConfig,
+        (own, sessions, datagrams): (OwnLeaseSet, Sessions, Datagrams),
+        keyless: Option<Box<Keyless>>,
+        rng: Rng,
+    ) -> Self {
         Self {
             hash,
             config,
@@ -205,7 +216,7 @@ impl Destination {
             sessions,
             remotes: RemoteLeaseSets::default(),
             datagrams,
-            keyless: None,
+            keyless,
             waiting: BTreeMap::new(),
             held: BTreeMap::new(),
             waiting_bytes: 0,

@@ -1,7 +1,7 @@
 //! i2pd: i2pd.conf, tunnels.conf and tunnels.d, key files, the address book.
 
 use super::lines::{self, At, Setting, is_true};
-use super::plan::{Plan, Tunnel, number, read_keys, socket};
+use super::plan::{Plan, Tunnel, lengths, number, read_keys, socket};
 use ramson_services::names::{Host, HostName, I2pUrl};
 use ramson_wire::codec::Decode;
 use ramson_wire::data::router_address::is_public;
@@ -341,7 +341,7 @@ impl Section<'_> {
         if let Some(port) = self.get("destinationport").or(Some(port)).filter(|port| !port.is_empty() && *port != "0") {
             keys.push(("port", number(port, 1, 65_535).ok_or("its port is none")?.into()));
         }
-        self.tunnels(&mut keys);
+        lengths(&mut keys, |key| self.get(key));
         if kind == "udpclient" {
             keys.push(("kind", "udp".into()));
         }
@@ -387,22 +387,10 @@ impl Section<'_> {
             let allowed: Vec<String> = allowed.split(',').map(|who| full_b32(who.trim())).collect();
             settings.push(("allow", list(allowed.iter().map(String::as_str))));
         }
-        self.tunnels(&mut settings);
+        lengths(&mut settings, |key| self.get(key));
         let known =
             ["type", "host", "port", "keys", "inport", "hostoverride", "address", "accesslist", "webircpassword"];
         self.finish(plan, "server", settings, Some((ours, keys)), &known)
-    }
-
-    /// Hops and quantity; of both ways the larger.
-    fn tunnels(&self, keys: &mut Vec<(&'static str, Value)>) {
-        for (name, what, least, most) in [("hops", "length", 0, 7), ("quantity", "quantity", 1, 16)] {
-            let ways = ["inbound", "outbound"]
-                .iter()
-                .filter_map(|way| number(self.get(&format!("{way}.{what}"))?, least, most));
-            if let Some(n) = ways.max() {
-                keys.push((name, n.into()));
-            }
-        }
     }
 
     fn finish(

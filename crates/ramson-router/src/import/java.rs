@@ -2,7 +2,7 @@
 
 use super::i2pd::{feeds, files_of};
 use super::lines::{self, Setting, is_true};
-use super::plan::{Plan, Tunnel, number, read_keys, socket};
+use super::plan::{Plan, Tunnel, lengths, number, read_keys, socket};
 use ramson_services::names::Host;
 use ramson_wire::data::router_address::is_public;
 use std::collections::BTreeMap;
@@ -287,7 +287,7 @@ impl Java<'_> {
         }
         plan.set(&s.at, section, "listen", listen.to_string());
         let mut keys = Vec::new();
-        self.tunnels(&mut keys);
+        lengths(&mut keys, |key| self.option(key));
         for (key, value) in keys {
             plan.set(&s.at, section, key, value);
         }
@@ -337,7 +337,7 @@ impl Java<'_> {
             plan.notes
                 .push(format!("{}: another address at each start, unless you name its keys by hand", self.name()));
         }
-        self.tunnels(&mut keys);
+        lengths(&mut keys, |key| self.option(key));
         self.finish(plan, "client", keys, None);
         Ok(())
     }
@@ -373,25 +373,13 @@ impl Java<'_> {
                 settings.push((key, super::i2pd::list(who.split([',', ' ']).filter(|who| !who.is_empty()))));
             }
         }
-        self.tunnels(&mut settings);
+        lengths(&mut settings, |key| self.option(key));
         self.finish(plan, "server", settings, Some((ours, keys)));
         Ok(())
     }
 
     fn name(&self) -> &str {
         self.get("name").unwrap_or("tunnel")
-    }
-
-    /// Hops and quantity; of both ways the larger.
-    fn tunnels(&self, keys: &mut Vec<(&'static str, Value)>) {
-        for (name, what, least, most) in [("hops", "length", 0, 7), ("quantity", "quantity", 1, 16)] {
-            let ways = ["inbound", "outbound"]
-                .iter()
-                .filter_map(|way| number(self.option(&format!("{way}.{what}"))?, least, most));
-            if let Some(n) = ways.max() {
-                keys.push((name, n.into()));
-            }
-        }
     }
 
     fn finish(

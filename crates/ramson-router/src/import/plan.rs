@@ -157,6 +157,17 @@ pub(super) fn socket(host: &str, port: &str) -> Result<SocketAddr, String> {
     Ok(SocketAddr::new(ip, port))
 }
 
+/// Hops and quantity of a tunnel whose options both routers call the same; of both ways the larger.
+pub(super) fn lengths<'a>(keys: &mut Vec<(&'static str, Value)>, option: impl Fn(&str) -> Option<&'a str>) {
+    for (name, what, least, most) in [("hops", "length", 0, 7), ("quantity", "quantity", 1, 16)] {
+        let ways = ["inbound", "outbound"];
+        let numbers = ways.iter().filter_map(|way| number(option(&format!("{way}.{what}"))?, least, most));
+        if let Some(n) = numbers.max() {
+            keys.push((name, n.into()));
+        }
+    }
+}
+
 /// The number of a tunnel length or quantity, within what we take.
 pub(super) fn number(value: &str, least: i64, most: i64) -> Option<i64> {
     value.parse::<i64>().ok().filter(|n| (least..=most).contains(n))

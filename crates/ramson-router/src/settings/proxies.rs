@@ -1,6 +1,6 @@
 //! The proxies of HTTP and SOCKS.
 
-use super::tunnels::{Shape, Way};
+use super::tunnels::{Shape, Way, shaped};
 use super::{At, Fault, Hops, OneOrMany, Password, Quantity, To};
 use ramson_services::OutproxyConfig;
 use serde::Deserialize;
@@ -82,20 +82,11 @@ impl Default for Socks {
     }
 }
 
+shaped!(HttpProxy, Socks);
+
 macro_rules! proxy {
     ($($what:ty, $section:literal);*) => {$(
         impl $what {
-            pub(crate) fn shape(&self) -> Shape<'_> {
-                Shape {
-                    hops: self.hops,
-                    quantity: self.quantity,
-                    extra_hops: self.extra_hops,
-                    inbound: &self.inbound,
-                    outbound: &self.outbound,
-                    compress: self.compress,
-                }
-            }
-
             /// The way to the clear net.
             pub(crate) fn outproxy(&self) -> Option<OutproxyConfig> {
                 let to: Vec<_> = self.outproxy.0.iter().map(|to| to.0.clone()).collect();

@@ -184,6 +184,7 @@ macro_rules! shaped {
         }
     )*};
 }
+pub(super) use shaped;
 shaped!(Server, Client, Shared);
 
 impl Shared {
