@@ -2,7 +2,9 @@
 
 mod i2cp;
 mod plan;
+mod sam;
 mod services;
+mod tls;
 
 use crate::asks::Ask;
 use crate::confine::{self, Files};
@@ -16,7 +18,6 @@ use crate::{Failure, hosted, offer, redact, show};
 use ramson::config::PUBLIC_NETWORK_ID;
 use ramson::{DestinationOptions, Event, PrivateKeys, Ramson};
 use ramson_services::names::{Names, Subscriptions};
-use ramson_services::sam::{Sam, SamConfig};
 use ramson_services::tunnels::load_or_create_keys;
 use services::{Base, Services};
 use std::collections::BTreeMap;
@@ -253,10 +254,8 @@ async fn open(
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
     let names = Arc::new(Names::open(folder.hosts()).map_err(Failure::failed)?);
-    if let Some(config) = settings.sam.config() {
-        open_sam(config, settings.sam.is_asked_for(), ramson, &names, tasks).await?;
-    }
-    i2cp::open(settings, ramson, &names, tasks).await?;
+    sam::open(settings, folder, ramson, &names, tasks).await?;
+    i2cp::open(settings, folder, ramson, &names, tasks).await?;
     let is_confined = settings.process.hardening == settings::Hardening::On;
     let base = Base {
         folder: folder.clone(),
@@ -319,30 +318,6 @@ async fn reload_on_hangup(mut hangups: tokio::signal::unix::Signal, asks: Unboun
     }
 }
 
-/// Opens the SAM bridge. One that nobody has asked for is not worth a router that does not start: two routers may run
-/// beside each other.
-async fn open_sam(
-    config: SamConfig,
-    is_asked_for: bool,
-    ramson: &Ramson,
-    names: &Arc<Names>,
-    tasks: &mut JoinSet<()>,
-) -> Result<(), Failure> {
-    let at = config.listen;
-    match Sam::bind(config, ramson.clone(), Arc::clone(names)).await {
-        Ok(sam) => {
-            info!("the SAM bridge listens at {}", sam.local_addr().unwrap_or(at));
-            tasks.spawn(sam.run());
-            Ok(())
-        }
-        Err(e) if is_asked_for => Err(Failure::failed(e)),
-        Err(e) => {
-            warn!("programs that speak SAM do not reach this router: {e}");
-            Ok(())
-        }
-    }
-}
-
 /// Writes what happens as JSON lines. The library writes the log.
 async fn tell(mut events: Receiver<Event>) {
     loop {
@@ -379,25 +354,6 @@ mod tests {
         // What ends only when it is no longer read.
         let said = load(&folder, Path::new("/dev/zero"), None).err().unwrap().text;
         assert!(said.contains("larger than"), "{said}");
-    }
-
-    #[tokio::test]
-    async fn a_sam_port_that_is_taken_stops_only_a_router_that_was_told_to_have_it() {
-        let temporary = tempfile::tempdir().unwrap();
-        let names = Arc::new(Names::open(temporary.path().join("hosts.txt")).unwrap());
-        let (ramson, mut tasks) = (Network::default().router(), JoinSet::new());
-        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let taken = other.local_addr().unwrap();
-        for (enabled, fails) in [("", false), ("sam.enabled = true\n", true)] {
-            let text = format!("network.id = 99\nsam.listen = \"{taken}\"\nsam.udp = \"off\"\n{enabled}");
-            let sam = Settings::parse(&text).unwrap().sam;
-            let opened = open_sam(sam.config().unwrap(), sam.is_asked_for(), &ramson, &names, &mut tasks).await;
-            assert_eq!((opened.is_err(), tasks.len()), (fails, 0), "{enabled}");
-        }
-        let sam =
-            Settings::parse("network.id = 99\nsam.listen = \"127.0.0.1:0\"\nsam.udp = \"127.0.0.1:0\"\n").unwrap().sam;
-        open_sam(sam.config().unwrap(), true, &ramson, &names, &mut tasks).await.unwrap();
-        assert_eq!(tasks.len(), 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]

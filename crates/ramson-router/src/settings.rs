@@ -1,6 +1,8 @@
 //! The config file: read strictly, so that a slip is an error with its line, never a silent default.
 
 // With their paths: the fuzz target includes this file from elsewhere.
+#[path = "settings/door.rs"]
+mod door;
 #[path = "settings/i2cp.rs"]
 mod i2cp;
 #[path = "settings/list.rs"]

@@ -2,6 +2,7 @@
 //! `cargo run --example i2cp [PORT ...]`; without a port, 7654 and 7664.
 
 use ramson::testing::Network;
+use ramson_services::DoorConfig;
 use ramson_services::i2cp::{I2cp, I2cpConfig};
 use ramson_services::names::Names;
 use std::io::Write;
@@ -18,7 +19,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names = Arc::new(Names::open(std::env::temp_dir().join("ramson-i2cp-example-hosts.txt"))?);
     let mut doors = Vec::new();
     for port in ports {
-        let config = I2cpConfig { listen: (Ipv4Addr::LOCALHOST, port).into(), users: Vec::new(), limits: (None, None) };
+        let config = I2cpConfig {
+            door: DoorConfig::new((Ipv4Addr::LOCALHOST, port).into()),
+            users: Vec::new(),
+            limits: (None, None),
+        };
         let door = I2cp::bind(config, network.router(), Arc::clone(&names)).await?;
         writeln!(std::io::stdout(), "I2CP at {}", door.local_addr()?)?;
         doors.push(tokio::spawn(door.run()));

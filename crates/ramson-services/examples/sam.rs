@@ -2,6 +2,7 @@
 //! The UDP port of each is the one below.
 
 use ramson::testing::Network;
+use ramson_services::DoorConfig;
 use ramson_services::names::Names;
 use ramson_services::sam::{Sam, SamConfig};
 use std::error::Error;
@@ -20,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for port in ports {
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let config = SamConfig {
-            listen: at(port),
+            door: DoorConfig::new(at(port)),
             udp: Some(at(port - 1)),
             users: Vec::new(),
             auth_commands: true,

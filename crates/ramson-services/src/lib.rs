@@ -8,6 +8,7 @@
 //! - [`site`]: a folder as an eepsite.
 //! - [`sam`]: the SAM bridge, by which programs in any language make destinations, streams and datagrams.
 
+mod door;
 mod files;
 /// Doors of the fuzz targets to what is private otherwise.
 #[cfg(any(test, fuzzing))]
@@ -33,10 +34,13 @@ pub mod sam;
 pub mod site;
 pub mod socks;
 mod targets;
+mod tls;
 pub mod tunnels;
 
+pub use door::DoorConfig;
 pub use files::FileError;
 pub use outlet::{Outlet, Traffic};
 pub use outproxy::OutproxyConfig;
 pub use port::Port;
 pub use targets::Order;
+pub use tls::Tls;

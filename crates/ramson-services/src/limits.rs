@@ -33,6 +33,9 @@ pub const LOCAL_CONNECT_TIME: Duration = Duration::from_secs(10);
 /// A tunnel of plain bytes in which nothing moves.
 pub const TUNNEL_IDLE_TIME: Duration = Duration::from_secs(30 * 60);
 
+/// A handshake of TLS with a local program.
+pub const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
 /// Local connections to one proxy or client tunnel at once.
 pub const LOCAL_CONNECTIONS: usize = 512;
 /// Entries of each access list of a tunnel, and how old the meaning of the names in it may be.

@@ -127,7 +127,7 @@ fn an_i2pd_moves_in() {
     assert_eq!((config.bandwidth.incoming, config.bandwidth.share_percent), (Some(2_048_000), 50));
     assert_eq!((config.transit.max_tunnels, config.floodfill), (700, ramson::config::Floodfill::No));
     assert_eq!((settings.http_proxy.listen.0.port(), options(settings.http_proxy.shape()).hops), (4454, 2));
-    assert!(settings.sam.config().is_none());
+    assert!(settings.sam.config(Path::new("/d")).is_none());
     let feeds: Vec<String> = settings.names.subscriptions(true).iter().map(|url| url.as_str().to_owned()).collect();
     assert_eq!(feeds, ["http://reg.i2p/hosts.txt"]);
     assert_eq!(settings.client.len(), 1);
@@ -196,7 +196,7 @@ fn a_java_router_moves_in() {
     assert_eq!((config.network.id, config.bandwidth.incoming, config.bandwidth.outgoing), (99, Some(500_000), None));
     assert_eq!(config.ntcp2.bind, ["0.0.0.0:12345".parse().unwrap()]);
     assert_eq!((settings.http_proxy.listen.0.port(), options(settings.http_proxy.shape()).quantity), (4464, 4));
-    assert_eq!(settings.sam.config().unwrap().listen.port(), 7666);
+    assert_eq!(settings.sam.config(Path::new("/d")).unwrap().door.listen.port(), 7666);
     let client = &settings.client[0];
     assert_eq!((settings.client.len(), client.port, client.to.0.len(), client.shared), (1, 6667, 2, true));
     assert_eq!(client.kind, crate::settings::ClientKind::Irc);

@@ -1,6 +1,8 @@
 //! Programs that speak I2CP.
 
+use super::tls;
 use crate::Failure;
+use crate::folder::Folder;
 use crate::settings::Settings;
 use ramson::Ramson;
 use ramson_services::i2cp::I2cp;
@@ -13,12 +15,16 @@ use tracing::{info, warn};
 /// run beside each other.
 pub(super) async fn open(
     settings: &Settings,
+    folder: &Folder,
     ramson: &Ramson,
     names: &Arc<Names>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
-    let Some(config) = settings.i2cp.config(settings.limits()) else { return Ok(()) };
-    let at = config.listen;
+    let Some(mut config) = settings.i2cp.config(folder.path(), settings.limits()) else { return Ok(()) };
+    if settings.i2cp.is_by_tls() {
+        tls::add(&mut config.door, folder)?;
+    }
+    let at = config.door.listen;
     match I2cp::bind(config, ramson.clone(), Arc::clone(names)).await {
         Ok(i2cp) => {
             info!("programs that speak I2CP are served at {}", i2cp.local_addr().unwrap_or(at));
@@ -41,7 +47,8 @@ mod tests {
     #[tokio::test]
     async fn an_i2cp_port_that_is_taken_stops_only_a_router_that_was_told_to_have_it() {
         let temporary = tempfile::tempdir().unwrap();
-        let names = Arc::new(Names::open(temporary.path().join("hosts.txt")).unwrap());
+        let folder = Folder::find(Some(temporary.path().to_owned())).unwrap();
+        let names = Arc::new(Names::open(folder.hosts()).unwrap());
         let (ramson, mut tasks) = (Network::default().router(), JoinSet::new());
         let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = other.local_addr().unwrap();
@@ -52,7 +59,7 @@ mod tests {
             ("listen = \"127.0.0.1:0\"\nenabled = true".to_owned(), false, 1),
         ] {
             let settings = Settings::parse(&format!("network.id = 99\n[i2cp]\n{more}\n")).unwrap();
-            let opened = open(&settings, &ramson, &names, &mut tasks).await;
+            let opened = open(&settings, &folder, &ramson, &names, &mut tasks).await;
             assert_eq!((opened.is_err(), tasks.len()), (fails, runs), "{more}");
         }
     }

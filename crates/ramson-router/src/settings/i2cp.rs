@@ -1,9 +1,11 @@
 //! The door of programs that speak I2CP.
 
+use super::door::door;
 use super::{At, Fault, Password};
 use ramson_services::i2cp::I2cpConfig;
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
@@ -11,24 +13,34 @@ pub(crate) struct I2cp {
     /// Not said: on, unless something else listens there already.
     enabled: Option<bool>,
     listen: At,
+    tls: bool,
+    socket: Option<PathBuf>,
     user: Option<String>,
     password: Option<Password>,
 }
 
 impl Default for I2cp {
     fn default() -> Self {
-        Self { enabled: None, listen: At(SocketAddr::from(([127, 0, 0, 1], 7654))), user: None, password: None }
+        let listen = At(SocketAddr::from(([127, 0, 0, 1], 7654)));
+        Self { enabled: None, listen, tls: false, socket: None, user: None, password: None }
     }
 }
 
 impl I2cp {
-    /// What it is to be like, at a router of these limits of bandwidth; `None` when it is off.
-    pub(crate) fn config(&self, limits: (Option<u64>, Option<u64>)) -> Option<I2cpConfig> {
+    /// What it is to be like, at a router with this data folder and these limits of bandwidth; `None` when it is off. Its
+    /// TLS is not opened yet.
+    pub(crate) fn config(&self, folder: &Path, limits: (Option<u64>, Option<u64>)) -> Option<I2cpConfig> {
         if self.enabled == Some(false) {
             return None;
         }
         let users = self.user.clone().zip(self.password.clone().map(|password| password.0));
-        Some(I2cpConfig { listen: self.listen.0, users: users.into_iter().collect(), limits })
+        let door = door(self.listen, self.socket.as_deref(), folder);
+        Some(I2cpConfig { door, users: users.into_iter().collect(), limits })
+    }
+
+    /// Whether it speaks TLS.
+    pub(crate) const fn is_by_tls(&self) -> bool {
+        self.tls
     }
 
     /// Whether the router must not run without it.
@@ -43,8 +55,9 @@ impl I2cp {
             (None, Some(_)) => return fault("password", "needs a user beside it"),
             _ => {}
         }
-        if self.enabled != Some(false) && !self.listen.0.ip().is_loopback() {
-            return fault("listen", "must be a loopback address: keys and passwords pass in the clear");
+        let safe = self.tls && self.password.is_some();
+        if self.enabled != Some(false) && !self.listen.0.ip().is_loopback() && !safe {
+            return fault("listen", "must be a loopback address, or have tls, user and password: keys pass here");
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! The SAM bridge.
 
+use super::door::door;
 use super::{At, Fault, Password};
 use ramson_services::sam::SamConfig;
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -11,6 +13,8 @@ pub(crate) struct Sam {
     /// Not said: on, unless something else listens there already.
     enabled: Option<bool>,
     listen: At,
+    tls: bool,
+    socket: Option<PathBuf>,
     udp: Udp,
     user: Option<String>,
     password: Option<Password>,
@@ -43,6 +47,8 @@ impl Default for Sam {
         Self {
             enabled: None,
             listen: At(at(7656)),
+            tls: false,
+            socket: None,
             udp: Udp::At(at(7655)),
             user: None,
             password: None,
@@ -53,14 +59,14 @@ impl Default for Sam {
 }
 
 impl Sam {
-    /// What the bridge is to be like; `None` when it is off.
-    pub(crate) fn config(&self) -> Option<SamConfig> {
+    /// What the bridge is to be like, at a router with this data folder; `None` when it is off. Its TLS is not opened yet.
+    pub(crate) fn config(&self, folder: &Path) -> Option<SamConfig> {
         if self.enabled == Some(false) {
             return None;
         }
         let users = self.user.clone().zip(self.password.clone().map(|password| password.0));
         Some(SamConfig {
-            listen: self.listen.0,
+            door: door(self.listen, self.socket.as_deref(), folder),
             udp: match self.udp {
                 Udp::Off => None,
                 Udp::At(at) => Some(at),
@@ -69,6 +75,11 @@ impl Sam {
             auth_commands: self.auth_commands,
             forward_anywhere: self.forward_anywhere,
         })
+    }
+
+    /// Whether it speaks TLS.
+    pub(crate) const fn is_by_tls(&self) -> bool {
+        self.tls
     }
 
     /// Whether the router must not run without it.

@@ -65,6 +65,7 @@ fn errors_name_the_line_and_the_key() {
         ("[sam]\nudp = \"on\"\n", ["line 4", "\"off\", or an address"]),
         ("[sam]\npassword = \"x\"\n", ["line 4: [sam] password", "user"]),
         ("[i2cp]\nlisten = \"0.0.0.0:7654\"\n", ["line 4: [i2cp] listen", "loopback"]),
+        ("[i2cp]\nlisten = \"0.0.0.0:7654\"\ntls = true\n", ["line 4: [i2cp] listen", "password"]),
         ("[i2cp]\nuser = \"me\"\n", ["line 4: [i2cp] user", "password"]),
         ("[i2cp]\npassword = \"x\"\n", ["line 4: [i2cp] password", "user"]),
         ("[http_proxy]\n\nuser = \"me\"\n", ["line 5: [http_proxy] user", "password"]),
@@ -120,30 +121,38 @@ fn tunnels_are_shaped_as_they_say() {
 #[test]
 fn the_sam_bridge_is_on_unless_it_is_said_to_be_off() {
     let sam = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().sam;
-    let config = sam("").config().unwrap();
+    let config = sam("").config(Path::new("/d")).unwrap();
     assert_eq!(
-        (config.listen.to_string(), config.udp.unwrap().to_string()),
+        (config.door.listen.to_string(), config.udp.unwrap().to_string()),
         ("127.0.0.1:7656".into(), "127.0.0.1:7655".into())
     );
     assert!(config.users.is_empty() && !config.auth_commands && !config.forward_anywhere);
     assert!(!sam("").is_asked_for() && sam("sam.enabled = true\n").is_asked_for());
-    assert!(sam("sam.enabled = false\nsam.listen = \"0.0.0.0:1\"\n").config().is_none());
+    assert!(sam("sam.enabled = false\nsam.listen = \"0.0.0.0:1\"\n").config(Path::new("/d")).is_none());
     let open = "sam.listen = \"0.0.0.0:1\"\nsam.udp = \"off\"\nsam.user = \"me\"\nsam.password = \"word\"\n";
-    let config = sam(open).config().unwrap();
+    let config = sam(open).config(Path::new("/d")).unwrap();
     assert_eq!((config.users, config.udp), (vec![("me".into(), "word".into())], None));
+    let other = sam("sam.tls = true\nsam.socket = \"sam.sock\"\n");
+    assert!(other.is_by_tls() && !sam("").is_by_tls());
+    assert_eq!(other.config(Path::new("/d")).unwrap().door.socket, Some("/d/sam.sock".into()));
 }
 
 #[test]
 fn i2cp_is_on_unless_it_is_said_to_be_off() {
     let read = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap();
-    let config = |text: &str| read(text).i2cp.config(read(text).limits());
+    let config = |text: &str| read(text).i2cp.config(Path::new("/d"), read(text).limits());
     let plain = config("").unwrap();
-    assert_eq!((plain.listen.to_string(), plain.users, plain.limits), ("127.0.0.1:7654".into(), vec![], (None, None)));
+    assert_eq!(
+        (plain.door.listen.to_string(), plain.users, plain.limits),
+        ("127.0.0.1:7654".into(), vec![], (None, None))
+    );
     assert!(!read("").i2cp.is_asked_for() && read("i2cp.enabled = true\n").i2cp.is_asked_for());
     assert!(config("i2cp.enabled = false\n").is_none());
     let text = "bandwidth.in = \"2 MB/s\"\ni2cp.user = \"me\"\ni2cp.password = \"word\"\n";
     let said = config(text).unwrap();
     assert_eq!((said.users, said.limits), (vec![("me".into(), "word".into())], (Some(2_000_000), None)));
+    let text = "i2cp.listen = \"192.0.2.1:7654\"\ni2cp.tls = true\ni2cp.user = \"me\"\ni2cp.password = \"word\"\n";
+    assert!(read(text).i2cp.is_by_tls() && config(text).is_some());
 }
 
 #[test]

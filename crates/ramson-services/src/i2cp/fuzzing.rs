@@ -1,6 +1,7 @@
 //! The door of the fuzz target.
 
 use super::{I2cpConfig, Shared, connection};
+use crate::door::DoorConfig;
 use crate::names::Names;
 use ramson::testing::Network;
 use ramson::{Mapping, PrivateKeys};
@@ -20,7 +21,11 @@ pub fn i2cp_session(bytes: &[u8]) {
     runtime.block_on(async {
         let network = Network::default();
         let Ok(names) = Names::open("/nonexistent/hosts.txt") else { return };
-        let config = I2cpConfig { listen: (Ipv4Addr::LOCALHOST, 0).into(), users: Vec::new(), limits: (None, None) };
+        let config = I2cpConfig {
+            door: DoorConfig::new((Ipv4Addr::LOCALHOST, 0).into()),
+            users: Vec::new(),
+            limits: (None, None),
+        };
         let shared = Arc::new(Shared::new(config, network.router(), Arc::new(names)));
         let (mut ours, theirs) = tokio::io::duplex(1 << 16);
         let serving = tokio::spawn(connection::serve(Arc::clone(&shared), theirs));

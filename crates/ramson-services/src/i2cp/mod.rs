@@ -15,6 +15,7 @@ mod session;
 mod tests;
 mod wire;
 
+use crate::door::{Door, DoorConfig};
 use crate::limits::I2CP_SOCKETS;
 use crate::names::Names;
 use auth::Users;
@@ -22,8 +23,6 @@ use ramson::{DestinationOptions, Error, ErrorKind, LocalDestination, Ramson};
 use session::Registry;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
@@ -36,8 +35,8 @@ const ELGAMAL_ONLY: &str = "a LeaseSet of type 1 has an ElGamal key only, which 
 /// Where programs come in, and which.
 #[derive(Clone)]
 pub struct I2cpConfig {
-    /// A loopback address: passwords and private keys pass in the clear.
-    pub listen: SocketAddr,
+    /// A loopback address, unless TLS is spoken: passwords and private keys pass here.
+    pub door: DoorConfig,
     /// Users and passwords. With none, whoever reaches the port may use it.
     pub users: Vec<(String, String)>,
     /// Bytes per second in and out that the router may use, for programs that ask.
@@ -46,7 +45,7 @@ pub struct I2cpConfig {
 
 impl std::fmt::Debug for I2cpConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("I2cpConfig").field("listen", &self.listen).finish_non_exhaustive()
+        f.debug_struct("I2cpConfig").field("door", &self.door).finish_non_exhaustive()
     }
 }
 
@@ -76,7 +75,7 @@ impl Shared {
 
 /// The door of programs that speak I2CP, bound to its address.
 pub struct I2cp {
-    listener: TcpListener,
+    door: Door,
     shared: Arc<Shared>,
 }
 
@@ -87,42 +86,39 @@ impl std::fmt::Debug for I2cp {
 }
 
 impl I2cp {
-    /// Binds it. Fails with [`ErrorKind::Misuse`] beyond loopback, and with [`ErrorKind::Setup`] if it cannot listen there.
+    /// Binds it. Fails with [`ErrorKind::Misuse`] beyond loopback without TLS and users, and with [`ErrorKind::Setup`] if it cannot listen there.
     pub async fn bind(config: I2cpConfig, ramson: Ramson, names: Arc<Names>) -> Result<Self, Error> {
-        let at = config.listen;
-        if !at.ip().is_loopback() {
+        let at = config.door.listen;
+        if !at.ip().is_loopback() && (config.door.tls.is_none() || config.users.is_empty()) {
             let why =
-                format!("I2CP at {at}: private keys would cross the network in the clear; take a loopback address");
+                format!("I2CP at {at}: private keys would cross the network; beyond loopback it needs TLS and users");
             return Err(Error::new(ErrorKind::Misuse, why));
         }
-        let cannot = |e| Error::new(ErrorKind::Setup, format!("I2CP cannot listen at {at}: {e}"));
-        let listener = TcpListener::bind(at).await.map_err(cannot)?;
-        Ok(Self { listener, shared: Arc::new(Shared::new(config, ramson, names)) })
+        let door = Door::open(&config.door, "I2CP").await?;
+        Ok(Self { door, shared: Arc::new(Shared::new(config, ramson, names)) })
     }
 
     /// The address that it listens at.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.door.local_addr()
     }
 
     /// Serves until the future is dropped; its sessions end with it.
     pub async fn run(self) {
-        let Self { listener, shared } = self;
+        let Self { door, shared } = self;
         let slots = Arc::new(Semaphore::new(I2CP_SOCKETS));
         let mut tasks = JoinSet::new();
         loop {
             while tasks.try_join_next().is_some() {}
-            let Ok((socket, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
+            let arrival = door.accept().await;
             // Who has that many open already holds them for a purpose: a socket that waits for its turn would look like a
             // router that hangs.
             let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
-            let _ = socket.set_nodelay(true);
             let shared = Arc::clone(&shared);
             tasks.spawn(async move {
-                connection::serve(shared, socket).await;
+                if let Some(connection) = arrival.enter().await {
+                    connection::serve(shared, connection).await;
+                }
                 drop(slot);
             });
         }

@@ -6,6 +6,7 @@ mod messages;
 mod sessions;
 
 use super::{I2cpConfig, Shared, connection};
+use crate::door::DoorConfig;
 use crate::names::Names;
 use ramson::testing::Network;
 use ramson_wire::codec::Encode;
@@ -40,7 +41,8 @@ impl Door {
         let network = Network::default();
         let folder = tempfile::tempdir().unwrap();
         let names = Arc::new(Names::open(folder.path().join("hosts.txt")).unwrap());
-        let mut config = I2cpConfig { listen: (HOME, 0).into(), users: Vec::new(), limits: (None, None) };
+        let mut config =
+            I2cpConfig { door: DoorConfig::new((HOME, 0).into()), users: Vec::new(), limits: (None, None) };
         change(&mut config);
         let shared = Arc::new(Shared::new(config, network.router(), names));
         Self { network, shared, folder }

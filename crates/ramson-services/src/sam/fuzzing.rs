@@ -1,6 +1,7 @@
 //! The doors of the fuzz targets.
 
 use super::{SamConfig, Shared, control, datagram, options, parse::Line, reply};
+use crate::door::DoorConfig;
 use crate::names::Names;
 use ramson::testing::Network;
 use std::net::{IpAddr, Ipv4Addr};
@@ -42,7 +43,7 @@ pub fn sam_session(bytes: &[u8]) {
         let network = Network::default();
         let Ok(names) = Names::open("/nonexistent/hosts.txt") else { return };
         let config = SamConfig {
-            listen: (HOME, 0).into(),
+            door: DoorConfig::new((HOME, 0).into()),
             udp: None,
             users: Vec::new(),
             auth_commands: true,

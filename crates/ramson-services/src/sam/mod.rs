@@ -27,6 +27,7 @@ mod version;
 
 pub(crate) use options::of_i2cp as options_of_i2cp;
 
+use crate::door::{Door, DoorConfig};
 use crate::limits::{SAM_DATAGRAM_BYTES, SAM_SOCKETS};
 use crate::names::Names;
 use auth::Users;
@@ -36,14 +37,14 @@ use session::Registry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 /// Where the bridge listens, and whom it serves.
 #[derive(Clone)]
 pub struct SamConfig {
-    pub listen: SocketAddr,
+    pub door: DoorConfig,
     /// Where datagrams come in; without it there is no UDP port.
     pub udp: Option<SocketAddr>,
     /// Users and passwords. With none, whoever reaches the bridge may use it.
@@ -56,8 +57,8 @@ pub struct SamConfig {
 
 impl std::fmt::Debug for SamConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { listen, udp, .. } = self;
-        f.debug_struct("SamConfig").field("listen", listen).field("udp", udp).finish_non_exhaustive()
+        let Self { door, udp, .. } = self;
+        f.debug_struct("SamConfig").field("door", door).field("udp", udp).finish_non_exhaustive()
     }
 }
 
@@ -89,7 +90,7 @@ impl Shared {
 
 /// A SAM bridge that is bound to its addresses.
 pub struct Sam {
-    listener: TcpListener,
+    door: Door,
     shared: Arc<Shared>,
 }
 
@@ -103,7 +104,7 @@ impl Sam {
     /// Binds the bridge. Fails with [`ErrorKind::Misuse`] beyond loopback without users, and with [`ErrorKind::Setup`] if
     /// it cannot listen there.
     pub async fn bind(config: SamConfig, ramson: Ramson, names: Arc<Names>) -> Result<Self, Error> {
-        let at = config.listen;
+        let at = config.door.listen;
         let misuse = |what: String| Error::new(ErrorKind::Misuse, what);
         if !at.ip().is_loopback() && config.users.is_empty() {
             return Err(misuse(format!("SAM at {at}: beyond loopback it needs users with passwords")));
@@ -112,8 +113,7 @@ impl Sam {
         if let Some(udp) = config.udp.filter(|udp| !udp.ip().is_loopback() && config.users.is_empty()) {
             return Err(misuse(format!("SAM at UDP {udp}: beyond loopback it needs users with passwords")));
         }
-        let cannot = |e| Error::new(ErrorKind::Setup, format!("SAM cannot listen at {at}: {e}"));
-        let listener = TcpListener::bind(at).await.map_err(cannot)?;
+        let door = Door::open(&config.door, "SAM").await?;
         let udp = match config.udp {
             None => None,
             Some(at) => {
@@ -121,12 +121,12 @@ impl Sam {
                 Some(Arc::new(UdpSocket::bind(at).await.map_err(cannot)?))
             }
         };
-        Ok(Self { listener, shared: Arc::new(Shared::new(config, ramson, names, udp)) })
+        Ok(Self { door, shared: Arc::new(Shared::new(config, ramson, names, udp)) })
     }
 
     /// The address that it listens at.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.door.local_addr()
     }
 
     /// The address to which programs send datagrams.
@@ -136,33 +136,32 @@ impl Sam {
 
     /// Serves until the future is dropped; its sessions end with it.
     pub async fn run(self) {
-        let Self { listener, shared } = self;
+        let Self { door, shared } = self;
         let packets = async {
             match &shared.udp {
                 Some(socket) => take_packets(&shared, socket).await,
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(packets, take_connections(&shared, listener));
+        tokio::join!(packets, take_connections(&shared, door));
     }
 }
 
-async fn take_connections(shared: &Arc<Shared>, listener: TcpListener) {
+async fn take_connections(shared: &Arc<Shared>, door: Door) {
     let slots = Arc::new(Semaphore::new(SAM_SOCKETS));
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
-        let Ok((socket, peer)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+        let arrival = door.accept().await;
         // Who has that many open already holds them for a purpose: a socket that waits for its turn would look like a
         // bridge that hangs.
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
-        let _ = socket.set_nodelay(true);
         let shared = Arc::clone(shared);
         tasks.spawn(async move {
-            control::serve(shared, socket, peer.ip()).await;
+            let peer = arrival.peer();
+            if let Some(connection) = arrival.enter().await {
+                control::serve(shared, connection, peer).await;
+            }
             drop(slot);
         });
     }

@@ -17,6 +17,12 @@ impl Socket for tokio::net::TcpStream {
     }
 }
 
+impl Socket for crate::door::Connection {
+    fn abort(self) {
+        self.abort();
+    }
+}
+
 impl Socket for tokio::io::DuplexStream {
     fn abort(self) {}
 }

@@ -5,6 +5,7 @@ mod hostile;
 mod streams;
 
 use super::{SamConfig, Shared, control};
+use crate::door::DoorConfig;
 use crate::names::Names;
 use ramson::testing::Network;
 use ramson_wire::data::{Destination, PrivateKeys};
@@ -37,7 +38,7 @@ impl Bridge {
         let folder = tempfile::tempdir().unwrap();
         let names = Arc::new(Names::open(folder.path().join("hosts.txt")).unwrap());
         let mut config = SamConfig {
-            listen: (HOME, 0).into(),
+            door: DoorConfig::new((HOME, 0).into()),
             udp: None,
             users: Vec::new(),
             auth_commands: false,
