@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 pub(crate) enum Ask {
     /// Read the config again, from this file or from its own.
     Reload { file: Option<PathBuf>, reply: oneshot::Sender<Result<Changes, String>> },
+    /// Start or stop a tunnel, until the config is read again.
+    Run { name: String, on: bool, reply: oneshot::Sender<Result<(), String>> },
     /// What there is.
     List { reply: oneshot::Sender<Vec<TunnelReport>> },
     /// A destination by which something can be looked up.

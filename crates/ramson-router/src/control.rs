@@ -307,6 +307,7 @@ mod tests {
         tokio::spawn(async move {
             while let Some(ask) = asked.recv().await {
                 match ask {
+                    Ask::Run { .. } => panic!("nobody has asked for that"),
                     Ask::Local { reply } => drop(reply.send(Some(looks_up.clone()))),
                     Ask::List { reply } => drop(reply.send(vec![TunnelReport::default()])),
                     Ask::Reload { file, reply } => {

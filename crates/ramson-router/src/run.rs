@@ -1,6 +1,8 @@
 //! Running the router: settings, services, signals.
 
 mod i2cp;
+mod i2pcontrol;
+mod manage;
 mod plan;
 mod sam;
 mod services;
@@ -15,6 +17,7 @@ use crate::process;
 use crate::settings::{self, Level, NetworkId, Server, Settings};
 use crate::stop::{Stop, Wishes};
 use crate::{Failure, hosted, offer, redact, show};
+use i2pcontrol::House;
 use ramson::config::PUBLIC_NETWORK_ID;
 use ramson::{DestinationOptions, Event, PrivateKeys, Ramson};
 use ramson_services::names::{Names, Subscriptions};
@@ -270,6 +273,15 @@ async fn open(
     services.start(keys).await.map_err(Failure::failed)?;
     let (asks, asked) = tokio::sync::mpsc::unbounded_channel();
     tasks.spawn(services.run(asked));
+    let house = House {
+        asks: asks.clone(),
+        stop: stop.clone(),
+        config: config.clone(),
+        settings: settings.clone(),
+        folder: folder.clone(),
+        writing: Arc::default(),
+    };
+    i2pcontrol::open(settings, folder, ramson, &names, house, tasks).await?;
     let feeds = subscribe(settings, ramson, &names, tasks);
     #[cfg(unix)]
     {

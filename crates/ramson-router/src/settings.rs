@@ -5,6 +5,8 @@
 mod door;
 #[path = "settings/i2cp.rs"]
 mod i2cp;
+#[path = "settings/i2pcontrol.rs"]
+mod i2pcontrol;
 #[path = "settings/list.rs"]
 mod list;
 #[path = "settings/names.rs"]
@@ -21,6 +23,7 @@ mod site;
 mod tunnels;
 
 pub(crate) use i2cp::I2cp;
+use i2pcontrol::I2pControl;
 pub(crate) use list::OneOrMany;
 pub(crate) use names::Naming;
 pub(crate) use proxies::{HttpProxy, Socks};
@@ -72,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) sam: Sam,
     #[serde(default)]
     pub(crate) i2cp: I2cp,
+    #[serde(default)]
+    pub(crate) i2pcontrol: I2pControl,
     #[serde(default)]
     pub(crate) names: Naming,
     #[serde(default)]
@@ -268,6 +273,7 @@ impl Settings {
         self.sam.check()?;
         self.shared.check()?;
         self.i2cp.check()?;
+        self.i2pcontrol.check()?;
         self.check_ntcp2(public)?;
         for (i, client) in self.client.iter().enumerate() {
             client.check(self.client.get(..i).unwrap_or_default(), &self.server, i)?;
@@ -298,6 +304,7 @@ impl Settings {
             netdb,
             sam,
             i2cp,
+            i2pcontrol,
             names,
             log,
             process,
@@ -318,6 +325,7 @@ impl Settings {
             ("netdb", *netdb != new.netdb),
             ("sam", *sam != new.sam),
             ("i2cp", *i2cp != new.i2cp),
+            ("i2pcontrol", *i2pcontrol != new.i2pcontrol),
             ("names", *names != new.names),
             ("log", *log != new.log),
             ("process", *process != new.process),

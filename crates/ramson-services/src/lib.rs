@@ -5,6 +5,7 @@
 //! - [`tunnels`]: servers behind a destination of ours, and local ports that lead to one of others.
 //! - [`names`]: what `.i2p` names mean.
 //! - [`i2cp`]: the door of programs that bring their own streams and keep their keys.
+//! - [`i2pcontrol`]: programs that watch and control the router.
 //! - [`site`]: a folder as an eepsite.
 //! - [`sam`]: the SAM bridge, by which programs in any language make destinations, streams and datagrams.
 
@@ -16,6 +17,7 @@ mod files;
 pub mod fuzzing {
     pub use crate::http::fuzzing::{http_body, http_request, http_response};
     pub use crate::i2cp::fuzzing::i2cp_session;
+    pub use crate::i2pcontrol::fuzzing::i2pcontrol;
     pub use crate::names::fuzzing::{feed, hosts};
     pub use crate::sam::fuzzing::{sam_line, sam_session};
     pub use crate::site::fuzzing::site_target;
@@ -24,6 +26,7 @@ pub mod fuzzing {
 }
 pub mod http;
 pub mod i2cp;
+pub mod i2pcontrol;
 mod isolation;
 pub mod limits;
 pub mod names;

@@ -200,3 +200,20 @@ pub const LOOK_ALIKES: usize = 8;
 
 /// Names that the index of a folder shows.
 pub const SITE_LISTING: usize = 10_000;
+
+/// Connections to I2PControl at once.
+pub const I2PCONTROL_SOCKETS: usize = 32;
+/// Bytes of a request to it, and the time that its head and its body have.
+pub const I2PCONTROL_BODY_BYTES: usize = 64 * 1024;
+pub const I2PCONTROL_HEAD_TIME: Duration = Duration::from_secs(30);
+pub const I2PCONTROL_BODY_TIME: Duration = Duration::from_secs(30);
+/// Calls in one request.
+pub const I2PCONTROL_CALLS: usize = 16;
+/// Tokens that are good at once, and how long one is.
+pub const I2PCONTROL_TOKENS: usize = 64;
+pub const I2PCONTROL_TOKEN_TIME: Duration = Duration::from_secs(24 * 3600);
+/// A wrong password costs its giver this time.
+pub const I2PCONTROL_PASSWORD_DELAY: Duration = Duration::from_secs(1);
+/// Its samples of the router's counters: one each few seconds, for an hour.
+pub const I2PCONTROL_SAMPLES: usize = 721;
+pub const I2PCONTROL_SAMPLE_TIME: Duration = Duration::from_secs(5);

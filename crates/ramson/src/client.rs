@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::key_file;
 use crate::reseed::Sources;
 use crate::seam::{Command, Created, DestinationId, Reply};
-use crate::status::{Draining, Event, InboundTunnel, Progress, Route, Stage, Status};
+use crate::status::{Draining, Event, InboundTunnel, Inside, Progress, Route, Stage, Status};
 use crate::stream::Stream;
 use ramson_wire::data::{Destination, Hash, Mapping, PrivateKeys, base32};
 use std::path::PathBuf;
@@ -97,6 +97,11 @@ impl Ramson {
     /// A snapshot of the router.
     pub async fn status(&self) -> Result<Status, Error> {
         self.ask(|reply| Command::Status { reply }).await.map(|status| *status)
+    }
+
+    /// What is inside of the router: whom it knows, and by whom its tunnels go.
+    pub async fn inside(&self) -> Result<Inside, Error> {
+        self.ask(|reply| Command::Inside { reply }).await.map(|inside| *inside)
     }
 
     /// What happens to the router from now on. A receiver that falls behind misses the oldest events.

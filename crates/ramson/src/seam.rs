@@ -43,7 +43,7 @@ use crate::datagram::{DatagramFormat, DatagramSink, OutgoingDatagram};
 use crate::error::Error;
 use crate::keyless::{KeylessSink, MessageRefusal, OutgoingMessage};
 use crate::reseed::Sources;
-use crate::status::{Draining, Event, InboundTunnel, Progress, Route, Status};
+use crate::status::{Draining, Event, InboundTunnel, Inside, Progress, Route, Status};
 use crate::stream::{Shared, Stream, lock};
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::{Destination, Hash, LeaseSet2, PrivateKeys};
@@ -174,6 +174,9 @@ pub enum Command {
     },
     Status {
         reply: Reply<Box<Status>>,
+    },
+    Inside {
+        reply: Reply<Box<Inside>>,
     },
     /// Reseed now: from these sources, or from the configured ones if there are none. Answers with the number of new
     /// routers.

@@ -1,7 +1,8 @@
 //! What the router says of itself: progress, a snapshot, and events.
 
-use ramson_wire::data::Hash;
+use ramson_wire::data::{Hash, RouterInfo};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How far the router, or one destination, is on its way to readiness.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,6 +265,28 @@ pub struct InboundTunnel {
     pub gateway: Hash,
     pub tunnel: u32,
     /// Its routers in the order of the messages, the gateway first.
+    pub hops: Vec<Hash>,
+}
+
+/// What is inside of the router. Who knows it knows how to look for its user: it is for the user's own eyes.
+#[derive(Clone, Debug, Default)]
+pub struct Inside {
+    /// The RouterInfo that is published; empty before there is one.
+    pub own: Vec<u8>,
+    /// The netDb.
+    pub known: Vec<Arc<RouterInfo>>,
+    /// Routers with a live session.
+    pub sessions: Vec<Hash>,
+    pub tunnels: Vec<OwnTunnel>,
+}
+
+/// A tunnel of our own that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnTunnel {
+    /// The name of the destination that it is for; `None` for an exploratory one.
+    pub destination: Option<String>,
+    pub inbound: bool,
+    /// Its routers in the order of the messages.
     pub hops: Vec<Hash>,
 }
 

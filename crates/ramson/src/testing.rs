@@ -171,6 +171,7 @@ impl State {
             }
             Command::Route { reply, .. } => drop(reply.send(Ok(None))),
             Command::InboundTunnels { reply, .. } => drop(reply.send(Ok(Vec::new()))),
+            Command::Inside { reply } => drop(reply.send(Ok(Box::default()))),
             Command::Status { reply } => {
                 let _ = reply.send(Ok(Box::new(self.status())));
             }

@@ -263,6 +263,11 @@ impl Links {
         }
     }
 
+    /// What [`Links::set_router_info`] has set.
+    pub fn router_info(&self) -> &[u8] {
+        &self.router_info
+    }
+
     pub fn is_connected(&self, peer: &Hash) -> bool {
         self.peers.get(peer).is_some_and(|p| p.current.is_some())
     }

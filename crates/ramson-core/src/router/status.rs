@@ -147,6 +147,16 @@ impl Router {
         }
     }
 
+    /// Our RouterInfo as it is published; empty before there is one.
+    pub fn own_router_info(&self) -> &[u8] {
+        self.links.router_info()
+    }
+
+    /// The routers with a session.
+    pub fn connected(&self) -> Vec<Hash> {
+        self.links.connected()
+    }
+
     /// The routers that are known, in an order that only depends on what came in.
     pub fn known_routers(&self) -> impl Iterator<Item = &Arc<RouterInfo>> {
         self.store.iter()

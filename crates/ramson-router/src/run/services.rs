@@ -45,6 +45,8 @@ pub(super) struct Base {
 pub(super) struct Services {
     base: Base,
     settings: Settings,
+    /// Tunnels that were started or stopped since the config was read, against what it says.
+    switched: BTreeMap<String, bool>,
     running: BTreeMap<String, Running>,
     homes: BTreeMap<String, (Home, Outlet)>,
 }
@@ -86,7 +88,7 @@ struct Prepared {
 impl Services {
     /// None yet. `keys` are those that were read before.
     pub(super) fn new(base: Base, settings: Settings) -> Self {
-        Self { base, settings, running: BTreeMap::new(), homes: BTreeMap::new() }
+        Self { base, settings, switched: BTreeMap::new(), running: BTreeMap::new(), homes: BTreeMap::new() }
     }
 
     /// Starts what the settings want at the start of the router.
@@ -108,6 +110,7 @@ impl Services {
                     tell(&done);
                     let _ = reply.send(done);
                 }
+                Ask::Run { name, on, reply } => drop(reply.send(self.switch(name, on).await)),
                 Ask::List { reply } => drop(reply.send(self.list())),
                 Ask::Local { reply } => drop(reply.send(self.local())),
             }
@@ -121,10 +124,48 @@ impl Services {
         let text = read(path).map_err(|why| self.cannot_read(path, &why))?;
         let mut new = Settings::parse(&text).map_err(|why| format!("{shown}: {why}"))?;
         new.server.extend(self.base.hosted.clone());
-        let mut changes = self.apply(&new, BTreeMap::new()).await?;
+        let switched = std::mem::take(&mut self.switched);
+        let mut changes = match self.apply(&new, BTreeMap::new()).await {
+            Ok(changes) => changes,
+            Err(why) => {
+                self.switched = switched;
+                return Err(why);
+            }
+        };
         changes.after_a_restart = self.settings.need_a_restart(&new).into_iter().map(str::to_owned).collect();
         self.settings.take_services(new);
         Ok(changes)
+    }
+
+    /// Starts or stops a tunnel, until the config is read again.
+    async fn switch(&mut self, name: String, on: bool) -> Result<(), String> {
+        let settings = self.settings.clone();
+        let mut names = settings.client.iter().map(|c| &c.name.0).chain(settings.server.iter().map(|s| &s.name.0));
+        if !names.any(|known| *known == name) {
+            return Err(format!("there is no tunnel {name}"));
+        }
+        let before = self.switched.insert(name.clone(), on);
+        let problem = match self.apply(&settings, BTreeMap::new()).await {
+            Ok(changes) => match changes.problems.into_iter().next() {
+                None => return Ok(()),
+                Some(problem) => problem,
+            },
+            Err(why) => why,
+        };
+        match before {
+            Some(before) => drop(self.switched.insert(name, before)),
+            None => drop(self.switched.remove(&name)),
+        }
+        Err(problem)
+    }
+
+    /// The settings without the tunnels that are off.
+    fn without_those_off(&self, settings: &Settings) -> Settings {
+        let mut settings = settings.clone();
+        let is_on = |name: &str, enabled| self.switched.get(name).copied().unwrap_or(enabled);
+        settings.client.retain(|client| is_on(&client.name.0, client.enabled));
+        settings.server.retain(|server| is_on(&server.name.0, server.enabled));
+        settings
     }
 
     fn cannot_read(&self, path: &Path, why: &std::io::Error) -> String {
@@ -139,7 +180,7 @@ impl Services {
 
     /// Makes what runs what `settings` want.
     async fn apply(&mut self, settings: &Settings, keys: BTreeMap<PathBuf, PrivateKeys>) -> Result<Changes, String> {
-        let plans = Plan::all(&self.base.folder, settings);
+        let plans = Plan::all(&self.base.folder, &self.without_those_off(settings));
         let differs = |plan: &&Plan| self.running.get(&plan.id()).is_none_or(|running| running.plan != **plan);
         let wanted: Vec<Plan> = plans.iter().filter(differs).cloned().collect();
         let gone: Vec<String> =

@@ -66,6 +66,12 @@ fn errors_name_the_line_and_the_key() {
         ("[sam]\npassword = \"x\"\n", ["line 4: [sam] password", "user"]),
         ("[i2cp]\nlisten = \"0.0.0.0:7654\"\n", ["line 4: [i2cp] listen", "loopback"]),
         ("[i2cp]\nlisten = \"0.0.0.0:7654\"\ntls = true\n", ["line 4: [i2cp] listen", "password"]),
+        ("[i2pcontrol]\nenabled = true\n", ["line 4: [i2pcontrol] enabled", "password"]),
+        ("[i2pcontrol]\nenabled = true\npassword = \"\"\n", ["line 5: [i2pcontrol] password", "empty"]),
+        (
+            "[i2pcontrol]\nenabled = true\npassword = \"x\"\ntls = false\nlisten = \"0.0.0.0:1\"\n",
+            ["[i2pcontrol] listen", "tls"],
+        ),
         ("[i2cp]\nuser = \"me\"\n", ["line 4: [i2cp] user", "password"]),
         ("[i2cp]\npassword = \"x\"\n", ["line 4: [i2cp] password", "user"]),
         ("[http_proxy]\n\nuser = \"me\"\n", ["line 5: [http_proxy] user", "password"]),

@@ -65,6 +65,9 @@ const TOO_LONG: &str = "makes tunnels of more than 7 hops";
 #[serde(deny_unknown_fields)]
 pub(crate) struct Server {
     pub(crate) name: TunnelName,
+    /// Whether it is there from the start.
+    #[serde(default = "on")]
+    pub(crate) enabled: bool,
     pub(crate) kind: Kind,
     pub(super) target: Option<At>,
     pub(super) folder: Option<PathBuf>,
@@ -124,6 +127,9 @@ impl From<Limits> for Rates {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Client {
     pub(crate) name: TunnelName,
+    /// Whether it is there from the start.
+    #[serde(default = "on")]
+    pub(crate) enabled: bool,
     #[serde(default)]
     pub(crate) kind: ClientKind,
     pub(crate) listen: At,
@@ -286,6 +292,10 @@ impl Client {
         }
         Ok(())
     }
+}
+
+const fn on() -> bool {
+    true
 }
 
 fn max_streams() -> usize {

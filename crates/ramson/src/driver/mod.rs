@@ -465,6 +465,10 @@ impl Driver {
                 let _ = reply.send(Ok(Box::new(status)));
                 Outcome::Nothing
             }
+            Command::Inside { reply } => {
+                let _ = reply.send(Ok(Box::new(translate::inside(&self.router, &self.clients))));
+                Outcome::Nothing
+            }
             Command::Route { destination, to, reply } => {
                 let _ = reply.send(Ok(translate::route(&self.router, destination, &to)));
                 Outcome::Nothing

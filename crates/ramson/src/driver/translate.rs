@@ -7,15 +7,15 @@ use crate::config::{BandwidthConfig, Config, Floodfill};
 use crate::net::connections::Source;
 use crate::seam::DestinationId;
 use crate::status::{
-    BuildStatus, ClockStatus, DeclinedBy, DestinationStatus, Draining, DroppedBy, InboundTunnel, LinkStatus,
-    NetDbStatus, Reachability, Route, Status, TransitStatus, TunnelStatus,
+    BuildStatus, ClockStatus, DeclinedBy, DestinationStatus, Draining, DroppedBy, InboundTunnel, Inside, LinkStatus,
+    NetDbStatus, OwnTunnel, Reachability, Route, Status, TransitStatus, TunnelStatus,
 };
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
 use ramson_core::link::{AddressRules, LinkLimits};
 use ramson_core::netdb::FloodfillMode;
 use ramson_core::router::{self, LocalOptions, PoolState, Removed, Router, Snapshot};
 use ramson_core::time::Instant;
-use ramson_core::tunnel::{PoolConfig, Wanted};
+use ramson_core::tunnel::{Direction, PoolConfig, Wanted};
 use ramson_wire::data::router_address::is_public;
 use ramson_wire::data::{Hash, PrivateKeys, base32, base64};
 use std::net::{IpAddr, SocketAddr};
@@ -128,6 +128,28 @@ pub(crate) fn route(router: &Router, from: DestinationId, to: &Hash) -> Option<R
 pub(crate) fn inbound_tunnels(router: &Router, of: DestinationId) -> Vec<InboundTunnel> {
     let entries = router.entries(router::DestinationId(of.0)).into_iter();
     entries.map(|e| InboundTunnel { gateway: e.gateway, tunnel: e.tunnel, hops: e.hops }).collect()
+}
+
+/// What the router has inside.
+pub(crate) fn inside(router: &Router, clients: &Clients) -> Inside {
+    let mut tunnels = Vec::new();
+    let mut add = |destination: Option<&str>, id| {
+        tunnels.extend(router.paths(id).into_iter().map(|(direction, hops)| OwnTunnel {
+            destination: destination.map(str::to_owned),
+            inbound: direction == Direction::Inbound,
+            hops,
+        }));
+    };
+    add(None, None);
+    for (id, name, _, _) in clients.destinations() {
+        add(Some(name), Some(id));
+    }
+    Inside {
+        own: router.own_router_info().to_vec(),
+        known: router.known_routers().cloned().collect(),
+        sessions: router.connected(),
+        tunnels,
+    }
 }
 
 /// The whole status.
