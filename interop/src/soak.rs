@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::figures::figure;
 use crate::scenarios::{LEASES, STALL, number, one_transfer};
-use crate::subject::{descriptors_of, usage_of};
+use crate::subject::{anonymous_of, descriptors_of, usage_of};
 use crate::world::{Route, World, begin, idle, until_page};
 
 /// Minutes of the whole run; `INTEROP_SOAK_MINUTES` changes it.
@@ -39,6 +39,8 @@ struct Sample {
 #[derive(Clone, Copy, Debug, Default)]
 struct End {
     memory: f64,
+    /// What of it is no file: the heap, and stacks.
+    anonymous: f64,
     descriptors: f64,
     cpu: f64,
     /// Builds that succeeded and all that ended, where the router tells it.
@@ -126,7 +128,10 @@ fn watch(world: &mut World, minutes: u64) -> Result<Vec<Sample>, String> {
     let (start, file) = (Instant::now(), world.net.run.join("soak.csv"));
     let mut table = String::from("minute");
     for who in WHO {
-        let _ = write!(table, ",{who}-rss-mb,{who}-descriptors,{who}-cpu-s,{who}-builds-ok,{who}-builds-ended");
+        let _ = write!(
+            table,
+            ",{who}-rss-mb,{who}-anonymous-mb,{who}-descriptors,{who}-cpu-s,{who}-builds-ok,{who}-builds-ended"
+        );
     }
     table.push('\n');
     let mut samples = Vec::new();
@@ -136,7 +141,8 @@ fn watch(world: &mut World, minutes: u64) -> Result<Vec<Sample>, String> {
         let _ = write!(table, "{:.2}", sample.minute);
         for end in sample.ends {
             let builds = end.builds.map_or_else(|| ",".to_owned(), |(ok, ended)| format!("{ok},{ended}"));
-            let _ = write!(table, ",{:.2},{},{:.2},{builds}", end.memory, end.descriptors, end.cpu);
+            let End { memory, anonymous, descriptors, cpu, .. } = end;
+            let _ = write!(table, ",{memory:.2},{anonymous:.2},{descriptors},{cpu:.2},{builds}");
         }
         table.push('\n');
         std::fs::write(&file, &table).map_err(|why| format!("{}: {why}", file.display()))?;
@@ -159,7 +165,8 @@ fn ends(world: &mut World) -> Result<[End; 4], String> {
         let what = || format!("{} is gone", WHO[number]);
         let pid = pid.ok_or_else(what)?;
         let (cpu, memory) = usage_of(pid).ok_or_else(what)?;
-        *end = End { memory, cpu, builds, descriptors: descriptors_of(pid).ok_or_else(what)? };
+        let anonymous = anonymous_of(pid).ok_or_else(what)?;
+        *end = End { memory, anonymous, cpu, builds, descriptors: descriptors_of(pid).ok_or_else(what)? };
     }
     Ok(ends)
 }
@@ -177,6 +184,7 @@ fn judge(samples: &[Sample], loads: &[Load; 4], minutes: u64) -> Result<String, 
     let mut figure = |name: &str, [ours, peer]: [f64; 2], unit: &str| said.push(figure(name, ours, peer, unit));
     let growth = worse(&|who| slope(&of(who, |end| end.memory)));
     figure("net-soak-growth", growth, "MB/h");
+    figure("net-soak-growth-anonymous", worse(&|who| slope(&of(who, |end| end.anonymous))), "MB/h");
     figure("net-soak-memory", worse(&|who| highest(&of(who, |end| end.memory))), "MB");
     let open = |end: &End| end.descriptors;
     let spread = worse(&|who| highest(&of(who, open)) - lowest(&of(who, open)));

@@ -326,9 +326,18 @@ pub(crate) fn usage_of(pid: u32) -> Option<(f64, f64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
     let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    Some((ticks / 100.0, megabytes_of(pid, "VmRSS:")?))
+}
+
+/// The part of a process's resident memory that is no file, in MB.
+pub(crate) fn anonymous_of(pid: u32) -> Option<f64> {
+    megabytes_of(pid, "RssAnon:")
+}
+
+fn megabytes_of(pid: u32, what: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    Some((ticks / 100.0, line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0))
+    let line = status.lines().find(|line| line.starts_with(what))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
 }
 
 impl Drop for Subject {
