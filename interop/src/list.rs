@@ -2,7 +2,9 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{alone, drops, figures, half, hops, i2cp, kill, library, names, pages, sam, scenarios, soak, tunnels};
+use crate::{
+    alone, clients, drops, figures, half, hops, i2cp, kill, library, names, pages, sam, scenarios, soak, tunnels,
+};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -185,6 +187,30 @@ pub(crate) const ALL: &[Scenario] = &[
         run: tunnels::tunnels,
     },
     Scenario {
+        name: "libtorrent",
+        about: "libtorrent at SAM bridges: 50 MB between a subject and an i2pd, each way, and with a restart in the middle",
+        spec: SID,
+        run: clients::torrent::libtorrent,
+    },
+    Scenario {
+        name: "curl",
+        about: "curl by SOCKS4a, SOCKS5 with one and two methods, HTTP and CONNECT: megabytes down and up",
+        spec: SID,
+        run: clients::curl::curl,
+    },
+    Scenario {
+        name: "git",
+        about: "git clones and pushes through tunnels, SOCKS5 and the HTTP proxy",
+        spec: SID,
+        run: clients::git::git,
+    },
+    Scenario {
+        name: "ssh",
+        about: "ssh and scp through tunnels, and by SOCKS5 and CONNECT with a proxy command",
+        spec: SID,
+        run: clients::git::ssh,
+    },
+    Scenario {
         name: "kill",
         about: "figures: hops, a third of them, and ends are killed in the middle of 100 transfers (INTEROP_KILL_TRANSFERS)",
         spec: SID,
@@ -241,7 +267,8 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 /// Names that stand for several scenarios.
-pub(crate) const GROUPS: &[(&str, &[&str])] = &[("short", &["page", "serve", "refusals", "restart"])];
+pub(crate) const GROUPS: &[(&str, &[&str])] =
+    &[("short", &["page", "serve", "refusals", "restart"]), ("clients", clients::SCENARIOS)];
 
 #[cfg(test)]
 mod tests {
