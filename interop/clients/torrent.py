@@ -5,10 +5,13 @@ Says, a line each: `version V`; each second `at BYTES peers N`; `done SECONDS` w
 """
 
 import hashlib
+import os
 import sys
 import time
 
 import libtorrent as lt
+
+LOG = "TORRENT_LOG" in os.environ
 
 
 def make(path, torrent, tracker):
@@ -32,12 +35,12 @@ def share(folder, torrent, wanted):
         "enable_natpmp": False,
         "listen_interfaces": "127.0.0.1:0",
         "alert_mask": lt.alert.category_t.error_notification | lt.alert.category_t.status_notification
-        | lt.alert.category_t.tracker_notification,
+        | lt.alert.category_t.tracker_notification
+        | (lt.alert.category_t.peer_log_notification | lt.alert.category_t.session_log_notification if LOG else 0),
     })
     params = lt.add_torrent_params()
     params.ti = lt.torrent_info(torrent)
     params.save_path = folder
-    params.flags |= lt.torrent_flags.i2p_torrent
     handle = session.add_torrent(params)
     begin, last, said, announced = time.time(), None, 0, 0
     while True:
@@ -49,6 +52,8 @@ def share(folder, torrent, wanted):
                 say("bridge", text)
             elif kind in ("tracker_error_alert", "torrent_error_alert", "tracker_reply_alert"):
                 say("tracker", text)
+            elif LOG:
+                say("log", text)
         status = handle.status()
         now = time.time()
         if now - said >= 1:

@@ -193,6 +193,24 @@ pub(crate) const ALL: &[Scenario] = &[
         run: clients::torrent::libtorrent,
     },
     Scenario {
+        name: "i2plib",
+        about: "i2plib of PyPI: streams and tunnels between bridges of subjects and i2pd",
+        spec: SID,
+        run: clients::libraries::i2plib,
+    },
+    Scenario {
+        name: "i2p-sam",
+        about: "i2p-sam of npm: streams, datagrams and raw ones between bridges of subjects and i2pd",
+        spec: SID,
+        run: clients::libraries::i2p_sam,
+    },
+    Scenario {
+        name: "yosemite",
+        about: "the crate yosemite: streams, datagrams and raw ones between bridges of subjects and i2pd",
+        spec: SID,
+        run: clients::libraries::yosemite_peer,
+    },
+    Scenario {
         name: "curl",
         about: "curl by SOCKS4a, SOCKS5 with one and two methods, HTTP and CONNECT: megabytes down and up",
         spec: SID,
@@ -209,6 +227,18 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "ssh and scp through tunnels, and by SOCKS5 and CONNECT with a proxy command",
         spec: SID,
         run: clients::git::ssh,
+    },
+    Scenario {
+        name: "irc",
+        about: "weechat and irssi talk through the IRC tunnels of a subject and an i2pd",
+        spec: SID,
+        run: clients::irc::irc,
+    },
+    Scenario {
+        name: "mail",
+        about: "swaks sends and mpop fetches mail through tunnels to SMTP and POP3 servers",
+        spec: SID,
+        run: clients::mail::mail,
     },
     Scenario {
         name: "kill",

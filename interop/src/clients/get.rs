@@ -49,7 +49,10 @@ pub(crate) fn fetch() -> Result<(), String> {
             &[&npm.to_string_lossy()],
         )?;
     }
-    Ok(())
+    // Cargo itself knows whether anything is to be done.
+    let folder = home().join("clients/yosemite").to_string_lossy().into_owned();
+    let to = cache().join("yosemite").to_string_lossy().into_owned();
+    shell("cd \"$1\" && cargo build --release --locked --quiet --target-dir \"$2\"", &[&folder, &to])
 }
 
 /// Runs a line of shell, with the script that unpacks programs as `$0`.
@@ -90,4 +93,22 @@ pub(crate) fn python_version(package: &str) -> Said {
         "-c",
         &format!("import importlib.metadata as m; print('{package}', m.version('{package}'))"),
     ])
+}
+
+/// The library of npm as node imports it, and its version.
+pub(crate) fn npm() -> Result<(String, String), String> {
+    let folder = cache().join("npm/node_modules/@diva.exchange/i2p-sam");
+    let package = crate::net::json(&folder.join("package.json"))?;
+    let version = package.get("version").and_then(serde_json::Value::as_str).unwrap_or("?").to_owned();
+    Ok((folder.join("lib/index.js").to_string_lossy().into_owned(), version))
+}
+
+/// The program of the crate, and the crate's version.
+pub(crate) fn yosemite() -> Result<(String, String), String> {
+    let lock = home().join("clients/yosemite/Cargo.lock");
+    let lock = std::fs::read_to_string(&lock).map_err(|why| format!("{}: {why}", lock.display()))?;
+    let mut lines = lock.lines().skip_while(|line| *line != "name = \"yosemite\"");
+    let version = lines.nth(1).and_then(|line| line.split('"').nth(1)).unwrap_or("?");
+    let program = cache().join("yosemite/release/yosemite-peer");
+    Ok((program.to_string_lossy().into_owned(), format!("yosemite {version}")))
 }

@@ -6,6 +6,9 @@ mod task;
 pub(crate) mod curl;
 pub(crate) mod get;
 pub(crate) mod git;
+pub(crate) mod irc;
+pub(crate) mod libraries;
+pub(crate) mod mail;
 pub(crate) mod stage;
 pub(crate) mod torrent;
 pub(crate) mod tracker;
@@ -17,4 +20,5 @@ pub(crate) use task::{Task, done, folder, wait_for};
 pub(crate) type Said = Result<String, String>;
 
 /// The scenarios of the group.
-pub(crate) const SCENARIOS: &[&str] = &["libtorrent", "curl", "git", "ssh"];
+pub(crate) const SCENARIOS: &[&str] =
+    &["libtorrent", "i2plib", "i2p-sam", "yosemite", "curl", "git", "ssh", "irc", "mail"];

@@ -46,8 +46,8 @@ impl Stage {
         [(self.dir.join("ours"), &self.a.namespace), (self.dir.join("theirs"), &self.server.namespace)]
     }
 
-    /// Offers the server at this port of 127.0.0.1 by both routers, at another port of I2P, with tunnels of this kind (`http`
-    /// or `tcp`), and leads local ports there, from `local` on: of the Ramson to both, of the i2pd to the Ramson's.
+    /// Offers the server at this port of 127.0.0.1 by both routers, at another port of I2P, with tunnels of this kind (`http`,
+    /// `irc` or `tcp`), and leads local ports there, from `local` on: of the Ramson to both, of the i2pd to the Ramson's.
     pub(crate) fn tunnels(
         &self,
         world: &World,
@@ -58,6 +58,8 @@ impl Stage {
     ) -> Result<[Way; 3], String> {
         // i2pd's word for a plain server.
         let their_kind = if kind == "tcp" { "server" } else { kind };
+        // A client of IRC filters what it says.
+        let client_kind = if kind == "irc" { kind } else { "tcp" };
         let offer = format!(
             "[{name}]\ntype = {their_kind}\nhost = 127.0.0.1\nport = {port}\ninport = {there}\nkeys = {name}.dat\n{I2PD_SHAPE}"
         );
@@ -69,7 +71,7 @@ impl Stage {
         let theirs = address_of(&self.server.dir.join(format!("data/{name}.dat")))?;
         let client = |to: &str, n: u16| {
             format!(
-                "[[client]]\nname = \"{name}-{n}\"\nkind = \"tcp\"\nlisten = \"127.0.0.1:{n}\"\nto = \"{to}\"\nport = {there}\n{SHAPE}\n"
+                "[[client]]\nname = \"{name}-{n}\"\nkind = \"{client_kind}\"\nlisten = \"127.0.0.1:{n}\"\nto = \"{to}\"\nport = {there}\n{SHAPE}\n"
             )
         };
         self.b.add(&[client(&ours, local), client(&theirs, local + 1)].concat())?;

@@ -18,6 +18,9 @@ pub(crate) struct Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         // Programs that have begun others get the chance to end them.
         let _ = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
         let end = Instant::now() + Duration::from_secs(5);

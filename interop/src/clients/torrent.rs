@@ -16,12 +16,13 @@ pub(crate) const BYTES: u64 = 50_000_000;
 /// A torrent that takes longer has failed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(400);
 
-/// A tracker behind a tunnel of the second Ramson, and its address.
+/// A tracker behind a tunnel of the second Ramson, and its address. The tunnel takes streams to every port: libtorrent names
+/// none of I2P.
 pub(crate) fn tracker(stage: &Stage, name: &str) -> Result<(Task, String), String> {
     let mut command = within(&stage.b.namespace, &this_program());
     let task = Task::start("tracker", &stage.dir, command.args(["_tracker", &format!("127.0.0.1:{TRACKER}")]))?;
     stage.b.add(&format!(
-        "[[server]]\nname = \"{name}\"\nkind = \"http\"\ntarget = \"127.0.0.1:{TRACKER}\"\nkeys = \"{name}.dat\"\nport = 80\n"
+        "[[server]]\nname = \"{name}\"\nkind = \"http\"\ntarget = \"127.0.0.1:{TRACKER}\"\nkeys = \"{name}.dat\"\n"
     ))?;
     let b32 = stage.b.b32(name)?;
     Ok((task, format!("http://{b32}/announce")))
