@@ -6,6 +6,8 @@ import net from 'node:net';
 const [library, role, ...rest] = process.argv.slice(2);
 const { createStream, createForward, createDatagram, createRaw, lookup, toB32 } = await import(library);
 const sam = { host: '127.0.0.1', portTCP: 7656, timeout: 240 };
+// The library drops the end of a destination in base 64, without which i2pd does not take it.
+const own = (peer) => peer.getPublicKey().padEnd(Math.ceil(peer.getPublicKey().length / 4) * 4, '=');
 const pause = (ms) => new Promise((then) => setTimeout(then, ms));
 
 async function serve() {
@@ -25,9 +27,9 @@ async function serve() {
     datagram.on('data', (data, from) => datagram.send(from, data));
     const raw = await createRaw({ sam, listen: { address: '127.0.0.1', port: 20203 } });
     raw.on('data', (data) => raw.send(data.subarray(0, data.indexOf(10)).toString(), data));
-    console.log('STREAM', stream.getPublicKey());
-    console.log('DATAGRAM', datagram.getPublicKey());
-    console.log('RAW', raw.getPublicKey());
+    console.log('STREAM', own(stream));
+    console.log('DATAGRAM', own(datagram));
+    console.log('RAW', own(raw));
     console.log('ready');
 }
 
@@ -56,14 +58,14 @@ async function askDatagrams(what, create, to, port) {
     let sent = 0;
     // The first ones are lost until both ends have found each other.
     for (let n = 0; n < 90 && !seen.size; n++) {
-        peer.send(to, Buffer.from(`${peer.getPublicKey()}\nfirst ${n}`));
+        peer.send(to, Buffer.from(`${own(peer)}\nfirst ${n}`));
         await pause(1000);
     }
     const before = seen.size;
     if (!before) throw new Error(`${what}: no answer in 90 s`);
     seen.clear();
     for (; sent < 20; sent++) {
-        peer.send(to, Buffer.from(`${peer.getPublicKey()}\n${sent}`));
+        peer.send(to, Buffer.from(`${own(peer)}\n${sent}`));
         await pause(100);
     }
     for (let n = 0; n < 100 && [...seen].filter((word) => !word.startsWith('first')).length < sent; n++) await pause(100);
@@ -83,7 +85,7 @@ try {
         said.push(await askDatagrams('DATAGRAM', createDatagram, to.DATAGRAM, 20212));
         said.push(await askDatagrams('RAW', createRaw, to.RAW, 20213));
         const found = await lookup({ sam }, `${toB32(to.STREAM)}.b32.i2p`);
-        if (found !== to.STREAM) throw new Error(`another destination was found: ${found}`);
+        if (found.replaceAll('=', '') !== to.STREAM.replaceAll('=', '')) throw new Error(`another destination was found: ${found}`);
         console.log(`ok ${said.join(', ')}, a look-up`);
         process.exit(0);
     }

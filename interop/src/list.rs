@@ -193,6 +193,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: clients::torrent::libtorrent,
     },
     Scenario {
+        name: "qbittorrent",
+        about: "the same with qBittorrent",
+        spec: SID,
+        run: clients::qbittorrent::qbittorrent,
+    },
+    Scenario {
         name: "i2plib",
         about: "i2plib of PyPI: streams and tunnels between bridges of subjects and i2pd",
         spec: SID,
@@ -239,6 +245,18 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "swaks sends and mpop fetches mail through tunnels to SMTP and POP3 servers",
         spec: SID,
         run: clients::mail::mail,
+    },
+    Scenario {
+        name: "chromium",
+        about: "Chromium reads a site of 200 resources and asks nobody else",
+        spec: SID,
+        run: clients::browser::chromium,
+    },
+    Scenario {
+        name: "monero",
+        about: "monerods on regtest shake hands through SOCKS and a server tunnel",
+        spec: SID,
+        run: clients::monero::monero,
     },
     Scenario {
         name: "kill",

@@ -28,18 +28,19 @@ pub(crate) fn irc(world: &mut World) -> Said {
     let ways = stage.tunnels(world, "chat", "irc", (IRC, IRC), 6670)?;
     let [ours, theirs, from_i2pd] = &ways;
     let wee = Weechat::start(&stage, &ours.namespace, "wee", ours.port)?;
-    wee.until("now talking", FIRST)?;
+    wee.until("has joined #garlic", FIRST)?;
     let home = stage.client_dir("irssi")?;
     let mut irssi = irssi(&home, &from_i2pd.namespace, from_i2pd.port)?;
-    wee.until("irssi [", FIRST)
-        .or_else(|_| wee.until("irssi (", Duration::ZERO))
-        .map_err(|why| format!("{why}; irssi shows: {}", irssi.tail()))?;
-    irssi.type_in("wild garlic from i2pd")?;
+    let shown = |why: String| {
+        format!("{why}; irssi shows: {}", fs::read_to_string(home.join("log.#garlic")).unwrap_or_default())
+    };
+    wee.until("irssi (~someone", FIRST).map_err(shown)?;
+    irssi.type_in("/msg #garlic wild garlic from i2pd")?;
     wee.until("wild garlic from i2pd", ANSWER)?;
     wee.type_in("wild garlic from Ramson")?;
     read(&home, "wild garlic from Ramson")?;
     // An action is the one kind of CTCP that passes; a question is not to reach the program.
-    irssi.type_in("/me waves")?;
+    irssi.type_in("/action #garlic waves")?;
     wee.until("waves", ANSWER)?;
     irssi.type_in("/ctcp wee version")?;
     irssi.type_in("/msg #garlic after the question")?;
@@ -50,7 +51,7 @@ pub(crate) fn irc(world: &mut World) -> Said {
     }
     drop(wee);
     let wee = Weechat::start(&stage, &theirs.namespace, "wee2", theirs.port)?;
-    wee.until("now talking", FIRST)?;
+    wee.until("has joined #garlic", FIRST)?;
     Ok(format!(
         "WeeChat {}, {}: they talk through a Ramson's IRC tunnel, CTCP does not pass; WeeChat joins through an i2pd's",
         version(&["weechat-headless", "--version"])?,

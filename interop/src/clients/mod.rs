@@ -3,12 +3,15 @@
 
 mod task;
 
+pub(crate) mod browser;
 pub(crate) mod curl;
 pub(crate) mod get;
 pub(crate) mod git;
 pub(crate) mod irc;
 pub(crate) mod libraries;
 pub(crate) mod mail;
+pub(crate) mod monero;
+pub(crate) mod qbittorrent;
 pub(crate) mod stage;
 pub(crate) mod torrent;
 pub(crate) mod tracker;
@@ -20,5 +23,17 @@ pub(crate) use task::{Task, done, folder, wait_for};
 pub(crate) type Said = Result<String, String>;
 
 /// The scenarios of the group.
-pub(crate) const SCENARIOS: &[&str] =
-    &["libtorrent", "i2plib", "i2p-sam", "yosemite", "curl", "git", "ssh", "irc", "mail"];
+pub(crate) const SCENARIOS: &[&str] = &[
+    "libtorrent",
+    "qbittorrent",
+    "i2plib",
+    "i2p-sam",
+    "yosemite",
+    "curl",
+    "git",
+    "ssh",
+    "irc",
+    "mail",
+    "chromium",
+    "monero",
+];

@@ -14,6 +14,14 @@ const BYTES: usize = 300_000;
 const DATAGRAMS: usize = 20;
 const FIRST_TRIES: usize = 45;
 
+/// What others may know of a session. Its own `destination()` is what the bridge has answered to its creation: the private keys.
+macro_rules! own {
+    ($session:expr) => {{
+        let said = $session.send_command("NAMING LOOKUP NAME=ME\n").await?;
+        said.trim().split("VALUE=").nth(1).ok_or("no destination")?.to_owned()
+    }};
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -43,7 +51,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let mut stream = Session::<Stream>::new(options()).await?;
     let mut datagram = Session::<Repliable>::new(options()).await?;
     let mut raw = Session::<Anonymous>::new(options()).await?;
-    println!("STREAM {}\nDATAGRAM {}\nRAW {}\nready", stream.destination(), datagram.destination(), raw.destination());
+    println!("STREAM {}\nDATAGRAM {}\nRAW {}\nready", own!(stream), own!(datagram), own!(raw));
     let streams = async {
         while let Ok(mut stream) = stream.accept().await {
             tokio::spawn(async move {
@@ -110,7 +118,7 @@ async fn datagrams(to: &str) -> Said {
 
 async fn raw(to: &str) -> Said {
     let mut session = Session::<Anonymous>::new(options()).await?;
-    let own = session.destination().to_owned();
+    let own = own!(session);
     let mut buffer = vec![0; 65_536];
     let mut back = 0;
     for n in 0..FIRST_TRIES + DATAGRAMS {
