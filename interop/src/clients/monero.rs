@@ -22,13 +22,19 @@ pub(crate) fn monero(world: &mut World) -> Said {
     let mut tasks = Vec::new();
     for ((dir, namespace), way) in stage.servers().iter().zip([&ways[0], &ways[1]]) {
         let inbound = format!("--anonymous-inbound={},127.0.0.1:{INBOUND},20", way.b32);
-        tasks.push(monerod(&program, dir, namespace, &[&inbound])?);
+        tasks.push(monerod(&program, dir, namespace, &["--tx-proxy=i2p,127.0.0.1:4447,20", &inbound])?);
     }
     let mut said = Vec::new();
     for way in &ways {
         let dir = stage.client_dir(&way.what.replace(' ', "-"))?;
         let peer = format!("--add-priority-node={}", way.b32);
-        let task = monerod(&program, &dir, &way.namespace, &["--tx-proxy=i2p,127.0.0.1:4447,20", &peer])?;
+        // Its own way is SOCKS4a; SOCKS5 came later, and i2pd's proxy is asked by the old one.
+        let socks = if way.server == "theirs" {
+            "--tx-proxy=i2p,socks5://127.0.0.1:4447,20"
+        } else {
+            "--tx-proxy=i2p,127.0.0.1:4447,20"
+        };
+        let task = monerod(&program, &dir, &way.namespace, &[socks, &peer])?;
         // Both ends know of each other when they have shaken hands.
         let met = wait_for(FIRST, || met(&way.namespace));
         let server = if way.server == "ours" { &stage.a.namespace } else { &stage.server.namespace };

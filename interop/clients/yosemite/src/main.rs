@@ -66,7 +66,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let datagrams = async {
         let mut buffer = vec![0; 65_536];
         while let Ok((n, from)) = datagram.recv_from(&mut buffer).await {
-            let _ = datagram.send_to(&buffer[..n], &from).await;
+            let _ = datagram.send_to(&buffer[..n], first_line(&from)).await;
         }
     };
     let raws = async {
@@ -103,7 +103,7 @@ async fn datagrams(to: &str) -> Said {
         let answer = async {
             loop {
                 let (n, from) = session.recv_from(&mut buffer).await?;
-                if from == to && buffer[..n] == *payload.as_bytes() {
+                if first_line(&from) == to && buffer[..n] == *payload.as_bytes() {
                     return Ok::<_, yosemite::Error>(());
                 }
             }
@@ -138,6 +138,11 @@ async fn raw(to: &str) -> Said {
         }
     }
     judged("RAW", back, FIRST_TRIES + DATAGRAMS)
+}
+
+/// i2pd names no ports after a sender, and the crate then takes what follows up to the first space for a part of its name.
+fn first_line(from: &str) -> &str {
+    from.lines().next().unwrap_or_default()
 }
 
 /// The first ones are lost until both ends have found each other.
