@@ -34,7 +34,9 @@ pub(crate) fn chromium(world: &mut World) -> Said {
         let how = visit(&stage, way).map_err(|why| format!("{}: {why}", way.what))?;
         let counts = watched.counts()?;
         if counts[0] == 0 || counts[1..] != [0, 0] {
-            return Err(format!("{}: {how}; packets to the proxy, elsewhere here, outside: {counts:?}", way.what));
+            let seen = done(&way.namespace, 10, &["nft", "list", "set", "inet", "watch", "seen"]).unwrap_or_default();
+            let what = "packets to the proxy, elsewhere here, outside";
+            return Err(format!("{}: {how}; {what}: {counts:?}, there to {}", way.what, seen.replace('\n', " ")));
         }
         println!("     {}: {how}, {} packets to the proxy and none elsewhere", way.what, counts[0]);
         said.push(format!("{}: {how}", way.what));
@@ -56,7 +58,9 @@ impl<'a> Watched<'a> {
              add rule inet watch out meta skuid {NOBODY} oifname lo tcp dport 4444 counter; \
              add rule inet watch out meta skuid {NOBODY} oifname lo tcp dport != 4444 counter; \
              add rule inet watch out meta skuid {NOBODY} oifname lo meta l4proto != tcp counter; \
-             add rule inet watch out meta skuid {NOBODY} oifname != lo counter"
+             add rule inet watch out meta skuid {NOBODY} oifname != lo counter; \
+             add set inet watch seen {{ type ipv4_addr . inet_proto . inet_service; flags dynamic; size 64; }}; \
+             add rule inet watch out meta skuid {NOBODY} oifname != lo update @seen {{ ip daddr . meta l4proto . th dport }}"
         );
         done(namespace, 10, &["nft", &rules])?;
         Ok(watched)
@@ -144,7 +148,7 @@ fn visit(stage: &Stage, way: &Way) -> Said {
         &["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "env", &home, "chromium"][..],
         &["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
         &["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"],
-        &["--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--proxy-server=http://127.0.0.1:4444"],
+        &["--webrtc-ip-handling-policy=disable_non_proxied_udp", "--proxy-server=http://127.0.0.1:4444"],
         // Else it goes to this machine without the proxy.
         &["--proxy-bypass-list=<-loopback>", &data, "--dump-dom", &url],
     ]

@@ -34,8 +34,12 @@ fn everywhere(world: &mut World, name: &str, words: &[String], more: &[&str]) ->
     let stage = Stage::new(world, name)?;
     let (ours, other, theirs) = (&stage.a.namespace, &stage.b.namespace, &stage.client.namespace);
     let mut said = Vec::new();
-    let asking =
-        [(ours, other, "Ramson to Ramson"), (ours, theirs, "i2pd to Ramson"), (theirs, ours, "Ramson to i2pd")];
+    let asking = [
+        (ours, other, "Ramson to Ramson"),
+        (ours, theirs, "i2pd to Ramson"),
+        // Where a web server is, too.
+        (&stage.server.namespace, ours, "Ramson to i2pd"),
+    ];
     let mut serving: Option<(&String, Server)> = None;
     for (at, from, what) in asking {
         if serving.as_ref().is_none_or(|(place, _)| *place != at) {

@@ -15,7 +15,7 @@ use crate::content::hex;
 use crate::net::within;
 use crate::world::World;
 
-const WEB: &str = "http://127.0.0.1:8099/api/v2/torrents";
+const WEB: &str = "http://127.0.0.1:8099/api/v2";
 
 /// One that runs, in a namespace.
 struct Sharer {
@@ -40,7 +40,7 @@ impl Sharer {
         let mut command = within(namespace, program);
         command.args(["--confirm-legal-notice", &format!("--profile={}", text(dir))]).env("HOME", dir);
         let sharer = Self { task: Task::start("qbittorrent", dir, &mut command)?, namespace: namespace.to_owned() };
-        let seen = wait_for(Duration::from_secs(30), || sharer.ask("info", &[]));
+        let seen = wait_for(Duration::from_secs(30), || sharer.ask("torrents/info", &[]));
         seen.map_err(|why| format!("{why}; {}", sharer.task.tail()))?;
         Ok(sharer)
     }
@@ -53,12 +53,12 @@ impl Sharer {
     /// Begins to share a torrent, in this folder.
     fn add(&self, torrent: &str, folder: &str) -> Result<(), String> {
         let (file, path) = (format!("torrents=@{torrent}"), format!("savepath={folder}"));
-        self.ask("add", &["-F", &file, "-F", &path]).map(drop)
+        self.ask("torrents/add", &["-F", &file, "-F", &path]).map(drop)
     }
 
     /// How many bytes of the newest torrent it still needs, and what it does.
     fn left(&self, name: &str) -> Result<(u64, String), String> {
-        let said = self.ask("info", &[])?;
+        let said = self.ask("torrents/info", &[])?;
         let list: Value = serde_json::from_str(&said).map_err(|why| format!("{why}: {said}"))?;
         let of = |torrent: &&Value| torrent.get("name").and_then(Value::as_str) == Some(name);
         let found =
@@ -67,8 +67,23 @@ impl Sharer {
         Ok((left, found.get("state").and_then(Value::as_str).unwrap_or_default().to_owned()))
     }
 
-    /// Waits until no more than so many bytes of it are missing. While nothing comes, it asks the tracker anew.
-    fn until(&self, name: &str, most: u64, limit: Duration) -> Result<(), String> {
+    /// Tells the tracker where it is, and asks who else is there.
+    fn announce(&self) {
+        let _ = self.ask("torrents/reannounce", &["--data", "hashes=all"]);
+    }
+
+    /// Takes I2P off and on again, as its users must when the router was started again: its libtorrent does not go back to the
+    /// bridge by itself before 2.1.
+    fn again(&self) -> Result<(), String> {
+        for set in [r#"json={"i2p_enabled":false}"#, r#"json={"i2p_enabled":true}"#] {
+            self.ask("app/setPreferences", &["--data-urlencode", set])?;
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        Ok(())
+    }
+
+    /// Waits until no more than so many bytes of it are missing. While nothing comes, both ask the tracker anew.
+    fn until(&self, name: &str, most: u64, other: &Self, limit: Duration) -> Result<(), String> {
         let begun = Instant::now();
         let (mut last, mut asked) = (0, Instant::now());
         loop {
@@ -80,7 +95,8 @@ impl Sharer {
                 return Err(format!("{left} bytes of {name} are missing ({state}); {}", self.task.tail()));
             }
             if left == last && asked.elapsed() > Duration::from_secs(10) {
-                let _ = self.ask("reannounce", &["--data", "hashes=all"]);
+                self.announce();
+                other.announce();
                 asked = Instant::now();
             }
             last = left;
@@ -106,21 +122,24 @@ pub(crate) fn qbittorrent(world: &mut World) -> Said {
         let (folder, torrent, hash) = torrent(&stage, &tracker, seed)?;
         let name = format!("file{seed}");
         seeder.add(&torrent, &folder)?;
-        wait_for(Duration::from_secs(30), || seeder.until(&name, 0, Duration::from_secs(30)).map(|()| String::new()))?;
+        wait_for(Duration::from_secs(30), || {
+            seeder.until(&name, 0, leecher, Duration::from_secs(30)).map(|()| String::new())
+        })?;
         let to = stage.client_dir(&format!("leech{seed}"))?;
         let begun = Instant::now();
         leecher.add(&torrent, &text(&to))?;
         wait_for(Duration::from_secs(30), || leecher.left(&name).map(|_| String::new()))?;
         let failed = |why: String| format!("{what}: {why}");
         if restart {
-            leecher.until(&name, BYTES / 10 * 8, LIMIT).map_err(failed)?;
+            leecher.until(&name, BYTES / 10 * 8, seeder, LIMIT).map_err(failed)?;
             world.subject(0)?.stop("TERM")?;
             world.restart(0)?;
             if leecher.left(&name)?.0 == 0 {
                 return Err(format!("{what}: all was there before the restart"));
             }
+            ours.again()?;
         }
-        leecher.until(&name, 0, LIMIT).map_err(failed)?;
+        leecher.until(&name, 0, seeder, LIMIT).map_err(failed)?;
         let took = begun.elapsed().as_secs();
         let bytes = fs::read(to.join(&name)).map_err(|why| format!("{what}: {why}"))?;
         if hex(&Sha256::digest(bytes)) != hash {
