@@ -259,6 +259,18 @@ pub(crate) const ALL: &[Scenario] = &[
         run: clients::monero::monero,
     },
     Scenario {
+        name: "load",
+        about: "figures: 2,000 idle SAM sockets, 200 destinations, 5,000 streams at once (INTEROP_LOAD_IDLE, _SESSIONS, _STREAMS)",
+        spec: SID,
+        run: clients::load::load,
+    },
+    Scenario {
+        name: "local",
+        about: "figures: eight streams through local sockets without hops, two subjects and two i2pds in turn",
+        spec: SID,
+        run: clients::load::local,
+    },
+    Scenario {
         name: "kill",
         about: "figures: hops, a third of them, and ends are killed in the middle of 100 transfers (INTEROP_KILL_TRANSFERS)",
         spec: SID,

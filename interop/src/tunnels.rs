@@ -13,9 +13,8 @@ use crate::subject::Kind;
 use crate::world::{Route, World, until_page};
 
 const SOCKS: &str = "127.0.0.1:4447";
-pub(crate) const SHAPE: &str = "hops = 2\nquantity = 2\n";
-pub(crate) const I2PD_SHAPE: &str =
-    "inbound.length = 2\ninbound.quantity = 2\noutbound.length = 2\noutbound.quantity = 2\n";
+const SHAPE: &str = "hops = 2\nquantity = 2\n";
+const I2PD_SHAPE: &str = "inbound.length = 2\ninbound.quantity = 2\noutbound.length = 2\noutbound.quantity = 2\n";
 /// A word that ngircd believes WEBIRC by.
 const WORD: &str = "betweenus";
 

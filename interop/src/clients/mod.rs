@@ -9,6 +9,7 @@ pub(crate) mod get;
 pub(crate) mod git;
 pub(crate) mod irc;
 pub(crate) mod libraries;
+pub(crate) mod load;
 pub(crate) mod mail;
 pub(crate) mod monero;
 pub(crate) mod qbittorrent;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Said, folder};
 use crate::net::Peer;
-use crate::tunnels::{I2PD_SHAPE, Ours, SHAPE, add_to_i2pd, address_of, ours};
+use crate::tunnels::{Ours, add_to_i2pd, address_of, ours};
 use crate::world::World;
 
 /// Two Ramsons and two i2pds: at the first of each are servers, at the second clients.
@@ -53,33 +53,43 @@ impl Stage {
         world: &World,
         name: &str,
         kind: &str,
-        (port, there): (u16, u16),
+        ports: (u16, u16),
         local: u16,
     ) -> Result<[Way; 3], String> {
+        self.tunnels_of(world, name, kind, ports, local, 2)
+    }
+
+    /// The same, with tunnels of so many hops.
+    pub(crate) fn tunnels_of(
+        &self,
+        world: &World,
+        name: &str,
+        kind: &str,
+        (port, there): (u16, u16),
+        local: u16,
+        hops: u8,
+    ) -> Result<[Way; 3], String> {
+        let (shape, i2pd_shape) = (format!("hops = {hops}\nquantity = 2\n"), i2pd_shape(hops));
         // i2pd's word for a plain server.
         let their_kind = if kind == "tcp" { "server" } else { kind };
         // A client of IRC filters what it says.
         let client_kind = if kind == "irc" { kind } else { "tcp" };
         let offer = format!(
-            "[{name}]\ntype = {their_kind}\nhost = 127.0.0.1\nport = {port}\ninport = {there}\nkeys = {name}.dat\n{I2PD_SHAPE}"
+            "[{name}]\ntype = {their_kind}\nhost = 127.0.0.1\nport = {port}\ninport = {there}\nkeys = {name}.dat\n{i2pd_shape}"
         );
         add_to_i2pd(world, &self.server, &offer)?;
         self.a.add(&format!(
-            "[[server]]\nname = \"{name}\"\nkind = \"{kind}\"\ntarget = \"127.0.0.1:{port}\"\nkeys = \"{name}.dat\"\n{SHAPE}"
+            "[[server]]\nname = \"{name}\"\nkind = \"{kind}\"\ntarget = \"127.0.0.1:{port}\"\nkeys = \"{name}.dat\"\n{shape}"
         ))?;
         let ours = self.a.b32(name)?;
-        let theirs = address_of(&self.server.dir.join(format!("data/{name}.dat")))?;
+        let theirs = self.theirs(name)?;
         let client = |to: &str, n: u16| {
             format!(
-                "[[client]]\nname = \"{name}-{n}\"\nkind = \"{client_kind}\"\nlisten = \"127.0.0.1:{n}\"\nto = \"{to}\"\nport = {there}\n{SHAPE}\n"
+                "[[client]]\nname = \"{name}-{n}\"\nkind = \"{client_kind}\"\nlisten = \"127.0.0.1:{n}\"\nto = \"{to}\"\nport = {there}\n{shape}\n"
             )
         };
         self.b.add(&[client(&ours, local), client(&theirs, local + 1)].concat())?;
-        let lead = format!(
-            "[{name}]\ntype = client\naddress = 127.0.0.1\nport = {local}\ndestination = {ours}\ndestinationport = {there}\n\
-             keys = transient-{name}\n{I2PD_SHAPE}"
-        );
-        add_to_i2pd(world, &self.client, &lead)?;
+        self.lead_at_i2pd(world, name, (local, there), &ours, hops)?;
         let way = |what, namespace: &str, server, b32: &str, port| Way {
             what,
             namespace: namespace.to_owned(),
@@ -94,6 +104,40 @@ impl Stage {
         ])
     }
 
+    /// The address of what i2pd offers under this name.
+    fn theirs(&self, name: &str) -> Said {
+        address_of(&self.server.dir.join(format!("data/{name}.dat")))
+    }
+
+    /// Leads a local port of the i2pd with the clients to what the other i2pd offers under this name.
+    pub(crate) fn i2pd_to_i2pd(
+        &self,
+        world: &World,
+        name: &str,
+        there: u16,
+        local: u16,
+        hops: u8,
+    ) -> Result<u16, String> {
+        self.lead_at_i2pd(world, &format!("{name}-i2pd"), (local, there), &self.theirs(name)?, hops)?;
+        Ok(local)
+    }
+
+    fn lead_at_i2pd(
+        &self,
+        world: &World,
+        name: &str,
+        (local, there): (u16, u16),
+        b32: &str,
+        hops: u8,
+    ) -> Result<(), String> {
+        let lead = format!(
+            "[{name}]\ntype = client\naddress = 127.0.0.1\nport = {local}\ndestination = {b32}\ndestinationport = {there}\n\
+             keys = transient-{name}\n{}",
+            i2pd_shape(hops)
+        );
+        add_to_i2pd(world, &self.client, &lead)
+    }
+
     /// An empty folder for a client's files.
     pub(crate) fn client_dir(&self, name: &str) -> Result<PathBuf, String> {
         folder(self.dir.join(name))
@@ -102,6 +146,11 @@ impl Stage {
     pub(crate) fn server_dir(&self, way: &Way) -> PathBuf {
         self.dir.join(way.server)
     }
+}
+
+/// What a tunnel of i2pd is made of.
+fn i2pd_shape(hops: u8) -> String {
+    ["inbound", "outbound"].map(|way| format!("{way}.length = {hops}\n{way}.quantity = 2\n")).concat()
 }
 
 /// A file's path as text.
