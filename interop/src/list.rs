@@ -2,7 +2,9 @@
 
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
-use crate::{alone, drops, figures, half, hops, i2cp, kill, library, names, pages, sam, scenarios, soak, tunnels};
+use crate::{
+    alone, clients, drops, figures, half, hops, i2cp, kill, library, names, pages, sam, scenarios, soak, tunnels,
+};
 
 /// A named scenario and the network that it runs in.
 pub(crate) struct Scenario {
@@ -185,6 +187,90 @@ pub(crate) const ALL: &[Scenario] = &[
         run: tunnels::tunnels,
     },
     Scenario {
+        name: "libtorrent",
+        about: "libtorrent at SAM bridges: 50 MB between a subject and an i2pd, each way, and with a restart in the middle",
+        spec: SID,
+        run: clients::torrent::libtorrent,
+    },
+    Scenario {
+        name: "qbittorrent",
+        about: "the same with qBittorrent",
+        spec: SID,
+        run: clients::qbittorrent::qbittorrent,
+    },
+    Scenario {
+        name: "i2plib",
+        about: "i2plib of PyPI: streams and tunnels between bridges of subjects and i2pd",
+        spec: SID,
+        run: clients::libraries::i2plib,
+    },
+    Scenario {
+        name: "i2p-sam",
+        about: "i2p-sam of npm: streams, datagrams and raw ones between bridges of subjects and i2pd",
+        spec: SID,
+        run: clients::libraries::i2p_sam,
+    },
+    Scenario {
+        name: "yosemite",
+        about: "the crate yosemite: streams, datagrams and raw ones between bridges of subjects and i2pd",
+        spec: SID,
+        run: clients::libraries::yosemite_peer,
+    },
+    Scenario {
+        name: "curl",
+        about: "curl by SOCKS4a, SOCKS5 with one and two methods, HTTP and CONNECT: megabytes down and up",
+        spec: SID,
+        run: clients::curl::curl,
+    },
+    Scenario {
+        name: "git",
+        about: "git clones and pushes through tunnels, SOCKS5 and the HTTP proxy",
+        spec: SID,
+        run: clients::git::git,
+    },
+    Scenario {
+        name: "ssh",
+        about: "ssh and scp through tunnels, and by SOCKS5 and CONNECT with a proxy command",
+        spec: SID,
+        run: clients::git::ssh,
+    },
+    Scenario {
+        name: "irc",
+        about: "weechat and irssi talk through the IRC tunnels of a subject and an i2pd",
+        spec: SID,
+        run: clients::irc::irc,
+    },
+    Scenario {
+        name: "mail",
+        about: "swaks sends and mpop fetches mail through tunnels to SMTP and POP3 servers",
+        spec: SID,
+        run: clients::mail::mail,
+    },
+    Scenario {
+        name: "chromium",
+        about: "Chromium reads a site of 200 resources and asks nobody else",
+        spec: SID,
+        run: clients::browser::chromium,
+    },
+    Scenario {
+        name: "monero",
+        about: "monerods on regtest shake hands through SOCKS and a server tunnel",
+        spec: SID,
+        run: clients::monero::monero,
+    },
+    Scenario {
+        name: "load",
+        about: "figures: 2,000 idle SAM sockets, 200 destinations, 5,000 streams at once (INTEROP_LOAD_IDLE, _SESSIONS, _STREAMS)",
+        spec: SID,
+        run: clients::load::load,
+    },
+    Scenario {
+        name: "local",
+        about: "figures: eight streams through local sockets without hops, two subjects and two i2pds in turn",
+        spec: SID,
+        run: clients::load::local,
+    },
+    Scenario {
         name: "kill",
         about: "figures: hops, a third of them, and ends are killed in the middle of 100 transfers (INTEROP_KILL_TRANSFERS)",
         spec: SID,
@@ -241,7 +327,8 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 /// Names that stand for several scenarios.
-pub(crate) const GROUPS: &[(&str, &[&str])] = &[("short", &["page", "serve", "refusals", "restart"])];
+pub(crate) const GROUPS: &[(&str, &[&str])] =
+    &[("short", &["page", "serve", "refusals", "restart"]), ("clients", clients::SCENARIOS)];
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! Black box tests of Ramson in a private network of other routers. `cargo xtask interop` builds and starts it.
 
 mod alone;
+mod clients;
 mod content;
 mod drops;
 mod figures;
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
         Some("_sam") => sam::main(rest),
         Some("_irc") => programs::irc(rest),
         Some("_udp") => programs::udp(rest),
+        Some("_tracker") => match rest {
+            [address] => clients::tracker::serve(address),
+            _ => Err("_tracker ADDR:PORT".to_owned()),
+        },
         Some("_idle") => get::idle(rest),
         Some("_proxy") => match rest {
             [address, file] => proxy::serve(address, file),
@@ -129,6 +134,9 @@ fn fetch(scenarios: &[&Scenario]) -> Result<(), String> {
     suites.dedup();
     if scenarios.iter().any(|scenario| scenario.name == "tunnels") {
         tunnels::fetch()?;
+    }
+    if scenarios.iter().any(|scenario| clients::SCENARIOS.contains(&scenario.name)) {
+        clients::get::fetch()?;
     }
     for suite in suites {
         if cache().join(format!("i2pd-{suite}/run-i2pd")).exists() {

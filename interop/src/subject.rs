@@ -446,6 +446,11 @@ pub(crate) fn address_of(file: &Path) -> Result<String, String> {
 
 /// The b32 name of a hash in I2P's base 64.
 pub(crate) fn b32_of(hash: &str) -> Option<String> {
+    Some(base32(&hash_of(hash)?) + ".b32.i2p")
+}
+
+/// A hash in I2P's base 64, as bytes.
+pub(crate) fn hash_of(hash: &str) -> Option<Vec<u8>> {
     let mut bits = 0u32;
     let (mut held, mut bytes) = (0, Vec::new());
     for c in hash.trim_end_matches('=').bytes() {
@@ -464,7 +469,7 @@ pub(crate) fn b32_of(hash: &str) -> Option<String> {
             bytes.push((bits >> held) as u8);
         }
     }
-    (bytes.len() == 32).then(|| base32(&bytes) + ".b32.i2p")
+    (bytes.len() == 32).then_some(bytes)
 }
 
 fn base32(bytes: &[u8]) -> String {

@@ -39,10 +39,10 @@ impl Running {
 }
 
 /// A router under test: its program, its config and its data folder.
-struct Ours {
+pub(crate) struct Ours {
     program: PathBuf,
-    dir: PathBuf,
-    namespace: String,
+    pub(crate) dir: PathBuf,
+    pub(crate) namespace: String,
 }
 
 impl Ours {
@@ -57,7 +57,7 @@ impl Ours {
     }
 
     /// Puts tunnels into the config, and has it read; says how many were started.
-    fn add(&self, text: &str) -> Result<usize, String> {
+    pub(crate) fn add(&self, text: &str) -> Result<usize, String> {
         append(&self.dir.join("ramson.toml"), text)?;
         let changes = self.ask("reload")?;
         let count = |what: &str| changes.get(what).and_then(Value::as_array).map_or(0, Vec::len);
@@ -75,7 +75,7 @@ impl Ours {
         found.cloned().ok_or_else(|| format!("no {what} of tunnel {name}: {list}"))
     }
 
-    fn b32(&self, name: &str) -> Result<String, String> {
+    pub(crate) fn b32(&self, name: &str) -> Result<String, String> {
         self.tunnel(name, "b32")?.as_str().map(str::to_owned).ok_or_else(|| format!("tunnel {name} is not open"))
     }
 }
@@ -85,7 +85,7 @@ fn append(file: &Path, text: &str) -> Result<(), String> {
     fs::write(file, format!("{before}\n{text}")).map_err(|why| format!("{}: {why}", file.display()))
 }
 
-fn ours(world: &mut World, number: usize) -> Result<Ours, String> {
+pub(crate) fn ours(world: &mut World, number: usize) -> Result<Ours, String> {
     let Kind::Ramson { program } = world.kind().clone() else {
         return Err("this scenario is for Ramson only".to_owned());
     };
@@ -95,13 +95,13 @@ fn ours(world: &mut World, number: usize) -> Result<Ours, String> {
 
 /// Puts tunnels into the config of an i2pd, and starts it again: a server of it that has read its config while it runs takes no
 /// more streams for the tunnels that it had.
-fn add_to_i2pd(world: &World, peer: &Peer, text: &str) -> Result<(), String> {
+pub(crate) fn add_to_i2pd(world: &World, peer: &Peer, text: &str) -> Result<(), String> {
     append(&peer.dir.join("tunnels.conf"), text)?;
     world.net.testnet(&["restart", &peer.name]).map(drop)
 }
 
 /// The b32 address of a key file that an i2pd makes.
-fn address_of(file: &Path) -> Result<String, String> {
+pub(crate) fn address_of(file: &Path) -> Result<String, String> {
     let start = Instant::now();
     loop {
         match crate::subject::address_of(file) {

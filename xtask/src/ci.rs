@@ -21,12 +21,17 @@ pub(crate) fn ci() -> Result<(), String> {
     ci.step("format of fuzz", || fmt_own_workspace("fuzz"));
     ci.step("format of the fuzzed machines", || fmt_own_workspace("fuzz/machines"));
     ci.step("format of interop", || fmt_own_workspace("interop"));
+    ci.step("format of interop's program of yosemite", || fmt_own_workspace("interop/clients/yosemite"));
     ci.step("clippy", || {
         run(&mut command("cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     });
     ci.step("clippy of interop", || {
         let args = ["clippy", "--manifest-path", "interop/Cargo.toml", "--all-targets", "--locked"];
         run(command("cargo", &args).args(["--", "-D", "warnings"]))
+    });
+    ci.step("clippy of interop's program of yosemite", || {
+        let args = ["clippy", "--manifest-path", "interop/clients/yosemite/Cargo.toml", "--locked"];
+        run(command("cargo", &args).args(["--target-dir", "interop/target/yosemite", "--", "-D", "warnings"]))
     });
     ci.step("tests", tests);
     ci.step("doc tests", || run(&mut command("cargo", &["test", "--workspace", "--doc", "--locked", "--quiet"])));

@@ -1,0 +1,143 @@
+//! How many: idle SAM sockets, destinations and streams at once, and what each costs; and how fast: streams through local sockets
+//! between two routers without hops.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::get::script;
+use super::stage::text;
+use super::{Said, Stage, Task, done, wait_for};
+use crate::net::within;
+use crate::sam::Server;
+use crate::scenarios::{median, number};
+use crate::world::World;
+
+/// A step of thousands, with 64 at once.
+const STEP: Duration = Duration::from_secs(900);
+const SERVERS: &str = "10";
+
+pub(crate) fn load(world: &mut World) -> Said {
+    let idle = number("INTEROP_LOAD_IDLE", 2_000);
+    let sessions = number("INTEROP_LOAD_SESSIONS", 200);
+    let streams = number("INTEROP_LOAD_STREAMS", 5_000);
+    let stage = Stage::new(world, "load")?;
+    let mut serve = within(&stage.b.namespace, "python3");
+    let serve = serve.args([&script("load.py"), "serve", SERVERS]).stdout(Stdio::piped()).spawn();
+    let server = Server::named(serve.map_err(|why| format!("python3: {why}"))?, "mine2")?;
+    let mut command = within(&stage.a.namespace, "python3");
+    command.args([&script("load.py"), "ask"]).args([idle, sessions, streams].map(|n| n.to_string()));
+    command.args(server.services.iter().skip(1).step_by(2));
+    let mut asks = Task::start("load", &stage.dir, &mut command)?;
+    let mut said = Vec::new();
+    let mut before = (usage(world, 0)?, usage(world, 1)?);
+    for (step, many) in
+        [("idle", idle), ("sessions", sessions), ("streams", streams), ("talked", streams), ("again", streams)]
+    {
+        let line = asks.line(&format!("{step} "), STEP)?;
+        let after = (usage(world, 0)?, usage(world, 1)?);
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        let [good, bad, seconds, why] = words[..] else { return Err(format!("odd: {step} {line}")) };
+        // Streams that thousands open at once may be lost to a timer of the network between; none that stands is.
+        if bad != "0" && (step != "streams" || bad.parse::<u64>().map_or(true, |bad| bad * 100 > many)) {
+            return Err(format!("{step}: {bad} of {many} failed: {why}"));
+        }
+        let kib = |after: f64, before: f64| (after - before) * 1024.0 / many.max(1) as f64;
+        let how = format!(
+            "{good} {step} in {seconds} s ({bad} failed); memory {:.0} and {:.0} MB, {:.1} and {:.1} KiB for each; CPU {:.1} and {:.1} s",
+            after.0.1,
+            after.1.1,
+            kib(after.0.1, before.0.1),
+            kib(after.1.1, before.1.1),
+            after.0.0 - before.0.0,
+            after.1.0 - before.1.0
+        );
+        println!("     {how}");
+        said.push(how);
+        before = after;
+        asks.type_in("on")?;
+    }
+    let closed = world.subject(0)?.stop("TERM")?;
+    world.restart(0)?;
+    said.push(format!("closed in {:.1} s", closed.as_secs_f64()));
+    Ok(said.join("; "))
+}
+
+/// CPU seconds and megabytes of a router under test.
+fn usage(world: &mut World, number: usize) -> Result<(f64, f64), String> {
+    world.subject(number)?.usage().ok_or_else(|| "no usage".to_owned())
+}
+
+const PORT: u16 = 8096;
+const FILE_BYTES: u64 = 64_000_000;
+const STREAMS: usize = 8;
+
+pub(crate) fn local(world: &mut World) -> Said {
+    let rounds = number("INTEROP_ROUNDS", 3);
+    let stage = Stage::new(world, "local")?;
+    let mut tasks = Vec::new();
+    for (dir, namespace) in stage.servers() {
+        let root = dir.join("www");
+        fs::create_dir_all(&root).map_err(|why| why.to_string())?;
+        let bytes = usize::try_from(FILE_BYTES).map_err(|why| why.to_string())?;
+        fs::write(root.join("file"), vec![0x5a; bytes]).map_err(|why| why.to_string())?;
+        tasks.push(lighttpd(&dir, namespace)?);
+    }
+    let ways = stage.tunnels_of(world, "local", "tcp", (PORT, PORT), 9590, 0)?;
+    let theirs = stage.i2pd_to_i2pd(world, "local", PORT, 9595, 0)?;
+    let pairs = [("Ramson", &ways[0].namespace, ways[0].port), ("i2pd", &stage.client.namespace, theirs)];
+    let mut rates = [Vec::new(), Vec::new()];
+    for (_, namespace, port) in pairs {
+        wait_for(Duration::from_secs(180), || fetch(namespace, port).and_then(Fetch::end))?;
+    }
+    for _ in 0..rounds {
+        for ((what, namespace, port), rates) in pairs.iter().zip(&mut rates) {
+            let begun = Instant::now();
+            let all: Result<Vec<Fetch>, String> = (0..STREAMS).map(|_| fetch(namespace, *port)).collect();
+            for one in all? {
+                one.end()?;
+            }
+            let rate = STREAMS as f64 * FILE_BYTES as f64 / 1e6 / begun.elapsed().as_secs_f64();
+            println!("     {what}: {rate:.1} MB/s with {STREAMS} streams");
+            rates.push(rate);
+        }
+    }
+    let [ours, theirs] = [median(&mut rates[0]), median(&mut rates[1])];
+    Ok(format!(
+        "{STREAMS} streams without hops, medians of {rounds}: Ramson {ours:.1} MB/s, i2pd {theirs:.1} MB/s, {:.2} times",
+        ours / theirs
+    ))
+}
+
+/// A file on its way.
+struct Fetch(std::process::Child);
+
+impl Fetch {
+    fn end(self) -> Said {
+        let out = self.0.wait_with_output().map_err(|why| format!("curl: {why}"))?;
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        if said == FILE_BYTES.to_string() { Ok(said) } else { Err(format!("curl got {said} bytes: {}", out.status)) }
+    }
+}
+
+fn fetch(namespace: &str, port: u16) -> Result<Fetch, String> {
+    let mut curl = within(namespace, "curl");
+    curl.args(["-s", "-o", "/dev/null", "--max-time", "300", "-w", "%{size_download}"]);
+    let child = curl.arg(format!("http://127.0.0.1:{port}/file")).stdout(Stdio::piped()).spawn();
+    Ok(Fetch(child.map_err(|why| format!("curl: {why}"))?))
+}
+
+fn lighttpd(dir: &Path, namespace: &str) -> Result<Task, String> {
+    let config = format!(
+        "server.bind = \"127.0.0.1\"\nserver.port = {PORT}\nserver.document-root = \"{}/www\"\n\
+         mimetype.assign = (\"\" => \"application/octet-stream\")\n",
+        text(dir)
+    );
+    let file = dir.join("lighttpd.conf");
+    fs::write(&file, config).map_err(|why| format!("{}: {why}", file.display()))?;
+    let task = Task::start("lighttpd", dir, within(namespace, "/usr/sbin/lighttpd").arg("-D").arg("-f").arg(file))?;
+    let url = format!("http://127.0.0.1:{PORT}/file");
+    wait_for(Duration::from_secs(10), || done(namespace, 5, &["curl", "-sS", "--fail", "-o", "/dev/null", &url]))?;
+    Ok(task)
+}
