@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::scenarios::{LEASES, number, seconds};
+use crate::subject::PLAIN_ALONE;
 use crate::world::{Route, World, begin, until_page};
 
 /// Routers of the network; the last ones are floodfills.
 const SUBJECTS: usize = 30;
-/// How many of them are no floodfills.
-pub(crate) const PLAIN: usize = 22;
 /// Minutes of pages; `INTEROP_ALONE_MINUTES` changes it.
 const MINUTES: u64 = 30;
 /// Between two pages.
@@ -30,7 +29,7 @@ pub(crate) fn alone(world: &mut World) -> Result<String, String> {
         world.subject(subject)?;
     }
     // The floodfills are the reseed from now on.
-    for subject in PLAIN..SUBJECTS {
+    for subject in PLAIN_ALONE..SUBJECTS {
         let info = world.subject(subject)?.dir.join("data/router.info").to_string_lossy().into_owned();
         world.net.testnet(&["add-ri", &info])?;
     }

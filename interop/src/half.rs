@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::figures::figure;
 use crate::scenarios::{LEASES, acquaint, number, seconds};
+use crate::subject::PLAIN_HALF;
 use crate::world::{Route, World, begin, until_page};
 
 /// Routers under test; the first two are a reader and a server, the last three floodfills.
 pub(crate) const SUBJECTS: usize = 6;
-/// How many of them are no floodfills.
-pub(crate) const PLAIN: usize = 3;
 /// Minutes of pages; `INTEROP_HALF_MINUTES` changes it.
 const MINUTES: u64 = 10;
 /// Between two rounds of pages.
@@ -30,7 +29,7 @@ struct Kind {
 }
 
 pub(crate) fn half(world: &mut World) -> Result<String, String> {
-    let floodfills: Vec<usize> = (PLAIN..SUBJECTS).collect();
+    let floodfills: Vec<usize> = (PLAIN_HALF..SUBJECTS).collect();
     for subject in 0..SUBJECTS {
         world.subject(subject)?;
     }

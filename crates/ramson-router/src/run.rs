@@ -1,10 +1,9 @@
 //! Running the router: settings, services, signals.
 
-mod i2cp;
+mod doors;
 mod i2pcontrol;
 mod manage;
 mod plan;
-mod sam;
 mod services;
 mod tls;
 
@@ -257,8 +256,7 @@ async fn open(
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
     let names = Arc::new(Names::open(folder.hosts()).map_err(Failure::failed)?);
-    sam::open(settings, folder, ramson, &names, tasks).await?;
-    i2cp::open(settings, folder, ramson, &names, tasks).await?;
+    doors::open(settings, folder, ramson, &names, tasks).await?;
     let is_confined = settings.process.hardening == settings::Hardening::On;
     let base = Base {
         folder: folder.clone(),
