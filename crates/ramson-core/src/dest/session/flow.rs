@@ -113,7 +113,7 @@ impl Sessions {
             session.sent = Some(created.sent);
             session.lease_set.in_flight = Some((lease_set, None, now.mono));
         }
-        self.add_set(id, reply_tags, true);
+        self.add_set(id, reply_tags, true, 0);
         let free = self.current_state(&key).is_none_or(|state| matches!(state, State::Initiating { reading: false }));
         if free && let Some(remote) = self.remotes.get_mut(&key) {
             remote.hash.get_or_insert(to);
@@ -152,7 +152,7 @@ impl Sessions {
         let TagSets { send, receive } = reply.sets;
         let responding = self.sessions.get(&id).is_some_and(|s| matches!(s.state, State::Responding(_)));
         if responding {
-            let set = self.add_set(id, receive, false);
+            let set = self.add_set(id, receive, false, 0);
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.last_sent = now.mono;
                 if lease_set != 0 {
@@ -230,7 +230,11 @@ impl Sessions {
         let responding = Responding { received, reply_tags, candidates: Vec::new() };
         let id = self.add_session(now, key, State::Responding(Box::new(responding)));
         let keep = self.remotes.get(&key).and_then(|r| r.current).and_then(|id| self.sessions.get(&id)).is_some_and(
-            |session| matches!(session.state, State::Established(_)) && now.mono.since(session.created) < RESTART_AFTER,
+            |session| {
+                matches!(session.state, State::Established(_))
+                    && now.mono.since(session.created) < RESTART_AFTER
+                    && now.mono.since(session.last_received) < SILENT
+            },
         );
         if !keep && let Some(remote) = self.remotes.get_mut(&key) {
             remote.current = Some(id);
@@ -274,7 +278,7 @@ impl Sessions {
         }
         if matches!(session.state, State::Initiating { .. }) {
             let TagSets { send, receive } = read.sets;
-            let set = self.add_set(id, receive, false);
+            let set = self.add_set(id, receive, false, 0);
             self.establish(now, id, Ratcheting::new(send, set));
             // The other side can use the session only after a message under its tags.
             if let Some(session) = self.sessions.get_mut(&id) {
@@ -321,8 +325,10 @@ impl Sessions {
         if let Some(remote) = self.remotes.get_mut(&key) {
             remote.active = now.mono;
         }
-        // A session that was given up answers after all.
-        if self.current_state(&key).is_none_or(|state| matches!(state, State::Initiating { .. }))
+        // A session that was given up answers after all. One that the other side cannot read is no better for that.
+        let readable = self.sessions.get(&id).is_some_and(|session| !is_unread(session, now.mono));
+        if readable
+            && self.current_state(&key).is_none_or(|state| matches!(state, State::Initiating { .. }))
             && let Some(remote) = self.remotes.get_mut(&key)
         {
             remote.current = Some(id);
@@ -369,6 +375,8 @@ impl Sessions {
             last_sent: now.mono,
             unanswered_since: None,
             last_ack_request: None,
+            acknowledges: false,
+            doubt: Doubt::No,
             acks: Vec::new(),
             must_send: false,
             lease_set: LeaseSetState::default(),
@@ -422,7 +430,9 @@ impl Sessions {
 
     pub(super) fn receive_derived(&mut self, now: Now, id: SessionId, peer: PublicKey, step: Step, done: Ratcheted) {
         let Some(chain) = done.set else { return };
-        let set = self.add_set(id, chain, false);
+        let before = self.ratchet_mut(id).map(|ratchet| ratchet.receive);
+        let before = before.and_then(|set| self.sets.get(&set)).map_or(0, |set| set.reached);
+        let set = self.add_set(id, chain, false, before);
         let Some(ratchet) = self.ratchet_mut(id) else {
             self.remove_set(set);
             return;
@@ -487,16 +497,27 @@ pub(super) const NEW_SESSION_INTERVAL: Duration = Duration::from_millis(300);
 /// An unanswered New Session that is neither the first nor the last may be forgotten after this.
 const REPLY_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The other side does not answer any more: perhaps it lost the session.
+/// The other side does not answer any more, or does not read: perhaps it lost the session.
 fn must_restart(session: &Session, now: Instant) -> bool {
-    matches!(session.state, State::Established(_))
-        && now.since(session.created) > RESTART_AFTER
-        && session.unanswered_since.is_some_and(|since| now.since(since) > UNANSWERED)
+    let unanswered = now.since(session.created) > RESTART_AFTER
+        && session.unanswered_since.is_some_and(|since| now.since(since) > UNANSWERED);
+    matches!(session.state, State::Established(_)) && (unanswered || is_unread(session, now))
+}
+
+/// The other side may send, and yet cannot read what it gets: more messages in a row were lost than its tags reach over.
+fn is_unread(session: &Session, now: Instant) -> bool {
+    session.acknowledges && matches!(session.doubt, Doubt::Asked(_, at) if now.since(at) > UNREAD)
 }
 
 /// So long after the first of several unanswered messages a new session is tried: sooner than a connect gives up, so
 /// that one outlives a session that the other side has lost.
 const UNANSWERED: Duration = Duration::from_secs(40);
+
+/// So long after a message that asked for an ack, while streams saw their packets lost, a session is not read any more.
+const UNREAD: Duration = Duration::from_secs(10);
+
+/// An established session by which nothing came for so long makes room for a new one that the other side begins.
+const SILENT: Duration = Duration::from_secs(5);
 
 fn note_received(session: &mut Session, now: Instant) {
     session.last_received = now;

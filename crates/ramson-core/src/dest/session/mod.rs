@@ -35,7 +35,7 @@ use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
 use ramson_wire::data::Hash;
 use ramson_wire::garlic::block::{Block, Clove, NextKey, leading_date_time};
 use ramson_wire::garlic::{one_time, unframe};
-use state::{Forward, InboundSet, Responding, Session, SessionId, SetId, State, Step};
+use state::{Doubt, Forward, InboundSet, Responding, Session, SessionId, SetId, State, Step};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -233,11 +233,16 @@ impl Sessions {
         self.lease_set = Some((version, store));
     }
 
-    /// What was sent to this remote may not have arrived: the next message brings our LeaseSet again.
+    /// What was sent to this remote may not have arrived: the next message brings our LeaseSet again, and asks for an ack of
+    /// itself. A remote that sends and acknowledges nothing of that cannot read the session any more.
     pub fn path_changed(&mut self, remote: &PublicKey) {
         let current = self.remotes.get(remote).and_then(|remote| remote.current);
         if let Some(session) = current.and_then(|id| self.sessions.get_mut(&id)) {
             session.lease_set.in_flight = None;
+            session.last_ack_request = None;
+            if matches!(session.doubt, Doubt::No) {
+                session.doubt = Doubt::Ask;
+            }
         }
     }
 
@@ -441,9 +446,10 @@ impl Sessions {
         }
     }
 
-    fn add_set(&mut self, session: SessionId, chain: TagSet, replies: bool) -> SetId {
+    /// `before` is what the set before this one has reached.
+    fn add_set(&mut self, session: SessionId, chain: TagSet, replies: bool, before: u16) -> SetId {
         let id = self.next_id();
-        self.sets.insert(id, InboundSet::new(session, chain, replies));
+        self.sets.insert(id, InboundSet::new(session, chain, replies, before));
         self.fill(id);
         id
     }

@@ -65,6 +65,9 @@ impl Sessions {
         if with_lease_set || !asked {
             session.last_ack_request = Some(now.mono);
             Block::AckRequest.encode(&mut out);
+            if matches!(session.doubt, Doubt::Ask) {
+                session.doubt = Doubt::Asked(this, now.mono);
+            }
         }
         let begin = entry.index >= after && matches!(ratchet.forward, Forward::Idle) && ratchet.send.id() < u16::MAX;
         if with_lease_set {
@@ -126,6 +129,12 @@ impl Sessions {
 
     fn handle_acks(&mut self, id: SessionId, acks: &[Ack]) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.acknowledges = true;
+        if let Doubt::Asked(first, _) = session.doubt
+            && acks.iter().any(|ack| (ack.tag_set, ack.index) >= (first.tag_set, first.index))
+        {
+            session.doubt = Doubt::No;
+        }
         if let Some((version, Some(message), _)) = session.lease_set.in_flight
             && acks.contains(&message)
         {

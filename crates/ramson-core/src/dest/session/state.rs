@@ -22,10 +22,23 @@ pub(super) struct Session {
     /// The first message since the last one that came back.
     pub(super) unanswered_since: Option<Instant>,
     pub(super) last_ack_request: Option<Instant>,
+    /// The other side has acknowledged something.
+    pub(super) acknowledges: bool,
+    pub(super) doubt: Doubt,
     pub(super) acks: Vec<Ack>,
     /// The other side waits for any message on this session.
     pub(super) must_send: bool,
     pub(super) lease_set: LeaseSetState,
+}
+
+/// Whether what is sent still arrives, and can be read.
+#[derive(Clone, Copy)]
+pub(super) enum Doubt {
+    No,
+    /// The next message is to ask for an ack of itself.
+    Ask,
+    /// The first message that did, and when it left.
+    Asked(Ack, Instant),
 }
 
 /// What the other side knows of the own LeaseSet; versions count from 1.
@@ -139,21 +152,24 @@ pub(super) struct InboundSet {
     pub(super) live: VecDeque<(u16, [u8; 8])>,
     /// One more than the highest index that came.
     pub(super) reached: u16,
+    /// What the set before this one had reached.
+    before: u16,
 }
 
 impl InboundSet {
-    pub(super) const fn new(session: SessionId, chain: TagSet, replies: bool) -> Self {
-        Self { session, chain, replies, live: VecDeque::new(), reached: 0 }
+    pub(super) const fn new(session: SessionId, chain: TagSet, replies: bool, before: u16) -> Self {
+        Self { session, chain, replies, live: VecDeque::new(), reached: 0, before }
     }
 
     /// How many tags stand ready in front of the highest index that came, at most `most`. A sender's streams have so
     /// much in flight as they have sent before, by several tunnels: where one of them loses all of that, what comes by
-    /// the others must still be read, or the session is lost.
+    /// the others must still be read, or the session is lost. A later set goes on where the one before it was: the sender
+    /// has as much in flight when it begins.
     pub(super) fn window(&self, most: u16) -> u16 {
         match (self.replies, self.chain.id()) {
             (true, _) => 12,
             (false, 0) => self.reached.saturating_add(24).min(most),
-            (false, _) => self.reached.saturating_add(MIN_WINDOW).min(most),
+            (false, _) => self.reached.max(self.before).saturating_add(MIN_WINDOW).min(most),
         }
     }
 }
@@ -163,7 +179,7 @@ pub(super) const fn most_ahead(tags: usize) -> u16 {
     if tags < limits::TAGS { MAX_WINDOW } else { MIN_WINDOW }
 }
 
-/// Tags in front of the first message of a later set, and the most where memory is short.
+/// Tags in front of the highest index of a later set at least, and the most where memory is short.
 pub(super) const MIN_WINDOW: u16 = 160;
 /// Tags in front of, and kept behind, the highest index that came: i2pd's streams have 512 packets in flight each.
 pub(super) const MAX_WINDOW: u16 = 2048;
@@ -175,7 +191,7 @@ mod tests {
     /// The window grows with what came, and no further than memory allows; replies have few tags, always.
     #[test]
     fn windows_grow_within_their_bounds() {
-        let set = |id, replies| InboundSet::new(1, TagSet::new(id, &[1; 32], &[2; 32]), replies);
+        let set = |id, replies| InboundSet::new(1, TagSet::new(id, &[1; 32], &[2; 32]), replies, 0);
         let (plenty, short) = (most_ahead(0), most_ahead(limits::TAGS));
         let mut first = set(0, false);
         let mut later = set(1, false);
@@ -186,6 +202,10 @@ mod tests {
         (first.reached, later.reached) = (u16::MAX, u16::MAX);
         assert_eq!((first.window(plenty), later.window(plenty)), (MAX_WINDOW, MAX_WINDOW));
         assert_eq!((first.window(short), later.window(short)), (MIN_WINDOW, MIN_WINDOW));
+        later = InboundSet::new(1, TagSet::new(2, &[1; 32], &[2; 32]), false, 100);
+        assert_eq!((later.window(plenty), later.window(short)), (100 + MIN_WINDOW, MIN_WINDOW), "as the one before");
+        later.before = 5_000;
+        assert_eq!((later.window(plenty), later.window(short)), (MAX_WINDOW, MIN_WINDOW));
         let mut replies = set(0, true);
         replies.reached = 11;
         assert_eq!((replies.window(plenty), replies.window(short)), (12, 12));

@@ -252,6 +252,93 @@ fn a_changed_lease_set_travels_until_it_is_acknowledged() {
     assert_eq!(pair.b.lease_sets, before + 1, "acknowledged");
 }
 
+/// Of a sender that has thousands of messages under way, a burst may be lost just when it begins its next tag set.
+#[test]
+fn a_later_tag_set_reaches_as_far_as_the_one_before() {
+    let mut pair = Pair::new();
+    pair.establish();
+    pair.a.sessions.ratchet_after = 2_000;
+    // As streams have it: acks come back all the time.
+    let send = |pair: &mut Pair| {
+        pair.send(true);
+        pair.drive();
+        pair.send(false);
+        pair.drive();
+    };
+    let generation = |pair: &Pair| {
+        pair.a
+            .sessions
+            .sessions
+            .values()
+            .filter_map(|s| match &s.state {
+                State::Established(ratchet) => Some(ratchet.send.id()),
+                _ => None,
+            })
+            .max()
+    };
+    let begun = generation(&pair);
+    for _ in 0..10_000 {
+        if generation(&pair) != begun {
+            break;
+        }
+        send(&mut pair);
+    }
+    assert!(generation(&pair) > begun);
+    pair.loss = 100;
+    (0..1_500).for_each(|_| pair.send(true));
+    pair.drive();
+    pair.loss = 0;
+    let before = pair.b.got.len();
+    (0..10).for_each(|_| send(&mut pair));
+    assert_eq!(pair.b.got.len(), before + 10);
+    assert_eq!(pair.a.sessions.sizes()[1], 1, "no other session was needed");
+}
+
+/// More is lost in a row than tags reach over, while the other side goes on sending.
+#[test]
+fn a_session_that_the_other_side_cannot_read_any_more_is_replaced() {
+    let mut pair = Pair::new();
+    pair.establish();
+    pair.loss = 100;
+    (0..u32::from(state::MAX_WINDOW) + 100).for_each(|_| {
+        pair.send(true);
+        pair.drive();
+    });
+    pair.loss = 0;
+    let before = pair.b.got.len();
+    let key = pair.b.key;
+    for second in 0..20 {
+        pair.send(true);
+        pair.send(false);
+        pair.drive();
+        // Streams see that nothing of theirs comes.
+        if pair.b.got.len() == before {
+            pair.a.sessions.path_changed(&key);
+        }
+        pair.wait(Duration::from_secs(1));
+        assert!(second < 14 || pair.b.got.len() > before, "nothing came in {second} s");
+    }
+    assert!(pair.b.got.len() >= before + 5, "{}", pair.b.got.len() - before);
+    assert!(pair.established(true) && pair.established(false));
+}
+
+/// Where only a path is lost, the same session goes on when it is back.
+#[test]
+fn a_session_that_is_read_stays_whatever_paths_do() {
+    let mut pair = Pair::new();
+    pair.establish();
+    let (a, b) = (pair.a.key, pair.b.key);
+    for _ in 0..60 {
+        pair.a.sessions.path_changed(&b);
+        pair.b.sessions.path_changed(&a);
+        pair.send(true);
+        pair.send(false);
+        pair.drive();
+        pair.wait(Duration::from_secs(3));
+    }
+    assert_eq!((pair.a.sessions.sizes()[1], pair.b.sessions.sizes()[1]), (1, 1));
+}
+
 #[test]
 fn a_side_that_lost_its_sessions_gets_a_new_one() {
     let mut pair = Pair::new();
