@@ -16,6 +16,7 @@ pub(crate) mod fuzzing;
 mod job;
 pub mod ntcp2;
 mod outbox;
+mod ssu2;
 mod throttle;
 mod transfer;
 
