@@ -41,6 +41,8 @@ pub mod link {
 
 /// SSU2's data phase.
 pub mod transfer {
+    use crate::time::Duration;
+
     /// Bytes of one session that may be under way; the window grows no further.
     pub const WINDOW: u64 = 16 << 20;
     /// The same in packets; none is sent beyond.
@@ -50,8 +52,30 @@ pub mod transfer {
     pub const LOST_PACKETS: usize = 1_024;
     /// Ranges that are read of one ACK block; those behind are not looked at. A whole packet has room for more.
     pub const ACK_RANGES_READ: usize = 256;
+    /// Ranges that one of our ACK blocks names at most. i2pd looks 511 packets back.
+    pub const ACK_RANGES: usize = 32;
+    /// Ranges of packet numbers that are remembered of a session; what is older than all of them is not taken.
+    pub const RECEIVED_RANGES: usize = 128;
     /// The largest MTU that is used, whatever a peer publishes.
     pub const MTU: u16 = 1_500;
+    /// Messages of one session that come in fragments and are not whole; the oldest makes room.
+    pub const REASSEMBLIES: usize = 256;
+    /// Their bytes, with what holding them costs; the oldest makes room.
+    pub const REASSEMBLY_BYTES: usize = 512 << 10;
+    /// The same for all sessions together; the session that goes beyond gives up its own.
+    pub const REASSEMBLY_BYTES_TOTAL: usize = 64 << 20;
+    /// Age at which a message is given up that is not whole.
+    pub const REASSEMBLY_AGE: Duration = Duration::from_secs(10);
+    /// Ids of one session's messages in one generation of the memory against duplicates.
+    pub const MESSAGE_IDS: usize = 4_096;
+    /// An id is remembered at least this long, or until so many others have come.
+    pub const MESSAGE_IDS_GENERATION: Duration = Duration::from_secs(10);
+    /// Packets of a session in one direction, well before their numbers end; the session ends then.
+    pub const PACKET_NUMBERS: u32 = 1 << 31;
+    /// Bytes of blocks that wait to be sent in one session, those of messages not counted; one beyond is refused.
+    pub const BLOCK_BYTES: usize = 16 << 10;
+    /// Age at which the content of a lost packet is not sent again.
+    pub const CONTENT_AGE: Duration = Duration::from_secs(10);
 }
 
 /// The network's time.

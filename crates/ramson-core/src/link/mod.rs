@@ -23,6 +23,10 @@ mod transfer;
 pub use address::{AddressRules, Prefix};
 pub use job::{LinkDone, LinkJob};
 pub use outbox::Class;
+pub use ssu2::transfer::TransferStats;
+/// SSU2 sessions over a line in virtual time.
+#[cfg(any(test, fuzzing, feature = "checks"))]
+pub use ssu2::transfer::line as ssu2_line;
 pub use throttle::LinkLimits;
 
 use crate::limits::link as limits;

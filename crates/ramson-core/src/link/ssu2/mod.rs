@@ -1,5 +1,5 @@
 //! SSU2: sessions with other routers over UDP. <https://geti2p.net/spec/ssu2>
 
-// Its parts come before what joins them.
+// Before the endpoint takes it up.
 #[allow(dead_code)]
-mod transfer;
+pub(crate) mod transfer;

@@ -51,6 +51,8 @@ pub(super) struct Window {
     round: [Duration; 2],
     round_end: u32,
     undo: Option<Box<Undo>>,
+    /// Every loss counts in full, as for TCP.
+    strict: bool,
 }
 
 /// What a reduction has changed, while it may turn out to have been for nothing.
@@ -94,7 +96,14 @@ impl Window {
             round: [Duration::MAX; 2],
             round_end: 0,
             undo: None,
+            strict: false,
         }
+    }
+
+    /// From now on it is CUBIC and nothing else.
+    #[cfg(test)]
+    pub(super) const fn be_strict(&mut self) {
+        self.strict = true;
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -185,21 +194,17 @@ impl Window {
 
     /// Packets are lost, of which the last was sent at `sent`.
     pub(super) fn lost(&mut self, now: Instant, packets: u32, sent: Instant, rtt: &Rtt) {
-        for _ in 0..packets {
-            self.loss_share += (1.0 - self.loss_share) * LOSS_WEIGHT;
-        }
         if self.reduced_at.is_some_and(|at| sent <= at) {
             if let Some(undo) = &mut self.undo {
                 undo.lost += packets;
             }
             return;
         }
+        for _ in 0..packets {
+            self.loss_share += (1.0 - self.loss_share) * LOSS_WEIGHT;
+        }
         let factor = self.factor(rtt);
         if factor >= 1.0 {
-            // Nothing is full. But doubling is over: where it would have ended is not known any more.
-            if self.doubles() && self.loss_share > LOSSY / 2.0 {
-                self.threshold = self.bytes;
-            }
             return;
         }
         let undo = Undo {
@@ -230,7 +235,7 @@ impl Window {
             let limit = min + (min / QUEUE_DIVISOR).max(QUEUE_LEAST);
             seen != Duration::MAX && seen > limit
         });
-        if queued {
+        if queued || self.strict {
             return BETA;
         }
         let over = ((self.loss_share - LOSSY) / (CONGESTED - LOSSY)).clamp(0.0, 1.0);
@@ -240,6 +245,8 @@ impl Window {
     fn reduce(&mut self, now: Instant, factor: f64) {
         // A flow that did not get back to where it was leaves room for another (RFC 9438, section 4.7).
         self.w_max = if self.bytes < self.w_max { self.bytes * (1.0 + factor) / 2.0 } else { self.bytes };
+        // What was lost is paid for: how it goes on says whether the line is still too full.
+        self.loss_share = self.loss_share.min(LOSSY);
         self.threshold = (self.bytes * factor).max(self.least());
         self.bytes = self.threshold;
         self.epoch = None;
@@ -388,7 +395,7 @@ mod tests {
         let (lossy, share) = rest(100);
         assert!(lossy >= 160 && share < 0.015, "{lossy} {share}");
         let (congested, share) = rest(8);
-        assert!(congested < 20 && share > CONGESTED, "{congested} {share}");
+        assert!(congested < 20 && share > 0.015, "{congested} {share}");
     }
 
     #[test]

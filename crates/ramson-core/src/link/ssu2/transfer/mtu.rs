@@ -9,6 +9,8 @@ use crate::time::{Duration, Instant};
 
 /// What the specification asks every path for.
 pub(super) const MIN: u16 = 1280;
+/// The largest payload that every path of both families carries.
+pub(super) const LEAST_PAYLOAD: usize = MIN as usize - 80;
 /// The search ends when it is this close.
 const STEP: u16 = 16;
 /// Losses of one size until it is taken for too large.

@@ -231,7 +231,7 @@ impl<C: Copy> Recovery<C> {
             if number > largest {
                 break;
             }
-            if largest - number < self.packet_threshold && now.since(sent.at) < wait {
+            if largest - number < self.packet_threshold && now < sent.at + wait {
                 self.loss_time = Some(sent.at + wait);
                 break;
             }
@@ -277,7 +277,10 @@ impl<C: Copy> Recovery<C> {
             return;
         }
         if self.loss_time.is_some() {
-            return self.detect(now, rtt, outcome);
+            self.detect(now, rtt, outcome);
+            if self.next_timeout(rtt).is_none_or(|at| now < at) {
+                return;
+            }
         }
         self.probe_count = self.probe_count.saturating_add(1);
         self.probes_due = PROBES;
