@@ -39,6 +39,17 @@ pub mod link {
     pub const FAILED_PEERS: usize = 4_000;
 }
 
+/// Sessions over UDP, before they stand.
+pub mod ssu2 {
+    /// Tokens of ours that were used, in one generation; they are remembered until they are over, or so many others were
+    /// used since.
+    pub const USED_TOKENS: usize = 50_000;
+    /// Peers whose token for the next session is kept, one each; the oldest makes room.
+    pub const NEXT_TOKENS: usize = 4_000;
+    /// Bytes of a SessionConfirmed in fragments; further ones are dropped.
+    pub const CONFIRMED_BYTES: usize = 16 << 10;
+}
+
 /// The network's time.
 pub mod clock {
     /// Groups of peers whose clocks are remembered; the oldest makes room.

@@ -1,0 +1,12 @@
+//! SSU2: sessions with other routers over UDP. <https://geti2p.net/spec/ssu2>
+
+mod confirmed;
+pub mod handshake;
+pub(crate) mod job;
+mod outside;
+mod packet;
+mod tokens;
+
+pub use packet::{DataKeys, Direction, PacketError};
+
+use crate::limits::ssu2 as limits;
