@@ -59,6 +59,8 @@ pub struct ConnId(pub u64);
 impl ConnId {
     /// Inbound connections are numbered by the shell, with this bit set; outbound ones by the core, without it.
     pub const INBOUND: u64 = 1 << 63;
+    /// Sessions over UDP have this bit set; the core numbers all of them.
+    pub const UDP: u64 = 1 << 62;
 
     /// Whether the peer has connected to us.
     pub const fn is_inbound(self) -> bool {

@@ -1,6 +1,7 @@
 //! SSU2: sessions with other routers over UDP. <https://geti2p.net/spec/ssu2>
 
 mod confirmed;
+pub(crate) mod endpoint;
 pub mod handshake;
 pub(crate) mod job;
 mod outside;

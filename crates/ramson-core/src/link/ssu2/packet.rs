@@ -57,6 +57,11 @@ impl Sealer {
         Self { key, k_header_1: receiver_intro, k_header_2: keys.header, destination, next: 0 }
     }
 
+    /// The lowest number that was never used.
+    pub(crate) const fn next(&self) -> u32 {
+        self.next
+    }
+
     /// Room for the header; the payload is appended to it.
     pub(crate) fn begin(out: &mut Vec<u8>) {
         out.clear();
