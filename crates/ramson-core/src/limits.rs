@@ -66,6 +66,21 @@ pub mod ssu2 {
     pub const CONFIRMED_BYTES: usize = 16 << 10;
 }
 
+/// SSU2's data phase.
+pub mod transfer {
+    /// Bytes of one session that may be under way; the window grows no further.
+    pub const WINDOW: u64 = 16 << 20;
+    /// The same in packets; none is sent beyond.
+    pub const PACKETS_IN_FLIGHT: usize = 16_384;
+    /// Packets that are remembered after they were found to be lost, in case they arrive after all; the oldest makes
+    /// room.
+    pub const LOST_PACKETS: usize = 1_024;
+    /// Ranges that are read of one ACK block; those behind are not looked at. A whole packet has room for more.
+    pub const ACK_RANGES_READ: usize = 256;
+    /// The largest MTU that is used, whatever a peer publishes.
+    pub const MTU: u16 = 1_500;
+}
+
 /// The network's time.
 pub mod clock {
     /// Groups of peers whose clocks are remembered; the oldest makes room.

@@ -1,6 +1,9 @@
 //! The net: nodes, connections, virtual time, and the queue of events.
 
 mod traffic;
+mod udp;
+
+pub use udp::UdpStats;
 
 use crate::geo;
 use crate::link::{Link, NodeId, Wire, WireId};
@@ -22,7 +25,7 @@ use ramson_wire::data::{Hash, RouterInfo};
 use ramson_wire::i2np::Message;
 use ramson_wire::i2np::database_lookup::DatabaseLookup;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Bytes that a socket takes ahead of the network.
@@ -81,6 +84,10 @@ pub struct Net {
     wires: BTreeMap<WireId, Wire>,
     next_wire: WireId,
     links: BTreeMap<(NodeId, NodeId), Link>,
+    /// Nodes by the addresses of their UDP sockets, and those behind translators by the addresses of these.
+    by_udp: BTreeMap<SocketAddr, NodeId>,
+    by_outer: BTreeMap<IpAddr, NodeId>,
+    lanes: BTreeMap<(NodeId, NodeId), udp::Lane>,
     cut: BTreeSet<(NodeId, NodeId)>,
     trace: Trace,
     meter: Option<Meter>,
@@ -105,6 +112,7 @@ enum Due {
     /// Bytes of this side have left its socket.
     Left(WireId, usize, usize),
     Job(NodeId, u32, Box<JobDone>),
+    Datagram(Box<udp::Flying>),
 }
 
 impl Net {
@@ -122,6 +130,9 @@ impl Net {
             wires: BTreeMap::new(),
             next_wire: 0,
             links: BTreeMap::new(),
+            by_udp: BTreeMap::new(),
+            by_outer: BTreeMap::new(),
+            lanes: BTreeMap::new(),
             cut: BTreeSet::new(),
             trace: Trace::default(),
             meter: None,
@@ -234,7 +245,13 @@ impl Net {
             profiles: Vec::new(),
             guards: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            nat: None,
+            udp: UdpStats::default(),
+            #[cfg(test)]
+            datagrams: Vec::new(),
         });
+        let sockets = self.nodes[id.0].config.iter().flat_map(|config| config.udp.clone());
+        self.by_udp.extend(sockets.map(|socket| (socket, id)));
         self.by_addr.insert(addr, id);
         self.start(id);
         id
@@ -597,6 +614,7 @@ impl Net {
                 }
             }
             Due::Arrival(wire, side) => self.arrival(wire, side),
+            Due::Datagram(flying) => self.datagram(*flying),
             Due::Left(wire, side, bytes) => {
                 let Some(side) = self.wires.get_mut(&wire).map(|wire| &mut wire.sides[side]) else { return };
                 side.unsent -= bytes;
@@ -694,6 +712,7 @@ impl Net {
                 self.note(What::Close, id, [conn.0, 0], &[]);
                 self.close(id, conn);
             }
+            Output::Udp(datagrams) => self.send_udp(id, &datagrams),
             Output::Job(job) => self.job(id, job),
             Output::SaveRouterInfo(info) => {
                 self.note(What::Save, id, [0, 0], info.as_bytes());

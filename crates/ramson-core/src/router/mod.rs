@@ -26,8 +26,8 @@ mod status;
 mod tunnels;
 
 pub use door::{
-    Command, Config, ConnectError, DatagramRefused, DestinationId, ENTROPY_INTERVAL, Event, Input, KeylessOptions,
-    KeylessRefused, LocalOptions, Output, PoolState, StreamError, StreamKey,
+    Command, Config, ConnectError, DatagramRefused, Datagrams, DestinationId, ENTROPY_INTERVAL, Event, Input,
+    KeylessOptions, KeylessRefused, LocalOptions, Output, PoolState, StreamError, StreamKey, UdpId,
 };
 pub use faults::{Fatal, Removed};
 pub use status::{Entry, LocalStatus, Route, Snapshot};
@@ -311,13 +311,15 @@ impl Router {
         }
         let now = self.now;
         self.runs(machine_of(&input));
-        self.held = matches!(input, Input::TcpData { more: true, .. });
+        self.held = matches!(input, Input::TcpData { more: true, .. } | Input::Udp { more: true, .. });
         match input {
             Input::TcpOpened { conn, room } => self.links.handle_opened(now, conn, room),
             Input::TcpAccepted { conn, addr, room } => self.links.handle_accepted(now, conn, addr, room),
             Input::TcpData { conn, bytes, .. } => self.links.handle_data(now, conn, bytes),
             Input::TcpWritable { conn, bytes } => self.links.handle_writable(conn, bytes),
             Input::TcpClosed { conn } => self.links.handle_closed(now, conn),
+            // There is no session that they could belong to.
+            Input::Udp { .. } | Input::UdpBlocked { .. } => {}
             Input::JobDone(done) => self.handle_job(done),
             Input::RouterInfo(info) => {
                 // What a file or a reseed holds and breaks the rules is dropped one by one.
@@ -492,9 +494,13 @@ fn machine_of(input: &Input<'_>) -> Machine {
             | Command::StreamRelease(stream)
             | Command::StreamCredit { stream, .. },
         ) => Machine::Streams(stream.destination),
-        Input::Command(_) | Input::Profiles(_) | Input::TimeFloor(_) | Input::Entropy(_) | Input::Timeout => {
-            Machine::Shared
-        }
+        Input::Command(_)
+        | Input::Profiles(_)
+        | Input::TimeFloor(_)
+        | Input::Entropy(_)
+        | Input::Udp { .. }
+        | Input::UdpBlocked { .. }
+        | Input::Timeout => Machine::Shared,
     }
 }
 

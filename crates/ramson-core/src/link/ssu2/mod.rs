@@ -7,6 +7,7 @@ pub(crate) mod job;
 mod outside;
 mod packet;
 mod tokens;
+pub(crate) mod transfer;
 
 pub use packet::{DataKeys, Direction, PacketError};
 
