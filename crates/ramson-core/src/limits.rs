@@ -39,6 +39,33 @@ pub mod link {
     pub const FAILED_PEERS: usize = 4_000;
 }
 
+/// Sessions over UDP, before they stand.
+pub mod ssu2 {
+    /// Tokens of ours that were used, in one generation; they are remembered until they are over, or so many others were
+    /// used since.
+    pub const USED_TOKENS: usize = 50_000;
+    /// Peers whose token for the next session is kept, one each; the oldest makes room.
+    pub const NEXT_TOKENS: usize = 4_000;
+    /// Sessions over UDP in any state; more are refused.
+    pub const SESSIONS: usize = 2_500;
+    /// Of these, handshakes that others began, each from an address that was proven; the oldest makes room.
+    pub const HANDSHAKES: usize = 1_000;
+    /// Retries per second, and how many at once; further requests are not answered.
+    pub const RETRIES: (u32, u32) = (10_000, 10_000);
+    /// Retries that we follow for one session; with one more it is given up.
+    pub const RETRIES_FOLLOWED: u8 = 2;
+    /// Packets that claim to be the next of a handshake and are not; with so many it is given up.
+    pub const HANDSHAKE_FAILURES: u8 = 4;
+    /// Packets of a session that wait for the end of its handshake; further ones are dropped, and come again.
+    pub const EARLY_PACKETS: usize = 16;
+    /// Bytes of a PathChallenge that are sent back; a longer one is not answered.
+    pub const CHALLENGE: usize = 1_024;
+    /// PathChallenges of one session that are answered in a second.
+    pub const CHALLENGES_PER_SECOND: u32 = 10;
+    /// Bytes of a SessionConfirmed in fragments; further ones are dropped.
+    pub const CONFIRMED_BYTES: usize = 16 << 10;
+}
+
 /// SSU2's data phase.
 pub mod transfer {
     use crate::time::Duration;

@@ -16,7 +16,9 @@ pub(crate) mod fuzzing;
 mod job;
 pub mod ntcp2;
 mod outbox;
-mod ssu2;
+// Its parts come before what joins them.
+#[allow(dead_code)]
+pub mod ssu2;
 mod throttle;
 mod transfer;
 
@@ -61,6 +63,8 @@ pub struct ConnId(pub u64);
 impl ConnId {
     /// Inbound connections are numbered by the shell, with this bit set; outbound ones by the core, without it.
     pub const INBOUND: u64 = 1 << 63;
+    /// Sessions over UDP have this bit set; the core numbers all of them.
+    pub const UDP: u64 = 1 << 62;
 
     /// Whether the peer has connected to us.
     pub const fn is_inbound(self) -> bool {

@@ -187,6 +187,11 @@ impl<'a> Blocks<'a> {
         Self { r: Reader::new(payload), next: Next::RouterInfo }
     }
 
+    /// The bytes of the blocks that were not read yet.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.r.peek()
+    }
+
     fn read(&mut self) -> Result<Block<'a>, DecodeError> {
         let kind = self.r.u8("block type")?;
         let len = self.r.u16("block size")?;

@@ -1,5 +1,14 @@
 //! SSU2: sessions with other routers over UDP. <https://geti2p.net/spec/ssu2>
 
-// Before the endpoint takes it up.
-#[allow(dead_code)]
+mod confirmed;
+pub(crate) mod endpoint;
+pub mod handshake;
+pub(crate) mod job;
+mod outside;
+mod packet;
+mod tokens;
 pub(crate) mod transfer;
+
+pub use packet::{DataKeys, Direction, PacketError};
+
+use crate::limits::ssu2 as limits;

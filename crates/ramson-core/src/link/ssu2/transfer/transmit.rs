@@ -37,7 +37,7 @@ struct Content {
 impl Transfer {
     /// Appends the payload of the next packet to `out`, which may hold its header already. `None` when nothing may go now.
     /// What was returned must be sealed under its number, and sent once; where it cannot be sent it is lost.
-    pub(crate) fn poll_transmit(
+    pub(in crate::link) fn poll_transmit(
         &mut self,
         now: Now,
         outbox: &mut Outbox,
