@@ -85,6 +85,12 @@ impl Transfer {
         Some(self.number(now.mono, out.len() - from, more, &content, probe))
     }
 
+    /// A number for a packet that is made elsewhere and holds nothing that would have to be sent again: a path challenge to
+    /// another address.
+    pub(crate) fn reserve_number(&mut self) -> u32 {
+        self.recovery.send(None)
+    }
+
     /// Whether the window and the pacer let a packet go.
     fn may_send(&mut self, now: Instant) -> bool {
         self.paced_until = None;
