@@ -200,3 +200,38 @@ fn no_key_of_a_handshake_or_of_its_session_stays_in_the_heap() {
     drop(sessions);
     assert_eq!(secrets.count_in_heap(), 0, "parts of {}", secrets.len());
 }
+
+/// From i2pd 2.59 to i2pd 2.59, at 1796055477: the responder's keys, a TokenRequest, and a SessionRequest of the same
+/// session.
+const I2PD_STATIC: &str = "902c7a00603315fe266adfabe510425b1dc26b759fd357a79d1b7f5de8308c78";
+const I2PD_PUBLIC: &str = "17c5067e58232a89d95efc69c94fcc17f9d0c5ea105b08de98a29c8a19396d36";
+const I2PD_INTRO: &str = "c61cd7fb70928de7803598a9284ad6af304002d95c4834c435c383a2b5d117b7";
+const I2PD_TOKEN_REQUEST: &str = "6ec9fcb761705486a7e2a9440048355a7eb3230eeafb8e6c291e0f1b598e8c6df659494c2d708f8e970388d647c58cee75064cf4bf296c9d59a7a66af982a67e7117ff9fa93963e3";
+const I2PD_SESSION_REQUEST: &str = "989c3a221d86522c6a823c06366ada007eb3230eeafb8e6cf90a955d445514fa1d0b2142f004b51a277bea679644c657752ffa31e5e836a59d2ab16bc263a99f6a821e8aa1bf737689cda0c0b21ec1aa0f9c850c6b3fffe605d95ed9a47e2e5a3e346bf6";
+
+fn hex<const N: usize>(text: &str) -> [u8; N] {
+    let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap();
+    assert_eq!(text.len(), 2 * N);
+    std::array::from_fn(byte)
+}
+
+#[test]
+fn requests_of_i2pd_are_opened() {
+    use super::super::outside::{self, IntroKey};
+    let static_key = SecretKey::from_bytes(hex(I2PD_STATIC));
+    let intro_key = hex(I2PD_INTRO);
+    assert_eq!(static_key.public_key().0, hex(I2PD_PUBLIC));
+    let mut packet = hex::<72>(I2PD_TOKEN_REQUEST);
+    let (token_request, blocks) = IntroKey::new(intro_key).open(&mut packet, MessageType::TokenRequest).unwrap();
+    assert_eq!(outside::timestamp(blocks), Ok(Some(1_796_055_478)));
+    assert_eq!((token_request.network_id, token_request.token), (99, 0));
+    let mut packet = hex::<100>(I2PD_SESSION_REQUEST);
+    protection::turn_short(&mut packet, &intro_key, &intro_key).unwrap();
+    protection::turn_rest(&mut packet, MessageType::SessionRequest, &intro_key).unwrap();
+    let header = LongHeader::from_bytes(packet.first_chunk().unwrap()).unwrap();
+    assert_eq!((header.source, header.destination), (token_request.source, token_request.destination));
+    assert_ne!(header.token, 0);
+    let (request, creating) = Responder { static_key, intro_key, network_id: 99 }.request(&mut packet).unwrap();
+    assert_eq!(request, Request { timestamp: 1_796_055_478, relay_tag: false });
+    assert_eq!(creating.ids, Ids { initiator: header.source, responder: header.destination });
+}
