@@ -8,6 +8,9 @@
 
 mod acks;
 mod congestion;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::indexing_slicing, reason = "it is a test's")]
+pub(crate) mod fuzzing;
 mod hystart;
 #[cfg(any(test, fuzzing, feature = "checks"))]
 #[allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "it is a test's")]

@@ -85,6 +85,13 @@ impl Transfer {
         Some(self.number(now.mono, out.len() - from, more, &content, probe))
     }
 
+    /// The number of a packet that another writes, such as an answer to a path that is not the session's: it is neither
+    /// sent again nor counted as under way (specification, "Congestion Control").
+    pub(crate) fn reserve_number(&mut self) -> u32 {
+        self.stats.packets_sent += 1;
+        self.recovery.send(None)
+    }
+
     /// Whether the window and the pacer let a packet go.
     fn may_send(&mut self, now: Instant) -> bool {
         self.paced_until = None;
