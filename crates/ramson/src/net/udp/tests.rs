@@ -127,7 +127,7 @@ async fn an_address_in_use_is_named_and_no_socket_needs_no_buffer() {
 #[ignore = "a figure: cargo test --release -p ramson what_datagrams_cost -- --ignored --nocapture"]
 async fn what_datagrams_cost() {
     for batch in [1, 4, 16, 32] {
-        let (mut a, mut b) = pair("127.0.0.1:0").await;
+        let (mut a, b) = pair("127.0.0.1:0").await;
         let bytes = vec![7; batch * 1_100];
         let mut buffer = b.buffer();
         let (mut got, mut sent) = (0usize, 0usize);
