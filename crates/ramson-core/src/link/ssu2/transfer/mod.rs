@@ -250,7 +250,9 @@ impl Transfer {
 
     /// Gives back what was needed for traffic that is over.
     fn give_back(&mut self, now: Instant) {
-        self.reassembly.age(now);
+        if self.reassembly.age(now) {
+            self.upkeep = Some(now + UPKEEP);
+        }
         self.messages.shrink_to_fit();
         if self.outgoing.is_empty() && self.recovery.is_idle() {
             self.outcome = Outcome::default();
