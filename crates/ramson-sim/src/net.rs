@@ -268,6 +268,7 @@ impl Net {
                 published: if config.publishable { config.listen.clone() } else { Vec::new() },
                 ipv4: config.addresses.ipv4,
                 ipv6: config.addresses.ipv6,
+                udp: config.udp.clone(),
                 floodfill: config.publishable && config.floodfill == FloodfillMode::Yes,
                 congestion: if config.transit_tunnels == 0 { Congestion::Rejecting } else { Congestion::None },
             }

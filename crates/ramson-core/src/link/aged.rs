@@ -33,7 +33,7 @@ impl<V> Aged<V> {
         self.next += 1;
     }
 
-    #[cfg(any(test, fuzzing, feature = "checks"))]
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.notes.len()
     }

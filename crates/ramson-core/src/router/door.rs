@@ -8,7 +8,7 @@ use crate::dest::datagram::{Bound, DatagramError, Incoming, Outgoing};
 use crate::dest::keyless::{self, LeaseSetError, MessageError};
 use crate::job::{Job, JobDone};
 use crate::link::ntcp2::padding::PaddingStrategy;
-use crate::link::{AddressRules, CloseKind, ConnId, LinkLimits};
+use crate::link::{AddressRules, CloseKind, ConnId, Datagrams, LinkLimits, UdpId};
 use crate::netdb::FloodfillMode;
 use crate::stream::StreamId;
 use crate::time::{Duration, Instant};
@@ -47,22 +47,6 @@ pub struct Config {
     pub limits: LinkLimits,
     /// Whether to serve as a floodfill.
     pub floodfill: FloodfillMode,
-}
-
-/// A UDP socket of the shell: its place in [`Config::udp`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UdpId(pub u8);
-
-/// Datagrams to one peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Datagrams {
-    pub socket: UdpId,
-    pub to: SocketAddr,
-    /// The address of ours that they come from, for a socket that is bound to several.
-    pub from: Option<IpAddr>,
-    /// Each has so many bytes, the last one perhaps less.
-    pub segment: usize,
-    pub bytes: Vec<u8>,
 }
 
 /// A stream of a destination.

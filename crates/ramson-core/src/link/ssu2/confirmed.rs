@@ -43,7 +43,7 @@ impl Fragments {
         Some((header, body))
     }
 
-    #[cfg(any(test, fuzzing, feature = "checks"))]
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -94,11 +94,6 @@ pub(crate) enum Event {
         id: ConnId,
         ip_changed: bool,
     },
-    /// A peer says where it sees us.
-    SeenAt {
-        id: ConnId,
-        address: SocketAddr,
-    },
     /// An authenticated peer's clock less ours, milliseconds.
     Clock {
         peer: IpAddr,
@@ -267,12 +262,6 @@ impl Endpoint {
         self.router_info = Arc::new(bytes);
     }
 
-    /// Our address has changed: tokens of ours and for us were for the old one.
-    pub(crate) fn forget_tokens(&mut self) {
-        self.tokens.forget();
-        self.next_tokens.forget();
-    }
-
     pub(crate) const fn stats(&self) -> EndpointStats {
         self.stats
     }
@@ -282,13 +271,24 @@ impl Endpoint {
         self.sessions.len()
     }
 
-    pub(crate) fn is_up(&self, id: ConnId) -> bool {
+    #[cfg(test)]
+    fn is_up(&self, id: ConnId) -> bool {
         self.sessions.get(&id).is_some_and(|session| matches!(session.state, State::Up(_)))
     }
 
     /// Where packets of this session go to.
     pub(crate) fn address(&self, id: ConnId) -> Option<SocketAddr> {
         self.sessions.get(&id).map(|session| session.addr)
+    }
+
+    /// How long the handshake took there and back, if it has shown that.
+    pub(crate) fn trip(&self, id: ConnId) -> Option<Duration> {
+        self.sessions.get(&id)?.trip
+    }
+
+    /// Whether a session is over, and but answers what still comes.
+    pub(crate) fn is_draining(&self, id: ConnId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| matches!(session.state, State::Draining { .. }))
     }
 
     /// Room for the header of a packet; its blocks are appended.

@@ -3,7 +3,7 @@
 
 use ramson_wire::crypto::Secret;
 use ramson_wire::crypto::aead::AeadKey;
-use ramson_wire::ssu2::{self, ConnectionId, SHORT_HEADER, Short, ShortHeader, TAG, protection};
+use ramson_wire::ssu2::{self, ConnectionId, SHORT_HEADER, Short, ShortHeader, protection};
 
 /// Packet numbers that are remembered below the highest that was received; what is older counts as seen.
 pub(crate) const WINDOW: u32 = 4_096;
@@ -85,9 +85,6 @@ impl Sealer {
         protection::turn_short(out, &self.k_header_1, &self.k_header_2).is_some()
     }
 }
-
-/// Bytes that a packet has beside its payload.
-pub(crate) const OVERHEAD: usize = SHORT_HEADER + TAG;
 
 /// A packet that has been opened.
 #[derive(Debug, PartialEq, Eq)]

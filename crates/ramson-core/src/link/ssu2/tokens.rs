@@ -42,11 +42,6 @@ impl Tokens {
         Self { key, rng, used }
     }
 
-    /// Our address has changed: no token of before is good.
-    pub(super) fn forget(&mut self) {
-        self.key = self.rng.bytes().into();
-    }
-
     /// A token for a Retry to `to`.
     pub(super) fn retry(&mut self, now: Instant, to: &SocketAddr) -> u64 {
         self.make(Kind::Retry, span(now, RETRY_SPAN), to)
@@ -149,12 +144,7 @@ impl NextTokens {
         good.then_some(token.token)
     }
 
-    /// Our address has changed: they were for another.
-    pub(super) fn forget(&mut self) {
-        self.0 = Aged::new(limits::NEXT_TOKENS);
-    }
-
-    #[cfg(any(test, fuzzing, feature = "checks"))]
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -194,9 +184,6 @@ mod tests {
             assert!(tokens.take(at(start + life - 1), &addr(1), next.token));
             assert!(!tokens.take(at(start + life - 1), &addr(1), next.token));
         }
-        let token = tokens.retry(at(0), &addr(1));
-        tokens.forget();
-        assert!(!tokens.take(at(0), &addr(1), token));
     }
 
     #[test]
@@ -236,7 +223,5 @@ mod tests {
             next.insert(now(0), Hash::of(&n.to_be_bytes()), addr(1), token(start + 3600, 7));
         }
         assert_eq!(next.len(), limits::NEXT_TOKENS);
-        next.forget();
-        assert_eq!(next.len(), 0);
     }
 }

@@ -188,9 +188,6 @@ impl Endpoint {
         if let (Some(peer), Some(token)) = (peer, created.new_token) {
             self.next_tokens.insert(now, peer, addr, token);
         }
-        if let Some(address) = created.address {
-            self.events.push_back(Event::SeenAt { id, address });
-        }
     }
 }
 
