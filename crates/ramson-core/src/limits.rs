@@ -95,8 +95,9 @@ pub mod transfer {
     pub const REASSEMBLY_AGE: Duration = Duration::from_secs(10);
     /// Ids of one session's messages in one generation of the memory against duplicates.
     pub const MESSAGE_IDS: usize = 4_096;
-    /// An id is remembered at least this long, or until so many others have come.
-    pub const MESSAGE_IDS_GENERATION: Duration = Duration::from_secs(10);
+    /// An id is remembered at least this long, or until so many others have come: longer than [`CONTENT_AGE`] and a
+    /// packet's way.
+    pub const MESSAGE_IDS_GENERATION: Duration = Duration::from_secs(20);
     /// Packets of a session in one direction, well before their numbers end; the session ends then.
     pub const PACKET_NUMBERS: u32 = 1 << 31;
     /// Bytes of blocks that wait to be sent in one session, those of messages not counted; one beyond is refused.

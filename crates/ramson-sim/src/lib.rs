@@ -49,7 +49,7 @@ pub use arena::{run, run_with};
 pub use geo::Region;
 pub use link::{Access, Link, NodeId};
 pub use nat::{Dependence, Nat, NatKind};
-pub use net::{Meter, Net, Settings, UdpStats};
+pub use net::{Meter, Net, Settings, Transport, UdpStats};
 pub use node::{NETWORK_ID, Place, router_config};
 pub use outcome::{LookUp, Outcome, Passage, Sample};
 pub use pair::Pair;

@@ -56,6 +56,19 @@ pub struct Settings {
     pub gather: bool,
     /// Each node has a /16 of its own, so that the rules for subnets can be kept.
     pub spread: bool,
+    /// By what routers reach each other.
+    pub transport: Transport,
+}
+
+/// What carries links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    #[default]
+    Tcp,
+    /// Routers have UDP sockets, too.
+    Both,
+    /// Routers publish both, but no TCP connection is ever made.
+    Udp,
 }
 
 impl Default for Settings {
@@ -68,6 +81,7 @@ impl Default for Settings {
             start_unix_ms: 1_790_000_000_000,
             gather: false,
             spread: false,
+            transport: Transport::Tcp,
         }
     }
 }
@@ -167,6 +181,9 @@ impl Net {
     /// Adds a router whose clock is ahead by `skew_ms`, with settings of its own.
     pub fn add_router_with(&mut self, skew_ms: i64, change: impl FnOnce(&mut Config)) -> NodeId {
         let mut config = router_config(self.address(NodeId(self.nodes.len())));
+        if self.settings.transport != Transport::Tcp {
+            config.udp.clone_from(&config.listen);
+        }
         change(&mut config);
         self.add(Some(config), Role::default(), skew_ms, None)
     }
@@ -227,7 +244,7 @@ impl Net {
             keys,
             config,
             role,
-            place: Place::default(),
+            place: Place { firewalled: self.settings.transport == Transport::Udp, ..Place::default() },
             up_free: Instant::ZERO,
             down_free: Instant::ZERO,
             sent_bytes: 0,

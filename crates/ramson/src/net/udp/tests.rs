@@ -121,3 +121,45 @@ async fn an_address_in_use_is_named_and_no_socket_needs_no_buffer() {
     let mut none = UdpSockets::default();
     assert!(tokio::time::timeout(Duration::from_millis(20), none.next(true)).await.is_err());
 }
+
+/// What the sockets cost: batches of a segment size from one to another, on this machine.
+#[tokio::test]
+#[ignore = "a figure: cargo test --release -p ramson what_datagrams_cost -- --ignored --nocapture"]
+async fn what_datagrams_cost() {
+    for batch in [1, 4, 16, 32] {
+        let (mut a, b) = pair("127.0.0.1:0").await;
+        let bytes = vec![7; batch * 1_100];
+        let mut buffer = b.buffer();
+        let (mut got, mut sent) = (0usize, 0usize);
+        let mut in_send = Duration::ZERO;
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_secs(2) {
+            let before = std::time::Instant::now();
+            // About 64 in the receiver's buffer, which holds them.
+            for _ in 0..64 / batch {
+                a.send(to(&b, 1_100, bytes.clone()));
+                sent += batch;
+            }
+            in_send += before.elapsed();
+            loop {
+                let mut received = [None; BATCH];
+                let read = b.receive(ID, &mut buffer, &mut received);
+                let datagrams = received.iter().flatten().map(|received| received.len.div_ceil(received.segment));
+                got += datagrams.sum::<usize>();
+                if read < BATCH {
+                    break;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let each = |time: f64, count: usize| time * 1e9 / count.max(1) as f64;
+        println!(
+            "FIGURE udp-batch-{batch} {:.0} - packets/s ({:.0} ns to send one, {:.0} ns in all, {} lost)",
+            got as f64 / seconds,
+            each(in_send.as_secs_f64(), sent),
+            each(seconds, got),
+            sent - got
+        );
+    }
+}

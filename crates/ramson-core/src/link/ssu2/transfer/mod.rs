@@ -8,6 +8,9 @@
 
 mod acks;
 mod congestion;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::indexing_slicing, reason = "it is a test's")]
+pub(crate) mod fuzzing;
 mod hystart;
 #[cfg(any(test, fuzzing, feature = "checks"))]
 #[allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "it is a test's")]
@@ -247,7 +250,9 @@ impl Transfer {
 
     /// Gives back what was needed for traffic that is over.
     fn give_back(&mut self, now: Instant) {
-        self.reassembly.age(now);
+        if self.reassembly.age(now) {
+            self.upkeep = Some(now + UPKEEP);
+        }
         self.messages.shrink_to_fit();
         if self.outgoing.is_empty() && self.recovery.is_idle() {
             self.outcome = Outcome::default();

@@ -15,8 +15,9 @@ pub(super) const LEAST_PAYLOAD: usize = MIN as usize - 80;
 const STEP: u16 = 16;
 /// Losses of one size until it is taken for too large.
 const TRIES: u8 = 3;
-/// Losses in a row of packets above [`MIN`], with none between that arrived, until the path is taken for a black hole.
-const BLACK_HOLE: u8 = 6;
+/// Times in a row at which packets above [`MIN`] turn out to be lost, with none between that arrived, until the path is
+/// taken for a black hole. A full queue drops many at one time.
+const BLACK_HOLE: u8 = 4;
 /// After a search it is begun again: the path may have changed.
 const SEARCH_AGAIN: Duration = Duration::from_secs(600);
 /// After a black hole somewhat sooner.
@@ -39,8 +40,9 @@ pub(super) struct Mtu {
     next_search: Instant,
     /// Packets that have arrived.
     arrived: u32,
-    /// Losses in a row above [`MIN`].
+    /// Times in a row that packets above [`MIN`] were lost, and the latest.
     suspicious: u8,
+    lost_at: Instant,
 }
 
 impl Mtu {
@@ -57,6 +59,7 @@ impl Mtu {
             next_search: Instant::ZERO,
             arrived: 0,
             suspicious: 0,
+            lost_at: Instant::ZERO,
         }
     }
 
@@ -133,7 +136,8 @@ impl Mtu {
         if self.current == MIN || !self.is_large(datagram) {
             return false;
         }
-        self.suspicious += 1;
+        self.suspicious += u8::from(self.lost_at != now);
+        self.lost_at = now;
         if self.suspicious < BLACK_HOLE {
             return false;
         }
@@ -237,18 +241,21 @@ mod tests {
     fn a_black_hole_is_found_out_and_common_loss_is_not_one() {
         let mut mtu = used(false, 1500);
         search(&mut mtu, Instant::ZERO, 1500);
-        let now = Instant::from_micros(5_000_000);
+        let at = |n: u64| Instant::from_micros(5_000_000 + n);
         for n in 0..1_000 {
-            assert!(!mtu.lost(now, 1_472));
-            assert!(!mtu.lost(now, 1_000), "small ones say nothing");
+            assert!(!mtu.lost(at(n), 1_472));
+            assert!(!mtu.lost(at(n), 1_000), "small ones say nothing");
             if n % 3 == 0 {
                 mtu.arrived(1_472);
             } else {
                 mtu.arrived(1_252);
             }
         }
-        let fell: Vec<bool> = (0..6).map(|_| mtu.lost(now, 1_472)).collect();
-        assert_eq!(fell.iter().filter(|fell| **fell).count(), 1);
+        mtu.arrived(1_472);
+        assert!((0..100).all(|_| !mtu.lost(at(2_000), 1_472)), "at one time");
+        let fell: Vec<bool> = (0..4).map(|n| mtu.lost(at(3_000 + n), 1_472)).collect();
+        assert_eq!(fell, [false, false, true, false]);
+        let now = at(3_002);
         assert_eq!(mtu.payload(), 1220);
         assert_eq!(mtu.probe_due(now + Duration::from_secs(59)), None);
         assert!(mtu.probe_due(now + AFTER_BLACK_HOLE).is_some());

@@ -10,6 +10,7 @@ use crate::time::Instant;
 use ramson_wire::i2np::{Message, SHORT_HEADER};
 use ramson_wire::ssu2::{BLOCK_HEADER, Block, FirstFragment, FollowOnFragment};
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU64;
 
 /// The room that is left in a packet is filled with a part of the next fragment if it is at least this.
 const LEAST_FRAGMENT: usize = 128;
@@ -20,11 +21,23 @@ const WHOLE: u8 = u8::MAX;
 /// Things that one packet holds. A packet is remembered with all of them.
 pub(super) const PER_PACKET: usize = 6;
 
-/// A part of an item, as a packet holds it.
+/// A part of an item, as a packet holds it: every packet under way remembers several, so they are small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    item: u64,
-    part: u8,
+pub(super) struct Piece(NonZeroU64);
+
+impl Piece {
+    /// Items are numbered from 1, and far from 2^56 when a session ends.
+    fn new(item: u64, part: u8) -> Self {
+        Self(NonZeroU64::new(item << 8 | u64::from(part)).unwrap_or(NonZeroU64::MIN))
+    }
+
+    const fn item(self) -> u64 {
+        self.0.get() >> 8
+    }
+
+    const fn part(self) -> u8 {
+        (self.0.get() & 0xff) as u8
+    }
 }
 
 /// What a packet holds.
@@ -134,8 +147,8 @@ impl Outgoing {
     }
 
     fn add(&mut self, now: Instant, body: Body) -> u64 {
-        let item = self.next;
         self.next += 1;
+        let item = self.next;
         self.items.insert(item, Item { body, since: now, cuts: Vec::new(), arrived: 0 });
         item
     }
@@ -144,7 +157,7 @@ impl Outgoing {
     pub(super) fn send_whole(&mut self, now: Instant, message: Message, out: &mut Vec<u8>) -> Piece {
         Block::encode_i2np_header(out, SHORT_HEADER + message.body.len());
         message.encode_short(out);
-        Piece { item: self.add(now, Body::Message(message)), part: WHOLE }
+        Piece::new(self.add(now, Body::Message(message)), WHOLE)
     }
 
     /// Takes a message over that goes in fragments, as [`Outgoing::encode_next`] appends them.
@@ -161,7 +174,7 @@ impl Outgoing {
                 Some(Item { body: Body::Block(block), .. }) if block.len() <= room => {
                     out.extend_from_slice(block);
                     self.blocks.pop_front();
-                    return Some(Piece { item, part: WHOLE });
+                    return Some(Piece::new(item, WHOLE));
                 }
                 Some(_) => {}
                 None => drop(self.blocks.pop_front()),
@@ -176,17 +189,17 @@ impl Outgoing {
     fn encode_lost(&mut self, now: Instant, room: usize, out: &mut Vec<u8>) -> Option<Piece> {
         loop {
             let piece = self.lost.front().copied()?;
-            let Some(item) = self.items.get(&piece.item).filter(|item| !has_arrived(item, piece.part)) else {
+            let Some(item) = self.items.get(&piece.item()).filter(|item| !has_arrived(item, piece.part())) else {
                 self.lost.pop_front();
                 continue;
             };
             if now.since(item.since) > limits::CONTENT_AGE {
                 self.lost.pop_front();
-                self.give_up(piece.item);
+                self.give_up(piece.item());
                 continue;
             }
             // Where it does not fit, the next packet has the room.
-            if !encode(item, piece.part, room, out) {
+            if !encode(item, piece.part(), room, out) {
                 return None;
             }
             self.lost.pop_front();
@@ -219,17 +232,17 @@ impl Outgoing {
         if item.is_cut_whole() {
             self.cutting.pop_front();
         }
-        Some(Piece { item: id, part })
+        Some(Piece::new(id, part))
     }
 
     /// Appends what a packet holds that is still under way, as far as it has not arrived by another one and fits.
     pub(super) fn repeat(&mut self, pieces: &Pieces, room: usize, out: &mut Vec<u8>) -> Pieces {
         let (mut again, from) = (Pieces::default(), out.len());
         for piece in pieces.iter() {
-            let Some(item) = self.items.get(&piece.item).filter(|item| !has_arrived(item, piece.part)) else {
+            let Some(item) = self.items.get(&piece.item()).filter(|item| !has_arrived(item, piece.part())) else {
                 continue;
             };
-            if encode(item, piece.part, room - (out.len() - from), out) && again.push(piece) {
+            if encode(item, piece.part(), room - (out.len() - from), out) && again.push(piece) {
                 self.resent += 1;
             }
         }
@@ -239,12 +252,12 @@ impl Outgoing {
     /// A packet has arrived that held this.
     pub(super) fn arrived(&mut self, pieces: &Pieces) {
         for piece in pieces.iter() {
-            let Some(item) = self.items.get_mut(&piece.item) else { continue };
-            if piece.part != WHOLE {
-                item.arrived |= 1u64.checked_shl(piece.part.into()).unwrap_or(0);
+            let Some(item) = self.items.get_mut(&piece.item()) else { continue };
+            if piece.part() != WHOLE {
+                item.arrived |= 1u64.checked_shl(piece.part().into()).unwrap_or(0);
             }
-            if piece.part == WHOLE || item.has_arrived() {
-                self.remove(piece.item);
+            if piece.part() == WHOLE || item.has_arrived() {
+                self.remove(piece.item());
             }
         }
     }
@@ -252,7 +265,7 @@ impl Outgoing {
     /// A packet is lost that held this; packets have room for `payload` bytes.
     pub(super) fn lost(&mut self, pieces: &Pieces, payload: usize) {
         for piece in pieces.iter() {
-            if self.items.get(&piece.item).is_some_and(|item| !has_arrived(item, piece.part)) {
+            if self.items.get(&piece.item()).is_some_and(|item| !has_arrived(item, piece.part())) {
                 self.send_again(piece, payload);
             }
         }
@@ -267,9 +280,9 @@ impl Outgoing {
 
     /// What went whole and does not fit any more goes in fragments.
     fn send_again(&mut self, piece: Piece, payload: usize) {
-        let too_long = self.items.get(&piece.item).is_some_and(|item| item.block_len() > payload);
-        if piece.part == WHOLE && too_long {
-            self.cutting.push_back(piece.item);
+        let too_long = self.items.get(&piece.item()).is_some_and(|item| item.block_len() > payload);
+        if piece.part() == WHOLE && too_long {
+            self.cutting.push_back(piece.item());
         } else {
             self.lost.push_back(piece);
         }

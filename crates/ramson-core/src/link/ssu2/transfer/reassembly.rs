@@ -176,9 +176,10 @@ impl Reassembly {
         }
     }
 
-    /// Forgets which messages were whole long ago.
-    pub(super) fn age(&mut self, now: Instant) {
+    /// Forgets which messages were whole long ago; false when none is left.
+    pub(super) fn age(&mut self, now: Instant) -> bool {
         self.done.age(now);
+        self.done.len() > 0
     }
 
     /// Messages and fragments that came again.

@@ -228,7 +228,7 @@ fn an_idle_session_is_small_and_has_no_timer() {
     while line.step(until) {}
     for end in 0..2 {
         let transfer = line.transfer(0, end);
-        assert_eq!(transfer.next_timeout(), None);
+        assert_eq!(transfer.next_timeout(), None, "all is forgotten");
         assert!(transfer.outgoing.is_empty() && transfer.messages.capacity() == 0);
     }
     assert!(std::mem::size_of::<Transfer>() < 2_048, "{}", std::mem::size_of::<Transfer>());

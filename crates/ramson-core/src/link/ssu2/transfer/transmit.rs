@@ -85,9 +85,10 @@ impl Transfer {
         Some(self.number(now.mono, out.len() - from, more, &content, probe))
     }
 
-    /// A number for a packet that is made elsewhere and holds nothing that would have to be sent again: a path challenge to
-    /// another address.
+    /// The number of a packet that another writes, such as an answer to a path that is not the session's: it is neither
+    /// sent again nor counted as under way (specification, "Congestion Control").
     pub(crate) fn reserve_number(&mut self) -> u32 {
+        self.stats.packets_sent += 1;
         self.recovery.send(None)
     }
 
