@@ -12,4 +12,7 @@ fuzz_target!(|data: &[u8]| {
     for address in info.ntcp2_addresses() {
         let _ = address.endpoint();
     }
+    for address in info.ssu2_addresses() {
+        assert!((1280..=1500).contains(&address.mtu) && address.introducers.len() <= 3);
+    }
 });

@@ -24,6 +24,7 @@ const SID: NetSpec = NetSpec {
 /// The newer i2pd as floodfills and some hops, the older one as hops, eepsite and client.
 const MIXED: NetSpec = NetSpec { peer: "trixie", ..SID };
 const IPV6: NetSpec = NetSpec { way: Way::Ipv6, ..SID };
+const SSU2: NetSpec = NetSpec { way: Way::Ssu2, ..SID };
 const OWN_HOPS: NetSpec = NetSpec { carriers: Carriers::Subjects, ..SID };
 /// The same, and those subjects lose messages when told to.
 const LOSSY_HOPS: NetSpec = NetSpec { carriers: Carriers::Lossy, ..SID };
@@ -293,6 +294,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "page, serve and refusals of a subject that has IPv6 only",
         spec: IPV6,
         run: scenarios::ipv6,
+    },
+    Scenario {
+        name: "ssu2",
+        about: "page, serve, ramson-ramson and transfer where i2pd has SSU2 only",
+        spec: SSU2,
+        run: scenarios::ssu2,
     },
     Scenario {
         name: "proxy",

@@ -57,11 +57,13 @@ pub(crate) enum Way {
     Ipv4,
     /// They have no IPv4 address; the others have both.
     Ipv6,
+    /// By IPv4 and SSU2; the others have no NTCP2.
+    Ssu2,
     /// Through a SOCKS5 proxy (the first one) or an HTTP proxy in their namespace.
     Proxy,
 }
 
-/// A running network of 12 i2pd routers (7 where others carry), 5 of them floodfills, over NTCP2. Taken down when dropped.
+/// A running network of 12 i2pd routers (7 where others carry), 5 of them floodfills, over NTCP2, or SSU2 where it is about that. Taken down when dropped.
 pub(crate) struct Net {
     pub(crate) run: PathBuf,
     guard: Option<Child>,
@@ -114,7 +116,7 @@ impl Net {
                 Floodfills::Half => "3",
             },
             "--transports",
-            "ntcp2",
+            if spec.way == Way::Ssu2 { "ssu2" } else { "ntcp2" },
             "--peer",
             spec.peer,
             "--ff-peer",

@@ -362,6 +362,13 @@ pub(crate) fn ipv6(world: &mut World) -> Result<String, String> {
     Err(format!("{sessions} sessions over IPv6, and others: {}", elsewhere.join(", ")))
 }
 
+pub(crate) fn ssu2(world: &mut World) -> Result<String, String> {
+    let said = [page(world)?, transfer(world)?, two_subjects(world)?, serve(world)?].join("; ");
+    // Two subjects may have TCP between them; whom else they reach they reach over UDP.
+    let (_, elsewhere) = world.subject(0)?.sessions("10.110.")?;
+    if elsewhere.is_empty() { Ok(said) } else { Err(format!("sessions over TCP: {}", elsewhere.join(", "))) }
+}
+
 pub(crate) fn proxy(world: &mut World) -> Result<String, String> {
     let mut said = vec![page(world)?, serve(world)?];
     let site = world.their_site()?;

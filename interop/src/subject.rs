@@ -69,7 +69,7 @@ impl Subject {
     /// Takes the IPv4 address from the namespace, or starts a proxy in it.
     fn connect(&mut self, way: Way) -> Result<(), String> {
         match way {
-            Way::Ipv4 => {}
+            Way::Ipv4 | Way::Ssu2 => {}
             Way::Ipv6 => {
                 let flush = ["-4", "addr", "flush", "dev", "eth0"];
                 let status = within(&self.namespace, "ip").args(flush).status().map_err(|why| format!("ip: {why}"))?;
@@ -260,6 +260,9 @@ impl Subject {
         let ip = &self.ip;
         match way {
             Way::Ipv4 => format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]"),
+            Way::Ssu2 => {
+                format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]\n\n[ssu2]\nenabled = true")
+            }
             Way::Ipv6 => format!("listen = [\"[{ip}]:23456\"]\npublish = [\"[{ip}]:23456\"]"),
             Way::Proxy if self.name.ends_with('1') => format!("proxy = \"socks5://{PROXY}\""),
             Way::Proxy => format!("proxy = \"http://{PROXY}\""),

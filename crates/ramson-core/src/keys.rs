@@ -2,7 +2,7 @@
 
 use crate::rng::Rng;
 use ramson_wire::codec::{Decode, DecodeError, Encode, Reader, Write};
-use ramson_wire::crypto::hash::sha256;
+use ramson_wire::crypto::hash::{hkdf32, sha256};
 use ramson_wire::crypto::sign::SigningKey;
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::RouterIdentity;
@@ -36,6 +36,16 @@ impl RouterKeys {
         let static_key = SecretKey::random(rng);
         let identity = RouterIdentity::new(static_key.public_key(), *signing.public(), rng);
         Self { identity, signing, static_key, ntcp2_key: SecretKey::random(rng), ntcp2_iv: rng.bytes() }
+    }
+
+    /// The Noise key of SSU2 ("s"). It comes of the one of NTCP2, which is kept, and says nothing about it.
+    pub fn ssu2_key(&self) -> SecretKey {
+        SecretKey::from_bytes(hkdf32(&sha256(b"ramson ssu2 static key"), self.ntcp2_key.as_bytes(), &self.ntcp2_iv))
+    }
+
+    /// The published introduction key of SSU2 ("i").
+    pub fn ssu2_intro(&self) -> [u8; 32] {
+        hkdf32(&sha256(b"ramson ssu2 introduction key"), self.ntcp2_key.as_bytes(), &self.ntcp2_iv)
     }
 
     /// The file: magic, the four secrets, the identity, and a checksum.
@@ -94,6 +104,18 @@ mod tests {
             bad[at] ^= 1;
             assert!(RouterKeys::from_file(&bad).is_err(), "flipped at {at}");
         }
+    }
+
+    #[test]
+    fn the_keys_of_ssu2_stay_and_are_their_own() {
+        let keys = RouterKeys::generate(&mut Rng::from_seed([1; 32]));
+        let read = RouterKeys::from_file(&keys.to_file()).unwrap();
+        assert_eq!(read.ssu2_key().public_key(), keys.ssu2_key().public_key());
+        assert_eq!(read.ssu2_intro(), keys.ssu2_intro());
+        let other = RouterKeys::generate(&mut Rng::from_seed([2; 32]));
+        assert_ne!(other.ssu2_key().public_key(), keys.ssu2_key().public_key());
+        assert_ne!(&keys.ssu2_intro(), keys.ssu2_key().as_bytes());
+        assert_ne!(keys.ssu2_key().public_key(), keys.ntcp2_key.public_key());
     }
 
     #[cfg(target_os = "linux")]

@@ -39,6 +39,73 @@ pub mod link {
     pub const FAILED_PEERS: usize = 4_000;
 }
 
+/// Sessions over UDP, before they stand.
+pub mod ssu2 {
+    /// Tokens of ours that were used, in one generation; they are remembered until they are over, or so many others were
+    /// used since.
+    pub const USED_TOKENS: usize = 50_000;
+    /// Peers whose token for the next session is kept, one each; the oldest makes room.
+    pub const NEXT_TOKENS: usize = 4_000;
+    /// Sessions over UDP in any state; more are refused.
+    pub const SESSIONS: usize = 2_500;
+    /// Of these, handshakes that others began, each from an address that was proven; the oldest makes room.
+    pub const HANDSHAKES: usize = 1_000;
+    /// Retries per second, and how many at once; further requests are not answered.
+    pub const RETRIES: (u32, u32) = (10_000, 10_000);
+    /// Retries that we follow for one session; with one more it is given up.
+    pub const RETRIES_FOLLOWED: u8 = 2;
+    /// Packets that claim to be the next of a handshake and are not; with so many it is given up.
+    pub const HANDSHAKE_FAILURES: u8 = 4;
+    /// Packets of a session that wait for the end of its handshake; further ones are dropped, and come again.
+    pub const EARLY_PACKETS: usize = 16;
+    /// Bytes of a PathChallenge that are sent back; a longer one is not answered.
+    pub const CHALLENGE: usize = 1_024;
+    /// PathChallenges of one session that are answered in a second.
+    pub const CHALLENGES_PER_SECOND: u32 = 10;
+    /// Bytes of a SessionConfirmed in fragments; further ones are dropped.
+    pub const CONFIRMED_BYTES: usize = 16 << 10;
+}
+
+/// SSU2's data phase.
+pub mod transfer {
+    use crate::time::Duration;
+
+    /// Bytes of one session that may be under way; the window grows no further.
+    pub const WINDOW: u64 = 16 << 20;
+    /// The same in packets; none is sent beyond.
+    pub const PACKETS_IN_FLIGHT: usize = 16_384;
+    /// Packets that are remembered after they were found to be lost, in case they arrive after all; the oldest makes
+    /// room.
+    pub const LOST_PACKETS: usize = 1_024;
+    /// Ranges that are read of one ACK block; those behind are not looked at. A whole packet has room for more.
+    pub const ACK_RANGES_READ: usize = 256;
+    /// Ranges that one of our ACK blocks names at most. i2pd looks 511 packets back.
+    pub const ACK_RANGES: usize = 32;
+    /// Ranges of packet numbers that are remembered of a session; what is older than all of them is not taken.
+    pub const RECEIVED_RANGES: usize = 128;
+    /// The largest MTU that is used, whatever a peer publishes.
+    pub const MTU: u16 = 1_500;
+    /// Messages of one session that come in fragments and are not whole; the oldest makes room.
+    pub const REASSEMBLIES: usize = 256;
+    /// Their bytes, with what holding them costs; the oldest makes room.
+    pub const REASSEMBLY_BYTES: usize = 512 << 10;
+    /// The same for all sessions together; the session that goes beyond gives up its own.
+    pub const REASSEMBLY_BYTES_TOTAL: usize = 64 << 20;
+    /// Age at which a message is given up that is not whole.
+    pub const REASSEMBLY_AGE: Duration = Duration::from_secs(10);
+    /// Ids of one session's messages in one generation of the memory against duplicates.
+    pub const MESSAGE_IDS: usize = 4_096;
+    /// An id is remembered at least this long, or until so many others have come: longer than [`CONTENT_AGE`] and a
+    /// packet's way.
+    pub const MESSAGE_IDS_GENERATION: Duration = Duration::from_secs(20);
+    /// Packets of a session in one direction, well before their numbers end; the session ends then.
+    pub const PACKET_NUMBERS: u32 = 1 << 31;
+    /// Bytes of blocks that wait to be sent in one session, those of messages not counted; one beyond is refused.
+    pub const BLOCK_BYTES: usize = 16 << 10;
+    /// Age at which the content of a lost packet is not sent again.
+    pub const CONTENT_AGE: Duration = Duration::from_secs(10);
+}
+
 /// The network's time.
 pub mod clock {
     /// Groups of peers whose clocks are remembered; the oldest makes room.

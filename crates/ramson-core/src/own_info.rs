@@ -12,6 +12,8 @@ pub const API_VERSION: &str = "0.9.68";
 /// Costs that i2pd publishes, so that we look like the crowd.
 const COST_PUBLISHED: u8 = 3;
 const COST_UNPUBLISHED: u8 = 14;
+const COST_SSU2_PUBLISHED: u8 = 8;
+const COST_SSU2_UNPUBLISHED: u8 = 15;
 
 /// What is published about us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct OwnInfo {
     pub bandwidth: char,
     /// The addresses at which we can be dialled. Empty while we are not sure, or hide.
     pub published: Vec<SocketAddr>,
+    /// Where our UDP sockets are bound, if there is SSU2: it is published at the same hosts, with their ports.
+    pub udp: Vec<SocketAddr>,
     /// Families that we dial by when nothing is published.
     pub ipv4: bool,
     pub ipv6: bool,
@@ -60,18 +64,42 @@ impl OwnInfo {
                 _ => "4",
             };
             let options = Mapping::from_pairs([("caps", caps), ("s", &s), ("v", "2")])?;
-            return Ok(vec![RouterAddress::new(COST_UNPUBLISHED, "NTCP2", options)?]);
+            let mut addresses = vec![RouterAddress::new(COST_UNPUBLISHED, "NTCP2", options)?];
+            if !self.udp.is_empty() {
+                let (s, i) = ssu2_keys(keys);
+                let options = Mapping::from_pairs([("caps", caps), ("i", &*i), ("s", &s), ("v", "2")])?;
+                addresses.push(RouterAddress::new(COST_SSU2_UNPUBLISHED, "SSU2", options)?);
+            }
+            return Ok(addresses);
         }
         let i = base64::encode(&keys.ntcp2_iv);
-        self.published
-            .iter()
-            .map(|addr| {
-                let (host, port) = (host_of(addr.ip()), addr.port().to_string());
-                let pairs = [("host", host.as_str()), ("i", &i), ("port", &port), ("s", &s), ("v", "2")];
-                RouterAddress::new(COST_PUBLISHED, "NTCP2", Mapping::from_pairs(pairs)?)
-            })
-            .collect()
+        let ntcp2 = self.published.iter().map(|addr| {
+            let (host, port) = (host_of(addr.ip()), addr.port().to_string());
+            let pairs = [("host", host.as_str()), ("i", &i), ("port", &port), ("s", &s), ("v", "2")];
+            RouterAddress::new(COST_PUBLISHED, "NTCP2", Mapping::from_pairs(pairs)?)
+        });
+        ntcp2.chain(self.ssu2_addresses(keys)).collect()
     }
+
+    /// SSU2 at each host that is published for NTCP2, where there is a socket of its family. Without caps: we take part in
+    /// no peer test and introduce nobody.
+    fn ssu2_addresses(&self, keys: &RouterKeys) -> impl Iterator<Item = Result<RouterAddress, DecodeError>> {
+        let (s, i) = ssu2_keys(keys);
+        self.published.iter().filter_map(move |addr| {
+            let v4 = addr.ip().to_canonical().is_ipv4();
+            let port = self.udp.iter().find(|socket| socket.is_ipv4() == v4)?.port().to_string();
+            let host = host_of(addr.ip());
+            let pairs = [("host", host.as_str()), ("i", &i), ("port", &port), ("s", &s), ("v", "2")];
+            Some(
+                Mapping::from_pairs(pairs).and_then(|options| RouterAddress::new(COST_SSU2_PUBLISHED, "SSU2", options)),
+            )
+        })
+    }
+}
+
+/// The published keys of SSU2, static and introduction.
+fn ssu2_keys(keys: &RouterKeys) -> (String, String) {
+    (base64::encode(&keys.ssu2_key().public_key().0), base64::encode(&keys.ssu2_intro()))
 }
 
 /// Whether two RouterInfos of ours say something else that others go by: our addresses, or our caps.
@@ -107,10 +135,31 @@ mod tests {
             bandwidth: 'P',
             published: published.iter().map(|a| a.parse().unwrap()).collect(),
             ipv4: true,
+            udp: Vec::new(),
             ipv6: false,
             floodfill: false,
             congestion: Congestion::None,
         }
+    }
+
+    #[test]
+    fn ssu2_is_published_where_there_is_a_socket() {
+        let keys = RouterKeys::generate(&mut Rng::from_seed([1; 32]));
+        let with = |published: &[&str], udp: &[&str]| {
+            let udp = udp.iter().map(|addr| addr.parse().unwrap()).collect();
+            OwnInfo { udp, ..own(published) }.sign(&keys, 5).unwrap()
+        };
+        let info = with(&["1.2.3.4:9000", "[2a00::1]:9001"], &["0.0.0.0:7000"]);
+        let [ssu2] = info.ssu2_addresses() else { panic!("one address") };
+        assert_eq!(ssu2.endpoint(), Some("1.2.3.4:7000".parse().unwrap()));
+        assert_eq!((ssu2.static_key, ssu2.intro_key), (keys.ssu2_key().public_key(), keys.ssu2_intro()));
+        assert_eq!((ssu2.mtu, ssu2.peer_test, ssu2.introduces, info.ntcp2_addresses().len()), (1500, false, false, 2));
+        let both = with(&["1.2.3.4:9000", "[2a00::1]:9001"], &["0.0.0.0:7000", "[::]:7001"]);
+        assert_eq!(both.ssu2_addresses()[1].endpoint(), Some("[2a00::1]:7001".parse().unwrap()));
+        let hidden = with(&[], &["0.0.0.0:7000"]);
+        let [ssu2] = hidden.ssu2_addresses() else { panic!("one address") };
+        assert_eq!((ssu2.endpoint(), ssu2.claims_v4, ssu2.claims_v6), (None, true, false));
+        assert!(with(&["1.2.3.4:9000"], &[]).ssu2_addresses().is_empty());
     }
 
     #[test]

@@ -87,6 +87,16 @@ impl<K: Mark> Memory<K> {
         self.old.contains(&mark) || self.young.contains(&mark)
     }
 
+    /// Forgets what is two periods old, though nothing new has come.
+    pub(crate) fn age(&mut self, now: Instant) {
+        let age = now.since(self.since);
+        if age >= self.period {
+            let young = std::mem::take(&mut self.young);
+            self.old = if age >= self.period * 2 { HashSet::default() } else { young };
+            self.since = now;
+        }
+    }
+
     /// From now on a generation has this capacity.
     pub(crate) fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity;

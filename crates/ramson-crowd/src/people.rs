@@ -56,6 +56,7 @@ impl Crowd {
             published: vec![self.address(number)],
             ipv4: true,
             ipv6: false,
+            udp: Vec::new(),
             floodfill: false,
             congestion: ramson_core::tunnel::Congestion::None,
         };

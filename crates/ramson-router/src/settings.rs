@@ -30,7 +30,7 @@ pub(crate) use proxies::{HttpProxy, Socks};
 use ramson::TunnelOptions;
 use ramson::config::{
     BandwidthConfig, Config, Floodfill, NetworkConfig, Ntcp2Config, PUBLIC_NETWORK_ID, Proxy, ProxyKind, ReseedConfig,
-    ReseedServers, TransitConfig, TunnelConfig,
+    ReseedServers, Ssu2Config, TransitConfig, TunnelConfig,
 };
 use ramson_services::names::Host;
 use ramson_wire::data::router_address::is_public;
@@ -57,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) network: Network,
     #[serde(default)]
     ntcp2: Ntcp2,
+    #[serde(default)]
+    ssu2: Ssu2,
     #[serde(default)]
     reseed: Reseed,
     #[serde(default)]
@@ -109,6 +111,13 @@ struct Ntcp2 {
     outbound_only: bool,
     printable_padding: bool,
     proxy: Option<ProxyUrl>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Ssu2 {
+    enabled: bool,
+    port: u16,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -297,6 +306,7 @@ impl Settings {
         let Self {
             network,
             ntcp2,
+            ssu2,
             reseed,
             tunnels,
             transit,
@@ -318,6 +328,7 @@ impl Settings {
         let sections = [
             ("network", *network != new.network),
             ("ntcp2", *ntcp2 != new.ntcp2),
+            ("ssu2", *ssu2 != new.ssu2),
             ("reseed", *reseed != new.reseed),
             ("tunnels", *tunnels != new.tunnels),
             ("transit", *transit != new.transit),
@@ -338,6 +349,9 @@ impl Settings {
         let ntcp2 = &self.ntcp2;
         if ntcp2.proxy.is_some() && !ntcp2.publish.is_empty() {
             return fault("publish", "has no use beside a proxy: no address is told to the network then");
+        }
+        if ntcp2.proxy.is_some() && self.ssu2.enabled {
+            return fault("proxy", "is not for SSU2, which would show what it hides");
         }
         if ntcp2.outbound_only && !ntcp2.listen.is_empty() {
             return fault("listen", "contradicts outbound_only");
@@ -374,6 +388,7 @@ impl Settings {
                 outbound_only: self.ntcp2.outbound_only,
                 printable_padding: self.ntcp2.printable_padding,
             },
+            ssu2: Ssu2Config { enabled: self.ssu2.enabled, port: self.ssu2.port },
             reseed: ReseedConfig {
                 servers: self.reseed.servers.0.clone(),
                 files: self.reseed.files.iter().map(|f| data_dir.join(f)).collect(),

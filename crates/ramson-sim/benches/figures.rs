@@ -13,6 +13,8 @@
 #[allow(dead_code, reason = "the tests use more of it")]
 mod world;
 
+#[path = "figures/datagrams.rs"]
+mod datagrams;
 #[path = "figures/requests.rs"]
 mod requests;
 
@@ -34,6 +36,7 @@ const ROUNDS: u64 = 5;
 const MESSAGE: usize = 1_028 + 9;
 
 fn main() {
+    datagrams::measure();
     requests::measure();
     let crypto = Crypto::measure();
     let (mut hops, mut ends) = (Vec::new(), Vec::new());

@@ -2,8 +2,8 @@
 //!
 //! TCP is reliable here as it is outside: what the network loses shows as delay. A connection attempt can fail; bytes
 //! arrive once and in order, after the delay of the link, its jitter, and their own length at its rate and at that of
-//! both nodes' lines. Not modelled: the congestion control of TCP (a loss delays, it does not slow down), and address
-//! translation beyond whether a node can be dialled.
+//! both nodes' lines. Not modelled: the congestion control of TCP (a loss delays, it does not slow down). Datagrams
+//! are lost, and address translators stand in their way (`nat.rs`); for TCP a node can be dialled or not.
 
 use ramson_core::link::ConnId;
 use ramson_core::rng::Rng;
@@ -15,6 +15,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 const MTU: u16 = 1_500;
 /// Of IPv4 and TCP.
 const HEADERS: usize = 40;
+/// Of IPv4 and UDP.
+pub(crate) const HEADERS_UDP: usize = 28;
 /// RFC 6298 lets an implementation wait as little as this; Linux does.
 const MIN_REPETITION: Duration = Duration::from_millis(200);
 const MAX_REPETITION: Duration = Duration::from_secs(30);
@@ -46,12 +48,16 @@ pub struct Link {
     pub delay: Duration,
     /// Up to this much is added, drawn for every write.
     pub jitter: Duration,
-    /// Bytes per second of one connection and direction; 0 for no limit.
+    /// Bytes per second of one connection, or of all datagrams, in one direction; 0 for no limit.
     pub rate: u64,
     /// The share of connection attempts that are refused, 0 to 1.
     pub refused: f64,
     /// The share of packets that are lost, 0 to 1: each costs its connection a repetition.
     pub loss: f64,
+    /// The share of datagrams that come twice, 0 to 1. TCP notices nothing of it.
+    pub duplicated: f64,
+    /// The share of datagrams that may overtake others, by as much as the jitter, 0 to 1.
+    pub reordered: f64,
     /// Bytes of a packet with its headers.
     pub mtu: u16,
 }
@@ -65,6 +71,8 @@ impl Default for Link {
             rate: 2_000_000,
             refused: 0.0,
             loss: 0.0,
+            duplicated: 0.0,
+            reordered: 0.0,
             mtu: MTU,
         }
     }
@@ -72,8 +80,16 @@ impl Default for Link {
 
 impl Link {
     /// No delay and no limit.
-    pub const IDEAL: Self =
-        Self { delay: Duration::ZERO, jitter: Duration::ZERO, rate: 0, refused: 0.0, loss: 0.0, mtu: MTU };
+    pub const IDEAL: Self = Self {
+        delay: Duration::ZERO,
+        jitter: Duration::ZERO,
+        rate: 0,
+        refused: 0.0,
+        loss: 0.0,
+        duplicated: 0.0,
+        reordered: 0.0,
+        mtu: MTU,
+    };
 
     /// The packets that `bytes` take.
     pub(crate) fn packets(&self, bytes: usize) -> usize {

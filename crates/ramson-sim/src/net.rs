@@ -1,6 +1,9 @@
 //! The net: nodes, connections, virtual time, and the queue of events.
 
 mod traffic;
+mod udp;
+
+pub use udp::UdpStats;
 
 use crate::geo;
 use crate::link::{Link, NodeId, Wire, WireId};
@@ -22,7 +25,7 @@ use ramson_wire::data::{Hash, RouterInfo};
 use ramson_wire::i2np::Message;
 use ramson_wire::i2np::database_lookup::DatabaseLookup;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Bytes that a socket takes ahead of the network.
@@ -53,6 +56,19 @@ pub struct Settings {
     pub gather: bool,
     /// Each node has a /16 of its own, so that the rules for subnets can be kept.
     pub spread: bool,
+    /// By what routers reach each other.
+    pub transport: Transport,
+}
+
+/// What carries links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    #[default]
+    Tcp,
+    /// Routers have UDP sockets, too.
+    Both,
+    /// Routers publish both, but no TCP connection is ever made.
+    Udp,
 }
 
 impl Default for Settings {
@@ -65,6 +81,7 @@ impl Default for Settings {
             start_unix_ms: 1_790_000_000_000,
             gather: false,
             spread: false,
+            transport: Transport::Tcp,
         }
     }
 }
@@ -81,6 +98,10 @@ pub struct Net {
     wires: BTreeMap<WireId, Wire>,
     next_wire: WireId,
     links: BTreeMap<(NodeId, NodeId), Link>,
+    /// Nodes by the addresses of their UDP sockets, and those behind translators by the addresses of these.
+    by_udp: BTreeMap<SocketAddr, NodeId>,
+    by_outer: BTreeMap<IpAddr, NodeId>,
+    lanes: BTreeMap<(NodeId, NodeId), udp::Lane>,
     cut: BTreeSet<(NodeId, NodeId)>,
     trace: Trace,
     meter: Option<Meter>,
@@ -105,6 +126,7 @@ enum Due {
     /// Bytes of this side have left its socket.
     Left(WireId, usize, usize),
     Job(NodeId, u32, Box<JobDone>),
+    Datagram(Box<udp::Flying>),
 }
 
 impl Net {
@@ -122,6 +144,9 @@ impl Net {
             wires: BTreeMap::new(),
             next_wire: 0,
             links: BTreeMap::new(),
+            by_udp: BTreeMap::new(),
+            by_outer: BTreeMap::new(),
+            lanes: BTreeMap::new(),
             cut: BTreeSet::new(),
             trace: Trace::default(),
             meter: None,
@@ -156,6 +181,9 @@ impl Net {
     /// Adds a router whose clock is ahead by `skew_ms`, with settings of its own.
     pub fn add_router_with(&mut self, skew_ms: i64, change: impl FnOnce(&mut Config)) -> NodeId {
         let mut config = router_config(self.address(NodeId(self.nodes.len())));
+        if self.settings.transport != Transport::Tcp {
+            config.udp.clone_from(&config.listen);
+        }
         change(&mut config);
         self.add(Some(config), Role::default(), skew_ms, None)
     }
@@ -216,7 +244,7 @@ impl Net {
             keys,
             config,
             role,
-            place: Place::default(),
+            place: Place { firewalled: self.settings.transport == Transport::Udp, ..Place::default() },
             up_free: Instant::ZERO,
             down_free: Instant::ZERO,
             sent_bytes: 0,
@@ -234,7 +262,13 @@ impl Net {
             profiles: Vec::new(),
             guards: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            nat: None,
+            udp: UdpStats::default(),
+            #[cfg(test)]
+            datagrams: Vec::new(),
         });
+        let sockets = self.nodes[id.0].config.iter().flat_map(|config| config.udp.clone());
+        self.by_udp.extend(sockets.map(|socket| (socket, id)));
         self.by_addr.insert(addr, id);
         self.start(id);
         id
@@ -251,6 +285,7 @@ impl Net {
                 published: if config.publishable { config.listen.clone() } else { Vec::new() },
                 ipv4: config.addresses.ipv4,
                 ipv6: config.addresses.ipv6,
+                udp: config.udp.clone(),
                 floodfill: config.publishable && config.floodfill == FloodfillMode::Yes,
                 congestion: if config.transit_tunnels == 0 { Congestion::Rejecting } else { Congestion::None },
             }
@@ -597,6 +632,7 @@ impl Net {
                 }
             }
             Due::Arrival(wire, side) => self.arrival(wire, side),
+            Due::Datagram(flying) => self.datagram(*flying),
             Due::Left(wire, side, bytes) => {
                 let Some(side) = self.wires.get_mut(&wire).map(|wire| &mut wire.sides[side]) else { return };
                 side.unsent -= bytes;
@@ -694,6 +730,7 @@ impl Net {
                 self.note(What::Close, id, [conn.0, 0], &[]);
                 self.close(id, conn);
             }
+            Output::Udp(datagrams) => self.send_udp(id, &datagrams),
             Output::Job(job) => self.job(id, job),
             Output::SaveRouterInfo(info) => {
                 self.note(What::Save, id, [0, 0], info.as_bytes());

@@ -2,6 +2,8 @@
 
 use crate::geo::Region;
 use crate::link::{Access, WireId};
+use crate::nat::Nat;
+use crate::net::UdpStats;
 use crate::puppet::Puppet;
 use crate::role::Role;
 use ramson_core::job::Class;
@@ -27,8 +29,7 @@ pub struct Place {
     /// Nowhere in particular: the net's usual link.
     pub region: Option<Region>,
     pub access: Access,
-    /// It dials, but cannot be dialled. How address translators map and filter (RFC 4787) matters once there is a
-    /// transport over UDP that goes through them.
+    /// It dials by TCP, but cannot be dialled. For UDP see [`crate::Net::set_nat`].
     pub firewalled: bool,
 }
 
@@ -41,6 +42,7 @@ pub fn router_config(addr: SocketAddr) -> Config {
         addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: false },
         listen: vec![addr],
         publishable: true,
+        udp: Vec::new(),
         withheld: Vec::new(),
         padding: PaddingStrategy::Random,
         small_network: true,
@@ -113,6 +115,12 @@ pub(crate) struct Node {
     pub(crate) guards: BTreeMap<Hash, Vec<u8>>,
     /// Jobs since the start.
     pub(crate) jobs: BTreeMap<Class, u64>,
+    /// What stands between its UDP sockets and the others.
+    pub(crate) nat: Option<Nat>,
+    pub(crate) udp: UdpStats,
+    /// What has come.
+    #[cfg(test)]
+    pub(crate) datagrams: Vec<(Instant, SocketAddr, Vec<u8>)>,
 }
 
 impl Node {

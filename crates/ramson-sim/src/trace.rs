@@ -63,6 +63,8 @@ pub(crate) enum What {
     Start = 17,
     Stop = 18,
     TimeFloor = 19,
+    Udp = 20,
+    UdpSent = 21,
 }
 
 /// What tells a command from others in the trace.

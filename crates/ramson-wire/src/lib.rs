@@ -1,8 +1,9 @@
 //! I2P on the wire: bytes to types and back, and the cryptography that belongs to them.
 //!
 //! What is here: the common structures (`data`), every live I2NP message (`i2np`), tunnel messages and build
-//! records (`tunnel`), garlic blocks (`garlic`), NTCP2 blocks (`ntcp2`), streaming packets (`streaming`),
-//! datagrams (`datagram`), what programs say to a router (`i2cp`) and signed files (`su3`), over one checked cursor
+//! records (`tunnel`), garlic blocks (`garlic`), NTCP2 blocks (`ntcp2`), SSU2 headers and blocks (`ssu2`), streaming
+//! packets (`streaming`), datagrams (`datagram`), what programs say to a router (`i2cp`) and signed files (`su3`), over
+//! one checked cursor
 //! (`codec`). The cryptography stands in `crypto`; randomness is always an argument.
 //!
 //! What is not here: clocks, state of peers, sockets, files, a runtime. Parsing validates: a value that exists is
@@ -18,6 +19,7 @@ pub mod garlic;
 pub mod i2cp;
 pub mod i2np;
 pub mod ntcp2;
+pub mod ssu2;
 pub mod streaming;
 pub mod su3;
 pub mod tunnel;

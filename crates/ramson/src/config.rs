@@ -13,6 +13,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub network: NetworkConfig,
     pub ntcp2: Ntcp2Config,
+    pub ssu2: Ssu2Config,
     pub reseed: ReseedConfig,
     pub tunnels: TunnelConfig,
     pub transit: TransitConfig,
@@ -30,6 +31,7 @@ impl Config {
             data_dir: data_dir.into(),
             network: NetworkConfig::public(),
             ntcp2: Ntcp2Config::default(),
+            ssu2: Ssu2Config::default(),
             reseed: ReseedConfig::default(),
             tunnels: TunnelConfig::default(),
             transit: TransitConfig::default(),
@@ -83,6 +85,15 @@ pub struct Ntcp2Config {
     /// Choose the padding of message 1 so that its first bytes print as ASCII, against filters of random-looking
     /// traffic.
     pub printable_padding: bool,
+}
+
+/// The SSU2 transport, over UDP.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Ssu2Config {
+    /// Whether there is any. It uses the addresses of [`Ntcp2Config::bind`], or all of both families. Not with a proxy.
+    pub enabled: bool,
+    /// The port; 0 means that of NTCP2.
+    pub port: u16,
 }
 
 /// Where the first routers come from.

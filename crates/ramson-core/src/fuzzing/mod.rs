@@ -11,6 +11,7 @@ pub(crate) mod program;
 
 pub use crate::dest::session::fuzzing::ratchet;
 pub use crate::link::fuzzing::link;
+pub use crate::link::ssu2::transfer::fuzzing::transfer;
 pub use crate::netdb::fuzzing::netdb;
 pub use crate::router::fuzzing::garlic;
 pub use crate::stream::fuzzing::stream;
@@ -27,5 +28,6 @@ pub fn seeds() -> Vec<(&'static str, Seeds)> {
         ("netdb", crate::netdb::fuzzing::seeds()),
         ("ratchet", crate::dest::session::fuzzing::seeds()),
         ("stream", crate::stream::fuzzing::seeds()),
+        ("transfer", crate::link::ssu2::transfer::fuzzing::seeds()),
     ]
 }

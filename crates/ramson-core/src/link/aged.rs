@@ -33,6 +33,11 @@ impl<V> Aged<V> {
         self.next += 1;
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.notes.len()
+    }
+
     pub(super) fn remove(&mut self, peer: &Hash) {
         if let Some((age, _)) = self.notes.remove(peer) {
             self.ages.remove(&age);

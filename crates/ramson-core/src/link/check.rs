@@ -14,7 +14,7 @@ impl Links {
         let mut handshakes = 0;
         for (id, conn) in &self.conns {
             assert!(self.timers.get(id).is_some() && conn.inbound == id.is_inbound());
-            if conn.inbound {
+            if conn.inbound && !id.is_udp() {
                 *origins.entry(Origin::from(conn.addr.ip())).or_default() += 1;
                 handshakes += usize::from(!conn.is_up());
             }

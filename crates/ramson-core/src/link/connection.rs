@@ -1,7 +1,8 @@
-//! One TCP connection: where its handshake stands, and its session.
+//! One connection, of TCP or a session over UDP: where its handshake stands, and its session.
 
 use super::ntcp2::handshake::{AwaitConfirmed, AwaitCreated, AwaitCreatedPadding, AwaitRequestPadding};
 use super::ntcp2::session::{Opener, Sealer};
+use super::udp::UdpSession;
 use crate::time::Instant;
 use ramson_wire::data::{Hash, RouterInfo};
 use std::net::SocketAddr;
@@ -52,6 +53,9 @@ pub(super) enum State {
     /// Failed in a way that a probe could cause: reads on in silence until its deadline.
     Silent,
     Up(Box<Session>),
+    /// Outbound over UDP: the endpoint makes the session.
+    UdpDialling(Arc<RouterInfo>),
+    UdpUp(Box<UdpSession>),
 }
 
 /// An established session.
@@ -89,7 +93,25 @@ impl Connection {
     }
 
     pub(super) const fn is_up(&self) -> bool {
-        matches!(self.state, State::Up(_))
+        matches!(self.state, State::Up(_) | State::UdpUp(_))
+    }
+
+    /// Our RouterInfo has changed: a session that stands tells it.
+    pub(super) fn set_router_info_due(&mut self) {
+        match &mut self.state {
+            State::Up(session) => session.router_info_due = true,
+            State::UdpUp(session) => session.router_info_due = true,
+            _ => {}
+        }
+    }
+
+    /// No more messages are given to its session, which is closed then; or it goes on after all.
+    pub(super) fn set_retiring(&mut self, at: Option<Instant>) {
+        match &mut self.state {
+            State::Up(session) => session.retiring = at.is_some(),
+            State::UdpUp(session) => session.retires = at,
+            _ => {}
+        }
     }
 
     pub(super) fn session(&mut self) -> Option<&mut Session> {

@@ -3,7 +3,7 @@
 use super::connection::{Connection, State};
 use super::job::{LinkJob, Step};
 use super::ntcp2::handshake::{Initiator, ResponderKeys};
-use super::{ConnId, Event, Links};
+use super::{CloseKind, ConnId, Event, Links};
 use crate::limits::link as limits;
 use crate::time::{Duration, Now};
 use ramson_wire::data::RouterInfo;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// TCP and the handshake together must be done by then.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(12);
+/// Where there is another way, over UDP, TCP alone is waited for this long: what waits must still be good then.
+const TCP_PATIENCE: Duration = Duration::from_secs(3);
 /// So many failed connections in a row make a family suspect.
 const SUSPECT: u32 = 4;
 
@@ -39,6 +41,11 @@ impl Links {
     /// that we may use.
     pub fn dial_target(&self, info: &RouterInfo) -> Option<(SocketAddr, ResponderKeys)> {
         self.dial_target_where(info, |_| true)
+    }
+
+    /// Whether the peer can be dialled at all.
+    pub fn can_dial(&self, info: &RouterInfo) -> bool {
+        self.dial_target(info).is_some() || self.udp_target(info).is_some()
     }
 
     fn dial_target_where(
@@ -72,7 +79,9 @@ impl Links {
         if self.peers.get(&hash).is_some_and(|p| p.current.is_some() || p.dialling.is_some()) {
             return true;
         }
-        let Some(addr) = self.next_target(info) else { return false };
+        let Some(addr) = self.next_target(info).filter(|_| !self.prefers_udp(info)) else {
+            return self.dial_udp(now, info);
+        };
         if self.conns.len() >= limits::CONNECTIONS {
             return false;
         }
@@ -82,7 +91,8 @@ impl Links {
         self.conns.insert(id, Connection::new(now.mono, addr, false, Some(hash), state));
         self.peers.entry(hash).or_default().dialling = Some(id);
         self.dialled.insert(hash, ());
-        self.timers.set(id, now.mono + DIAL_TIMEOUT);
+        let patience = if self.udp_target(info).is_some() { TCP_PATIENCE } else { DIAL_TIMEOUT };
+        self.timers.set(id, now.mono + patience);
         self.events.push_back(Event::Open { conn: id, addr });
         true
     }
@@ -96,11 +106,34 @@ impl Links {
         let lost = self.families.lost(v4);
         *lost = lost.saturating_add(1);
         let other = if second { None } else { self.dial_target_where(&info, |addr| addr.is_ipv4() != v4) };
-        let (Some((addr, _)), Some(conn)) = (other, self.conns.get_mut(&id)) else { return false };
+        let Some((addr, _)) = other else { return self.dial_udp_instead(now, id, false) };
+        let Some(conn) = self.conns.get_mut(&id) else { return false };
         conn.addr = addr;
         conn.state = State::Dialling { info, second: true };
         self.timers.set(id, now.mono + DIAL_TIMEOUT);
         self.events.push_back(Event::Open { conn: id, addr });
+        true
+    }
+
+    /// Whether the peer is to be dialled over UDP though it has an address of TCP: by that it could not be reached.
+    fn prefers_udp(&self, info: &RouterInfo) -> bool {
+        let failed_by_tcp = self.failed.get(&info.hash()).is_some_and(|failed| !failed.udp);
+        failed_by_tcp && self.udp_target(info).is_some()
+    }
+
+    /// A TCP connection could not be made, or nobody has answered on it: the peer is dialled over UDP, if it can be. False
+    /// when it cannot, or when this connection was not being made.
+    pub(super) fn dial_udp_instead(&mut self, now: Now, id: ConnId, close: bool) -> bool {
+        let Some(conn) = self.conns.get(&id) else { return false };
+        let State::Dialling { info, .. } = &conn.state else { return false };
+        let info = Arc::clone(info);
+        if !self.dial_udp(now, &info) {
+            return false;
+        }
+        if close {
+            self.events.push_back(Event::Close { conn: id, how: CloseKind::Reset });
+        }
+        self.remove(now, id);
         true
     }
 
@@ -111,6 +144,7 @@ impl Links {
         *self.families.lost(conn.addr.is_ipv4()) = 0;
         conn.room = room;
         let dialled = conn.addr;
+        self.timers.set(id, conn.opened + DIAL_TIMEOUT);
         let Some((_, responder)) = self.dial_target_where(&info, |addr| *addr == dialled) else {
             self.remove(now, id);
             return;

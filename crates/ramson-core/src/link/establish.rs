@@ -122,6 +122,10 @@ impl Links {
     /// A step of a handshake is done.
     pub fn handle_job(&mut self, now: Now, done: LinkDone) {
         let LinkDone { conn: id, outcome } = done;
+        let outcome = match outcome {
+            Ok(Outcome::Ssu2(outcome)) => return self.udp_job(now, id, *outcome),
+            other => other,
+        };
         if !self.conns.get(&id).is_some_and(|c| matches!(c.state, State::Working)) {
             return;
         }
@@ -139,6 +143,7 @@ impl Links {
             Ok(Outcome::RequestOpened(options, next)) => self.request_opened(now, id, options, next),
             Ok(Outcome::CreatedMade(message, next)) => self.created_made(now, id, message, next),
             Ok(Outcome::ConfirmedOpened { established, peer }) => self.confirmed_opened(now, id, established, peer),
+            Ok(Outcome::Ssu2(_)) => {}
         }
         self.advance(now, id);
         self.open_early(now, id);
@@ -264,17 +269,23 @@ impl Links {
     /// The session stands. It becomes its peer's current one; an older one only receives for a while, so that what is
     /// under way arrives, and is closed then.
     fn establish(&mut self, now: Now, id: ConnId, established: Established, info: Option<Verified>) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let Some(hash) = conn.peer else { return };
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.peer.is_some()) else { return };
         let inbound = conn.inbound;
-        let addr = conn.addr.ip();
         conn.state = State::Up(Box::new(new_session(&established)));
-        conn.last_activity = now.mono;
-        let clock = conn.offset_ms.filter(|_| inbound);
+        self.timers.set(id, now.mono + super::transfer::FRAME_STALL);
         if inbound {
             self.inbound_handshakes = self.inbound_handshakes.saturating_sub(1);
         }
-        self.timers.set(id, now.mono + super::transfer::FRAME_STALL);
+        self.stands(now, id, info);
+    }
+
+    /// The session of this connection stands, with whatever transport.
+    pub(super) fn stands(&mut self, now: Now, id: ConnId, info: Option<Verified>) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let Some(hash) = conn.peer else { return };
+        let (inbound, addr) = (conn.inbound, conn.addr.ip());
+        conn.last_activity = now.mono;
+        let clock = conn.offset_ms.filter(|_| inbound);
         let peer = self.peers.entry(hash).or_default();
         if peer.dialling == Some(id) {
             peer.dialling = None;
@@ -287,10 +298,11 @@ impl Links {
             {
                 peer.current = Some(old);
             }
-            if let Some(session) = self.conns.get_mut(&retired).and_then(Connection::session) {
-                session.retiring = true;
+            let at = now.mono + super::transfer::RETIRE_AFTER;
+            if let Some(conn) = self.conns.get_mut(&retired) {
+                conn.set_retiring(Some(at));
             }
-            self.timers.set(retired, now.mono + super::transfer::RETIRE_AFTER);
+            self.timers.set(retired, at);
         }
         self.failed.remove(&hash);
         self.hung_up.remove(&hash);

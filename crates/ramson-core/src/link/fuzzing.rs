@@ -80,6 +80,7 @@ fn machine(n: u8, skew_ms: u64) -> Machine {
         published: vec![address(n, 9000)],
         ipv4: true,
         ipv6: true,
+        udp: Vec::new(),
         congestion: crate::tunnel::Congestion::None,
     };
     let config = LinkConfig {
@@ -375,6 +376,7 @@ impl Net {
 
     fn handle(&mut self, m: usize, event: Event) {
         match event {
+            Event::Udp(_) => unreachable!("no UDP here"),
             Event::Open { conn, .. } => self.open(m, conn),
             Event::Write { conn, bytes } => {
                 assert!(!bytes.is_empty(), "nothing is not written");

@@ -32,6 +32,8 @@ pub(super) enum Step {
     Create { state: Box<AwaitRequestPadding>, request_padding: Vec<u8>, timestamp: u32, padding: Vec<u8> },
     /// Responder: open message 3 and verify the RouterInfo in it.
     OpenConfirmed(Box<AwaitConfirmed>, Vec<u8>),
+    /// A step of SSU2.
+    Ssu2(Box<super::ssu2::job::Step>),
 }
 
 /// What came of a [`LinkJob`].
@@ -47,6 +49,7 @@ pub(super) enum Outcome {
     RequestOpened(RequestOptions, Box<AwaitRequestPadding>),
     CreatedMade(Vec<u8>, Box<AwaitConfirmed>),
     ConfirmedOpened { established: Established, peer: Result<Verified, TerminationReason> },
+    Ssu2(Box<super::ssu2::job::Outcome>),
 }
 
 impl LinkJob {
@@ -58,6 +61,7 @@ impl LinkJob {
     /// The same where `known` may have verified the peer's RouterInfo before, or another version of it.
     pub fn run_knowing(self, rng: &mut Rng, known: Known<'_>) -> LinkDone {
         let outcome = match self.step {
+            Step::Ssu2(step) => Ok(Outcome::Ssu2(Box::new(step.run(rng, known)))),
             Step::Request(initiator) => {
                 initiator.request(rng).map(|(message, next)| Outcome::Requested(message, Box::new(next)))
             }

@@ -1,4 +1,4 @@
-//! Links: sessions with other routers over NTCP2.
+//! Links: sessions with other routers over NTCP2 and SSU2.
 //!
 //! [`Links`] owns every connection and what waits for each peer. The router drives it: `send` and `dial` from above,
 //! `handle_*` from below, then `poll_event` until it is empty; `next_timeout` says when `handle_timeout` is due.
@@ -16,13 +16,20 @@ pub(crate) mod fuzzing;
 mod job;
 pub mod ntcp2;
 mod outbox;
+pub mod ssu2;
 mod throttle;
 mod transfer;
+mod udp;
 
 pub use address::{AddressRules, Prefix};
 pub use job::{LinkDone, LinkJob};
 pub use outbox::Class;
+pub use ssu2::transfer::TransferStats;
+/// SSU2 sessions over a line in virtual time.
+#[cfg(any(test, fuzzing, feature = "checks"))]
+pub use ssu2::transfer::line as ssu2_line;
 pub use throttle::LinkLimits;
+pub use udp::{Datagrams, UdpConfig, UdpId};
 
 use crate::limits::link as limits;
 use crate::meter::Meter;
@@ -41,25 +48,34 @@ use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::{Hash, RouterInfo};
 use ramson_wire::i2np::Message;
 use ramson_wire::ntcp2::TerminationReason;
+use ssu2::transfer::Totals;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use throttle::Throttle;
+use udp::Udp;
 
 /// A peer that hung up and cannot be dialled within this time is gone.
 const GONE: Duration = Duration::from_secs(30);
 
-/// A TCP connection, as the core and the shell name it.
+/// A connection, as the core names it, and the shell if it is of TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
 impl ConnId {
     /// Inbound connections are numbered by the shell, with this bit set; outbound ones by the core, without it.
     pub const INBOUND: u64 = 1 << 63;
+    /// Sessions over UDP have this bit set; the core numbers all of them.
+    pub const UDP: u64 = 1 << 62;
 
     /// Whether the peer has connected to us.
     pub const fn is_inbound(self) -> bool {
         self.0 & Self::INBOUND != 0
+    }
+
+    /// Whether it is a session over UDP.
+    pub const fn is_udp(self) -> bool {
+        self.0 & Self::UDP != 0
     }
 }
 
@@ -100,6 +116,8 @@ pub enum Event {
         how: CloseKind,
     },
     Job(LinkJob),
+    /// Datagrams to be sent; they may be lost.
+    Udp(Datagrams),
     /// A message from an authenticated peer.
     Received {
         from: Hash,
@@ -154,6 +172,9 @@ pub struct LinkStats {
     pub sent_bytes: u64,
     pub handshakes_failed: u64,
     pub messages_dropped: u64,
+    /// Of SSU2: Retries that were sent, and datagrams that belong to nothing or do not authenticate.
+    pub retries: u64,
+    pub datagrams_dropped: u64,
 }
 
 /// All sessions with other routers.
@@ -164,8 +185,10 @@ pub struct Links {
     rng: Rng,
     conns: BTreeMap<ConnId, Connection>,
     peers: SeededMap<Hash, Peer>,
-    /// Bytes that wait in all outboxes.
-    waiting: usize,
+    /// Bytes that wait in all outboxes, and of messages of UDP that are not whole.
+    totals: Totals,
+    /// Sessions over UDP, where there are any.
+    udp: Option<Box<Udp>>,
     inbound_of: BTreeMap<Origin, usize>,
     skew_answers: BTreeMap<Origin, (Instant, u32)>,
     inbound_handshakes: usize,
@@ -205,8 +228,9 @@ struct Peer {
 struct Failed {
     until: Instant,
     times: u32,
-    /// The latest try was by IPv4.
+    /// The latest try was by IPv4, and over UDP.
     v4: bool,
+    udp: bool,
 }
 
 impl Links {
@@ -219,7 +243,8 @@ impl Links {
             rng,
             conns: BTreeMap::new(),
             peers: SeededMap::with_hasher(state),
-            waiting: 0,
+            totals: Totals::default(),
+            udp: None,
             inbound_of: BTreeMap::new(),
             skew_answers: BTreeMap::new(),
             inbound_handshakes: 0,
@@ -256,10 +281,9 @@ impl Links {
     /// Our RouterInfo has changed: new handshakes carry it, and standing sessions send it with their next frame.
     pub fn set_router_info(&mut self, bytes: Vec<u8>) {
         self.router_info = Arc::new(bytes);
-        for conn in self.conns.values_mut() {
-            if let Some(session) = conn.session() {
-                session.router_info_due = true;
-            }
+        self.conns.values_mut().for_each(Connection::set_router_info_due);
+        if let Some(udp) = &mut self.udp {
+            udp.set_router_info(&self.router_info);
         }
     }
 
@@ -299,7 +323,9 @@ impl Links {
     pub fn stats(&self) -> LinkStats {
         let sessions = self.conns.values().filter(|c| c.is_up()).count();
         let inbound = self.conns.values().filter(|c| c.is_up() && c.inbound).count();
-        LinkStats { sessions, inbound, ..self.stats }
+        let udp = self.udp.as_ref().map(|udp| udp.stats()).unwrap_or_default();
+        let (retries, datagrams_dropped) = (udp.retries, udp.dropped);
+        LinkStats { sessions, inbound, retries, datagrams_dropped, ..self.stats }
     }
 
     /// Measures how much of their limits all links together use, from 0 to 1. To be called every few seconds.
@@ -309,7 +335,7 @@ impl Links {
         let used = |throttle: &Option<Throttle>, meter: &Meter| {
             throttle.as_ref().map_or(0.0, |throttle| meter.per_second() / throttle.rate() as f64)
         };
-        let waiting = self.waiting as f64 / (limits::OUTBOX_BYTES_TOTAL / 4 * 3) as f64;
+        let waiting = self.totals.waiting as f64 / (limits::OUTBOX_BYTES_TOTAL / 4 * 3) as f64;
         waiting.max(used(&self.incoming, &self.meters.0)).max(used(&self.outgoing, &self.meters.1)).min(1.0)
     }
 
@@ -328,7 +354,7 @@ impl Links {
             return false;
         }
         let Some(peer) = self.peers.get_mut(to) else { return false };
-        let accepted = peer.outbox.push(now.mono, message, class, &mut self.waiting);
+        let accepted = peer.outbox.push(now.mono, message, class, &mut self.totals.waiting);
         if let Some(conn) = peer.current {
             self.dirty.insert(conn);
         }
@@ -361,11 +387,13 @@ impl Links {
     pub fn next_timeout(&self) -> Option<Instant> {
         let stalled = self.outgoing.filter(|_| !self.stalled.is_empty());
         let opens = stalled.map(|mut throttle| throttle.opens_at(throttle.at()));
-        self.timers.next().into_iter().chain(opens).min()
+        let udp = self.udp.as_ref().and_then(|udp| udp.next_timeout());
+        self.timers.next().into_iter().chain(opens).chain(udp).min()
     }
 
     pub fn handle_timeout(&mut self, now: Now) {
         self.go_on(now);
+        self.handle_udp_timeout(now);
         while let Some(conn) = self.timers.pop_due(now.mono) {
             self.working = Some(conn);
             self.check_deadline(now, conn);
@@ -396,7 +424,9 @@ impl Links {
     pub fn end_broken(&mut self, now: Now, conn: Option<ConnId>) -> bool {
         let noted = self.working.take();
         let Some(conn) = conn.or(noted) else { return false };
-        self.events.push_back(Event::Close { conn, how: CloseKind::Reset });
+        if !conn.is_udp() {
+            self.events.push_back(Event::Close { conn, how: CloseKind::Reset });
+        }
         self.remove(now, conn);
         true
     }
@@ -405,6 +435,8 @@ impl Links {
     pub fn handle_job_failed(&mut self, now: Now, conn: ConnId) {
         if self.conns.contains_key(&conn) {
             self.end_broken(now, Some(conn));
+        } else if conn.is_udp() {
+            self.end_udp_handshake(now, conn);
         }
     }
 
@@ -419,13 +451,16 @@ impl Links {
 
     /// Forgets a connection, and tells what that means for its peer.
     fn remove(&mut self, now: Now, id: ConnId) {
-        let Some(conn) = self.conns.remove(&id) else { return };
+        let Some(mut conn) = self.conns.remove(&id) else { return };
         self.timers.cancel(&id);
+        if id.is_udp() {
+            self.forget_udp(id, &mut conn);
+        }
         self.dirty.remove(&id);
         if conn.stalled {
             self.stalled.retain(|stalled| *stalled != id);
         }
-        if conn.inbound {
+        if conn.inbound && !id.is_udp() {
             let origin = Origin::from(conn.addr.ip());
             if let Some(count) = self.inbound_of.get_mut(&origin) {
                 *count = count.saturating_sub(1);
@@ -457,14 +492,14 @@ impl Links {
             let other = self.conns.iter().find(|(_, c)| c.peer == Some(hash) && c.is_up()).map(|(id, _)| *id);
             if let Some(other) = other {
                 peer.current = Some(other);
-                if let Some(session) = self.conns.get_mut(&other).and_then(Connection::session) {
-                    session.retiring = false;
+                if let Some(conn) = self.conns.get_mut(&other) {
+                    conn.set_retiring(None);
                 }
                 self.dirty.insert(other);
             }
         }
         if peer.current.is_none() && peer.dialling.is_none() {
-            let lost = peer.outbox.clear(&mut self.waiting);
+            let lost = peer.outbox.clear(&mut self.totals.waiting);
             tracing::debug!(conn = id.0, peer = ?hash, was_up, lost, "no session any more");
             self.stats.messages_dropped += lost as u64;
             self.peers.remove(&hash);
@@ -474,17 +509,17 @@ impl Links {
                 }
                 self.events.push_back(Event::Down { peer: hash, hung_up: conn.hung_up });
             } else {
-                self.note_failure(now, hash, conn.addr.is_ipv4());
+                self.note_failure(now, hash, conn.addr.is_ipv4(), id.is_udp());
                 let gone = self.hung_up.get(&hash).is_some_and(|at| now.mono.since(*at) < GONE);
                 self.events.push_back(Event::Unreachable { peer: hash, lost, gone });
             }
         }
     }
 
-    fn note_failure(&mut self, now: Now, peer: Hash, v4: bool) {
+    fn note_failure(&mut self, now: Now, peer: Hash, v4: bool, udp: bool) {
         let times = self.failed.get(&peer).map_or(0, |f| f.times).saturating_add(1);
         let pause = Duration::from_secs(15) * 2u32.saturating_pow(times.min(6).saturating_sub(1));
-        self.failed.insert(peer, Failed { until: now.mono + pause, times, v4 });
+        self.failed.insert(peer, Failed { until: now.mono + pause, times, v4, udp });
     }
 }
 

@@ -4,6 +4,7 @@ mod hostile;
 mod probes;
 mod replay;
 mod throttled;
+mod udp;
 
 use super::*;
 use ramson_wire::crypto::sign::SigningKey;
@@ -139,6 +140,7 @@ impl Pair {
     fn carry_out(&mut self, m: usize, event: Event) {
         let now = self.now(m);
         match event {
+            Event::Udp(_) => panic!("no UDP here"),
             Event::Open { conn, .. } => {
                 let inbound = ConnId(ConnId::INBOUND | self.accepted);
                 self.accepted += 1;

@@ -119,7 +119,7 @@ impl Links {
     fn stall(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let waits = conn.peer.and_then(|hash| self.peers.get(&hash)).is_some_and(|peer| !peer.outbox.is_empty());
-        if waits && conn.is_up() && conn.ahead < conn.room && !conn.stalled {
+        if (waits || id.is_udp()) && conn.is_up() && conn.ahead < conn.room && !conn.stalled {
             conn.stalled = true;
             self.stalled.push_back(id);
         }
@@ -127,6 +127,9 @@ impl Links {
 
     /// Seals frames until there are about so many bytes of them.
     fn flush_within(&mut self, now: Now, id: ConnId, most: usize) {
+        if id.is_udp() {
+            return self.flush_udp(now, id, most);
+        }
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let Some(peer) = conn.peer.and_then(|hash| self.peers.get_mut(&hash)) else { return };
         if peer.current != Some(id) || !conn.is_up() {
@@ -145,7 +148,8 @@ impl Links {
             if std::mem::take(&mut session.router_info_due) {
                 RouterInfoBlock { flood: false, router_info: &self.router_info }.encode(&mut out);
             }
-            while let Some(message) = peer.outbox.pop(now.mono, frame_room(out.len() - start), &mut self.waiting) {
+            while let Some(message) = peer.outbox.pop(now.mono, frame_room(out.len() - start), &mut self.totals.waiting)
+            {
                 Block::encode_i2np_header(&mut out, SHORT_HEADER + message.body.len());
                 message.encode_short(&mut out);
             }
@@ -185,6 +189,9 @@ impl Links {
 
     /// Ends a connection: with a Termination block where there is a session.
     pub(super) fn terminate(&mut self, now: Now, id: ConnId, reason: TerminationReason) {
+        if id.is_udp() {
+            return self.terminate_udp(now, id, reason);
+        }
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let how = match &mut conn.state {
             State::Up(session) => {
@@ -209,6 +216,12 @@ impl Links {
 
     /// The timer of a connection has run out.
     pub(super) fn check_deadline(&mut self, now: Now, id: ConnId) {
+        if id.is_udp() {
+            return self.udp_deadline(now, id);
+        }
+        if self.dial_udp_instead(now, id, true) {
+            return;
+        }
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let idle = now.mono.since(conn.last_activity);
         match &conn.state {

@@ -8,14 +8,14 @@ use crate::dest::datagram::{Bound, DatagramError, Incoming, Outgoing};
 use crate::dest::keyless::{self, LeaseSetError, MessageError};
 use crate::job::{Job, JobDone};
 use crate::link::ntcp2::padding::PaddingStrategy;
-use crate::link::{AddressRules, CloseKind, ConnId, LinkLimits};
+use crate::link::{AddressRules, CloseKind, ConnId, Datagrams, LinkLimits, UdpId};
 use crate::netdb::FloodfillMode;
 use crate::stream::StreamId;
 use crate::time::{Duration, Instant};
 use crate::tunnel::{PoolConfig, PoolError};
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::{Destination, Hash, Lease2, LeaseSet2, Mapping, PrivateKeys, RouterInfo};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The settings of a router that its machines need.
@@ -28,6 +28,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Whether there is any: outgoing connections come from each of them, or from what is translated to it.
     pub publishable: bool,
+    /// The UDP sockets of the shell, by [`UdpId`], and where they are bound. None without SSU2.
+    pub udp: Vec<SocketAddr>,
     /// Addresses of the operator from which outgoing connections do not come: not published, and told in the status.
     pub withheld: Vec<SocketAddr>,
     pub padding: PaddingStrategy,
@@ -108,6 +110,27 @@ pub enum Input<'a> {
     /// The connection is gone, or could not be made.
     TcpClosed {
         conn: ConnId,
+    },
+    /// Datagrams of one sender.
+    Udp {
+        socket: UdpId,
+        from: SocketAddr,
+        /// The address of ours that they came to, where the system tells.
+        to: Option<IpAddr>,
+        /// Each has so many bytes, the last one perhaps less.
+        segment: usize,
+        /// They are opened in place.
+        bytes: &'a mut [u8],
+        /// A router on their way has marked them: it is congested (ECN-CE).
+        congested: bool,
+        /// See [`Input::TcpData`].
+        more: bool,
+    },
+    /// The system takes no more datagrams of this socket, or takes them again. What was given to it until then goes
+    /// first, in its order.
+    UdpBlocked {
+        socket: UdpId,
+        blocked: bool,
     },
     JobDone(JobDone),
     /// A RouterInfo from a reseed or a file: verified here.
@@ -243,6 +266,8 @@ pub enum Output {
         conn: ConnId,
         how: CloseKind,
     },
+    /// May be lost, as anything on the way may lose them.
+    Udp(Datagrams),
     Job(Job),
     /// Keep this RouterInfo on disk.
     SaveRouterInfo(Arc<RouterInfo>),

@@ -142,7 +142,7 @@ impl Router {
         if !connected && !self.answers.dials.take(now) {
             return;
         }
-        let undialled = self.store.get(&to).is_some_and(|info| self.links.dial_target(info).is_none());
+        let undialled = self.store.get(&to).is_some_and(|info| !self.links.can_dial(info));
         match tunnel {
             // There is no way to the gateway but by a tunnel of ours.
             Some(tunnel) if !connected && undialled => {

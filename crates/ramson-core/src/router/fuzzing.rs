@@ -132,6 +132,7 @@ impl Solo {
             addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: form & 1 != 0 },
             listen: vec![address(200)],
             publishable: form & 2 == 0,
+            udp: Vec::new(),
             withheld: Vec::new(),
             padding: PaddingStrategy::Random,
             small_network: form & 4 == 0,
@@ -542,6 +543,10 @@ impl Solo {
                         self.conns.remove(&conn) || self.dialling.remove(&conn),
                         "what is open is closed, and once"
                     );
+                }
+                Output::Udp(datagrams) => {
+                    assert!(datagrams.segment > 0, "a datagram has a length");
+                    self.outcome.written += datagrams.bytes.len();
                 }
                 Output::Job(job) => self.jobs.push_back(job),
                 Output::SaveRouterInfo(_) => self.outcome.saved += 1,

@@ -38,7 +38,8 @@ use crate::job::{Job, JobDone};
 use crate::keys::RouterKeys;
 use crate::limits::netdb::ROUTERS;
 use crate::limits::router::{MESSAGES, MESSAGES_GENERATION, REDIALS};
-use crate::link::{LinkConfig, Links};
+pub use crate::link::{Datagrams, UdpId};
+use crate::link::{LinkConfig, Links, UdpConfig};
 use crate::netdb::store::Source;
 use crate::netdb::{Explorer, Fitness, Floodfill, Lookups, RouterInfoPublisher, RouterStore};
 use crate::own_info::OwnInfo;
@@ -193,6 +194,7 @@ impl Router {
             published: if private && config.publishable { config.listen.clone() } else { Vec::new() },
             ipv4: config.addresses.ipv4,
             ipv6: config.addresses.ipv6,
+            udp: config.udp.clone(),
             floodfill: false,
             congestion: match config.transit_tunnels == 0 || config.transit_bytes_per_second == 0 {
                 true => Congestion::Rejecting,
@@ -248,6 +250,13 @@ impl Router {
             config,
         };
         router.links.set_limits(now, router.config.limits);
+        if !router.config.udp.is_empty() {
+            router.links.enable_udp(UdpConfig {
+                sockets: router.config.udp.clone(),
+                static_key: router.keys.ssu2_key(),
+                intro_key: router.keys.ssu2_intro(),
+            });
+        }
         router.begin();
         router
     }
@@ -279,7 +288,7 @@ impl Router {
         let mut seen = BTreeSet::new();
         let first: Vec<Arc<RouterInfo>> = (0..FIRST_DIALS * 4)
             .filter_map(|_| self.store.random(&mut self.rng).cloned())
-            .filter(|info| self.links.dial_target(info).is_some() && seen.insert(info.hash()))
+            .filter(|info| self.links.can_dial(info) && seen.insert(info.hash()))
             .take(FIRST_DIALS)
             .collect();
         for info in first {
@@ -311,13 +320,17 @@ impl Router {
         }
         let now = self.now;
         self.runs(machine_of(&input));
-        self.held = matches!(input, Input::TcpData { more: true, .. });
+        self.held = matches!(input, Input::TcpData { more: true, .. } | Input::Udp { more: true, .. });
         match input {
             Input::TcpOpened { conn, room } => self.links.handle_opened(now, conn, room),
             Input::TcpAccepted { conn, addr, room } => self.links.handle_accepted(now, conn, addr, room),
             Input::TcpData { conn, bytes, .. } => self.links.handle_data(now, conn, bytes),
             Input::TcpWritable { conn, bytes } => self.links.handle_writable(conn, bytes),
             Input::TcpClosed { conn } => self.links.handle_closed(now, conn),
+            Input::Udp { from, segment, bytes, congested, .. } => {
+                self.links.handle_udp(now, from, segment, bytes, congested);
+            }
+            Input::UdpBlocked { socket, blocked } => self.links.handle_udp_blocked(socket, blocked),
             Input::JobDone(done) => self.handle_job(done),
             Input::RouterInfo(info) => {
                 // What a file or a reseed holds and breaks the rules is dropped one by one.
@@ -492,9 +505,14 @@ fn machine_of(input: &Input<'_>) -> Machine {
             | Command::StreamRelease(stream)
             | Command::StreamCredit { stream, .. },
         ) => Machine::Streams(stream.destination),
-        Input::Command(_) | Input::Profiles(_) | Input::TimeFloor(_) | Input::Entropy(_) | Input::Timeout => {
-            Machine::Shared
-        }
+        Input::Command(_)
+        | Input::Profiles(_)
+        | Input::TimeFloor(_)
+        | Input::Entropy(_)
+        | Input::UdpBlocked { .. }
+        | Input::Timeout => Machine::Shared,
+        // The session whose packet it is, if it is one's.
+        Input::Udp { .. } => Machine::Links,
     }
 }
 

@@ -57,6 +57,7 @@ impl Router {
             link::Event::Open { conn, addr } => self.outputs.push_back(Output::TcpOpen { conn, addr }),
             link::Event::Write { conn, bytes } => self.outputs.push_back(Output::TcpWrite { conn, bytes }),
             link::Event::Close { conn, how } => self.outputs.push_back(Output::TcpClose { conn, how }),
+            link::Event::Udp(datagrams) => self.outputs.push_back(Output::Udp(datagrams)),
             link::Event::Job(job) => self.job(Job::Link(job)),
             link::Event::Received { from, message } => self.handle_message(from, message),
             link::Event::Up { peer, inbound, addr, router_info, dialled_before } => {

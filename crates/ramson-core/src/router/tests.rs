@@ -52,6 +52,7 @@ impl Solo {
             addresses: AddressRules { allow_reserved: false, ipv4: true, ipv6: false },
             listen: listen.iter().map(|addr| addr.parse().unwrap()).collect(),
             publishable: !listen.is_empty(),
+            udp: Vec::new(),
             withheld: Vec::new(),
             padding: PaddingStrategy::Random,
             small_network: false,

@@ -77,6 +77,7 @@ fn errors_name_the_line_and_the_key() {
         ("[http_proxy]\n\nuser = \"me\"\n", ["line 5: [http_proxy] user", "password"]),
         ("[ntcp2]\nlisten = [\"127.0.0.1:1\"]\noutbound_only = true\n", ["line 4: [ntcp2] listen", "outbound_only"]),
         ("[ntcp2]\nproxy = \"socks5://1.2.3.4:1\"\npublish = [\"1.2.3.4:1\"]\n", ["line 5: [ntcp2] publish", "proxy"]),
+        ("[ntcp2]\nproxy = \"socks5://1.2.3.4:1\"\n[ssu2]\nenabled = true\n", ["line 4: [ntcp2] proxy", "SSU2"]),
         ("[ntcp2]\npublish = [\"0.0.0.0:1\"]\n", ["line 4: [ntcp2] publish", "itself"]),
         ("[reseed]\nservers = \"on\"\n", ["line 4", "\"off\", or a list"]),
         ("[reseed]\nservers = 5\n", ["line 4", "\"off\", or a list"]),

@@ -21,4 +21,5 @@ mod sizes;
 mod streams;
 mod swarm;
 mod tunnels;
+mod udp;
 mod world;

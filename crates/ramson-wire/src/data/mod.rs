@@ -14,6 +14,7 @@ pub mod offline;
 pub mod private_keys;
 pub mod router_address;
 pub mod router_info;
+pub mod ssu2_address;
 
 pub use any_lease_set::AnyLeaseSet;
 pub use hash::Hash;
@@ -26,3 +27,4 @@ pub use offline::OfflineSignature;
 pub use private_keys::PrivateKeys;
 pub use router_address::RouterAddress;
 pub use router_info::RouterInfo;
+pub use ssu2_address::Ssu2Address;

@@ -53,9 +53,7 @@ impl RouterAddress {
             return None;
         }
         let static_key: [u8; 32] = base64::decode(self.options.get("s")?).ok()?.try_into().ok()?;
-        // The top bit of a Curve25519 key is zero; an address with another key cannot be met by any peer. With a key of
-        // low order no handshake succeeds.
-        if LOW_ORDER.contains(&static_key) || static_key.last().is_some_and(|b| b & 0x80 != 0) {
+        if !is_static_key(&static_key) {
             return None;
         }
         let iv = match self.options.get("i") {
@@ -96,6 +94,12 @@ impl Encode for RouterAddress {
         out.put(self.style.as_bytes());
         self.options.encode(out);
     }
+}
+
+/// Whether `key` can be the static key of a handshake. The top bit of a Curve25519 key is zero; an address with another
+/// key cannot be met by any peer. With a key of low order no handshake succeeds.
+pub(super) fn is_static_key(key: &[u8; 32]) -> bool {
+    !LOW_ORDER.contains(key) && key.last().is_some_and(|b| b & 0x80 == 0)
 }
 
 /// The points of low order on Curve25519, and other encodings of them, that have a zero top bit. RFC 7748, section 7.

@@ -3,6 +3,7 @@
 use super::base64;
 use super::mapping::Mapping;
 use super::router_address::{Ntcp2Address, RouterAddress};
+use super::ssu2_address::Ssu2Address;
 use super::{Hash, RouterIdentity};
 use crate::codec::{Decode, DecodeError, Encode, Reader, Write};
 use crate::crypto::sign::{SigType, SigningKey, VerifyingKey};
@@ -23,6 +24,7 @@ pub struct RouterInfo {
     addresses: Box<[RouterAddress]>,
     options: Mapping,
     ntcp2: Box<[Ntcp2Address]>,
+    ssu2: Box<[Ssu2Address]>,
     version: Option<Version>,
     net_id: Option<u8>,
     caps: Caps,
@@ -59,6 +61,11 @@ impl RouterInfo {
     /// The usable NTCP2 addresses, published or not.
     pub const fn ntcp2_addresses(&self) -> &[Ntcp2Address] {
         &self.ntcp2
+    }
+
+    /// The usable SSU2 addresses, published or not.
+    pub const fn ssu2_addresses(&self) -> &[Ssu2Address] {
+        &self.ssu2
     }
 
     /// `router.version`, when it is one.
@@ -144,6 +151,7 @@ impl Decode for RouterInfo {
             raw,
             published,
             ntcp2: addresses.iter().filter_map(RouterAddress::to_ntcp2).collect(),
+            ssu2: addresses.iter().filter_map(RouterAddress::to_ssu2).collect(),
             version: options.get("router.version").and_then(Version::parse),
             net_id: options.get("netId").and_then(|id| id.parse().ok()),
             caps: Caps::parse(options.get("caps").unwrap_or_default()),

@@ -132,7 +132,7 @@ fn a_certificate_may_stand_among_other_text_but_not_be_cut_or_changed() {
 fn all_router_infos_verify_and_re_encode() {
     let infos = all_infos();
     assert_eq!(infos.len(), 152);
-    let mut published = 0;
+    let (mut published, mut introducers) = (0, 0);
     for (name, bytes) in &infos {
         let info = RouterInfo::from_bytes(bytes).unwrap();
         info.verify().unwrap();
@@ -142,6 +142,8 @@ fn all_router_infos_verify_and_re_encode() {
         assert!(info.version() >= Some(Version::new(0, 9, 51)), "{:?}", info.version());
         assert!(info.caps().bandwidth().is_some());
         assert!(!info.ntcp2_addresses().is_empty() || info.addresses().iter().all(|a| a.style() != "NTCP2"));
+        assert!(!info.ssu2_addresses().is_empty() || info.addresses().iter().all(|a| a.style() != "SSU2"));
+        introducers += info.ssu2_addresses().iter().map(|address| address.introducers.len()).sum::<usize>();
         published += usize::from(info.ntcp2_addresses().iter().any(|address| address.endpoint().is_some()));
         // The parts are what the whole was made of.
         let mut parts = info.identity().to_bytes();
@@ -152,7 +154,7 @@ fn all_router_infos_verify_and_re_encode() {
         info.options().encode(&mut parts);
         assert_eq!(parts, bytes[..bytes.len() - 64]);
     }
-    assert!(published > 100, "{published}");
+    assert!(published > 100 && introducers > 50, "{published}, {introducers}");
 }
 
 #[test]

@@ -24,12 +24,14 @@ mod progress;
 mod reseeding;
 mod start;
 mod translate;
+mod udp;
 
 pub(crate) use start::start;
 
 use crate::error::{Error, ErrorKind};
 use crate::net::connections::{Connections, Read, Ready, Turn, WRITE_AHEAD};
 use crate::net::listen::Listeners;
+use crate::net::udp::UdpSockets;
 use crate::seam::{Command, DriverEnd, Reply};
 use crate::status::{Event, Stage};
 use clients::{Clients, Outcome};
@@ -40,7 +42,7 @@ use peers::Peers;
 use progress::Reporter;
 use ramson_core::job::{Job, JobDone};
 use ramson_core::link::ConnId;
-use ramson_core::router::{self, ENTROPY_INTERVAL, Input, Output, Removed, Router, Snapshot};
+use ramson_core::router::{self, ENTROPY_INTERVAL, Input, Output, Removed, Router, Snapshot, UdpId};
 use ramson_core::time::{Duration, Instant};
 use ramson_wire::data::PrivateKeys;
 use reseeding::{Finished, Reseeding};
@@ -69,6 +71,7 @@ struct Driver {
     clock: Clock,
     listeners: Listeners,
     conns: Connections,
+    udp: UdpSockets,
     pool: Pool,
     disk: Disk,
     peers: Peers,
@@ -84,6 +87,7 @@ struct Driver {
     /// What outputs of the core led to; it goes in when the core is drained.
     inputs: VecDeque<Follow>,
     buffer: Vec<u8>,
+    udp_buffer: Vec<u8>,
     /// Bytes read since the core last sealed what waits for peers.
     held: usize,
     /// Sockets that could be read, while the limit to what comes in does not allow it, and until when.
@@ -96,8 +100,13 @@ struct Driver {
 
 /// An input that follows from an output.
 enum Follow {
-    Writable { conn: ConnId, bytes: usize },
+    Writable {
+        conn: ConnId,
+        bytes: usize,
+    },
     Closed(ConnId),
+    /// The socket takes no more datagrams.
+    Blocked(UdpId),
     Done(Box<JobDone>),
     Command(router::Command),
 }
@@ -134,6 +143,7 @@ impl Driver {
                 }
                 done = self.pool.next() => self.handle_jobs(done),
                 ready = self.conns.next() => self.handle_ready(ready),
+                ready = self.udp.next(self.reads_at == Instant::FAR) => self.handle_udp(ready),
                 command = self.end.commands.recv(), if !commands_closed => self.handle_commands(command),
                 (stream, addr) = self.listeners.accept(), if !stopping => self.handle_accepted(stream, addr),
                 finished = self.reseeding.next() => self.handle_reseed(finished),
@@ -156,6 +166,7 @@ impl Driver {
             self.turn(match follow {
                 Follow::Writable { conn, bytes } => Input::TcpWritable { conn, bytes },
                 Follow::Closed(conn) => Input::TcpClosed { conn },
+                Follow::Blocked(socket) => Input::UdpBlocked { socket, blocked: true },
                 Follow::Done(done) => Input::JobDone(*done),
                 Follow::Command(command) => Input::Command(command),
             });
@@ -171,6 +182,7 @@ impl Driver {
         }
         self.held = match &input {
             Input::TcpData { bytes, more: true, .. } => self.held + bytes.len(),
+            Input::Udp { bytes, more: true, .. } => self.held + bytes.len(),
             _ => 0,
         };
         let now = self.clock.now();
@@ -184,6 +196,7 @@ impl Driver {
                     self.note_turn(conn, &turn);
                 }
                 Output::TcpClose { conn, how } => self.conns.close(conn, how),
+                Output::Udp(datagrams) => self.send_udp(datagrams),
                 Output::Job(job) => self.submit(job),
                 Output::SaveRouterInfo(info) => self.disk.save(info),
                 Output::DropRouterInfo(hash) => self.disk.remove(hash),

@@ -17,7 +17,7 @@ use crate::seam;
 use crate::store::{self, Store};
 use ramson_core::keys::RouterKeys;
 use ramson_core::rng::Rng;
-use ramson_core::router::{ENTROPY_INTERVAL, Router};
+use ramson_core::router::{self, ENTROPY_INTERVAL, Router};
 use ramson_core::time::Instant;
 use ramson_wire::data::router_address::is_public;
 use ramson_wire::data::{RouterInfo, base64};
@@ -49,6 +49,7 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         opened.map_err(|why| setup("cannot open the data folder", &why))??;
     let listeners = listen(&config, port, &store, &mut rng)?;
     let listening = listeners.addresses();
+    let udp = super::udp::bind(&config, &listening)?;
     let addresses = translate::publishing(&config, published(&config, &listening)?, is_ours, source_of);
     for addr in &addresses.withheld {
         tracing::warn!(%addr, "not published: connections to others would not come from this address");
@@ -59,7 +60,12 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
     let hash = keys.identity.hash();
     let clock = Clock::new();
     let now = clock.now();
-    let router = Router::new(translate::config(&config, addresses, ipv4, ipv6), keys, rng.bytes(), now);
+    let router = Router::new(
+        router::Config { udp: udp.addresses(), ..translate::config(&config, addresses, ipv4, ipv6) },
+        keys,
+        rng.bytes(),
+        now,
+    );
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1)).max(1);
     let no_threads = |why: io::Error| setup("cannot start a thread", &why);
     let pool = Pool::new(threads, rng.child("jobs")).map_err(no_threads)?;
@@ -98,6 +104,8 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         next_entropy: now.mono + ENTROPY_INTERVAL,
         inputs: VecDeque::new(),
         buffer: vec![0; READ_BUFFER],
+        udp_buffer: udp.buffer(),
+        udp,
         held: 0,
         paused: Vec::new(),
         reads_at: Instant::FAR,
@@ -136,6 +144,9 @@ fn check(config: &Config) -> Result<(), Error> {
     }
     if !network.is_public() && network.id < 16 {
         return misuse("the number of a private network is 16 to 254");
+    }
+    if config.ssu2.enabled && config.proxy.is_some() {
+        return misuse("SSU2 does not go through the proxy, and would show what it hides");
     }
     if network.id == 255 {
         return misuse("255 is no network");
@@ -310,6 +321,11 @@ mod tests {
         assert!(misuse(&|c| c.network.id = 2));
         assert!(misuse(&|c| c.network.id = 3));
         assert!(misuse(&|c| c.network.id = 255));
+        assert!(misuse(&|c| {
+            c.ssu2.enabled = true;
+            let (kind, address) = (crate::config::ProxyKind::Socks5, "127.0.0.1:9050".parse().unwrap());
+            c.proxy = Some(crate::config::Proxy { kind, address, user: None, password: None });
+        }));
         assert!(misuse(&|c| c.tunnels.exploratory_hops = 8));
         assert!(misuse(&|c| c.tunnels.exploratory_quantity = 0));
         assert!(misuse(&|c| c.ntcp2.publish = vec!["0.0.0.0:1".parse().unwrap()]));

@@ -33,6 +33,7 @@ pub(crate) fn config(config: &Config, addresses: Publishing, ipv4: bool, ipv6: b
         addresses: AddressRules { allow_reserved: config.network.allow_reserved_addresses, ipv4, ipv6 },
         publishable: !listen.is_empty(),
         listen,
+        udp: Vec::new(),
         withheld,
         padding: if config.ntcp2.printable_padding { PaddingStrategy::Printable } else { PaddingStrategy::Random },
         small_network: config.network.allow_same_subnet,

@@ -58,17 +58,17 @@ fn what_waits_for_slow_peers_is_given_back() {
     let conn = pair.machines[0].links.conns.get_mut(&id).unwrap();
     conn.ahead = conn.room;
     while pair.send(0, 10_000) {}
-    let waiting = pair.machines[0].links.waiting;
+    let waiting = pair.machines[0].links.totals.waiting;
     assert!((limits::OUTBOX_BYTES - 11_000..=limits::OUTBOX_BYTES).contains(&waiting), "{waiting}");
-    pair.machines[0].links.waiting = limits::OUTBOX_BYTES_TOTAL;
+    pair.machines[0].links.totals.waiting = limits::OUTBOX_BYTES_TOTAL;
     let now = pair.now(0);
     pair.machines[0].links.handle_closed(now, id);
-    assert_eq!(pair.machines[0].links.waiting, limits::OUTBOX_BYTES_TOTAL - waiting);
-    pair.machines[0].links.waiting = limits::OUTBOX_BYTES_TOTAL;
+    assert_eq!(pair.machines[0].links.totals.waiting, limits::OUTBOX_BYTES_TOTAL - waiting);
+    pair.machines[0].links.totals.waiting = limits::OUTBOX_BYTES_TOTAL;
     assert!(!pair.send(0, 10), "others have taken all there is");
-    pair.machines[0].links.waiting = 0;
+    pair.machines[0].links.totals.waiting = 0;
     pair.run();
     assert!(pair.send(0, 10));
     pair.run();
-    assert_eq!(pair.machines[0].links.waiting, 0, "what is sent waits no longer");
+    assert_eq!(pair.machines[0].links.totals.waiting, 0, "what is sent waits no longer");
 }

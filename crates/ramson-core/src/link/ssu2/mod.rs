@@ -1,0 +1,16 @@
+//! SSU2: sessions with other routers over UDP. <https://geti2p.net/spec/ssu2>
+
+mod confirmed;
+pub(crate) mod endpoint;
+pub mod handshake;
+pub(crate) mod job;
+mod outside;
+mod packet;
+mod tokens;
+// Not all that it knows of paths is asked for yet.
+#[allow(dead_code)]
+pub(crate) mod transfer;
+
+pub use packet::{DataKeys, Direction, PacketError};
+
+use crate::limits::ssu2 as limits;
