@@ -132,4 +132,33 @@ mod tests {
         ramson.stopped().await;
         assert!(std::net::UdpSocket::bind(at).is_ok(), "the port is free again");
     }
+
+    /// Nobody is at the TCP address that both tell: the session is one over UDP, on real sockets.
+    #[tokio::test]
+    async fn two_routers_meet_over_udp() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = |at: usize| {
+            let mut config = Config { data_dir: dirs[at].path().to_owned(), ..config(&["127.0.0.1:0"], 0) };
+            config.ntcp2.publish = vec![nobody];
+            config
+        };
+        let first = crate::Ramson::start(config(0)).await.unwrap();
+        let file = dirs[0].path().join("router.info");
+        while !file.exists() {
+            tokio::task::yield_now().await;
+        }
+        let mut second = config(1);
+        second.reseed.files = vec![file];
+        second.reseed.dangerously_accept_unsigned_files = true;
+        let second = crate::Ramson::start(second).await.unwrap();
+        for router in [&first, &second] {
+            router.progress().wait_for(|progress| progress.sessions > 0).await.unwrap();
+        }
+        let status = second.status().await.unwrap();
+        assert!(status.links.bytes_in > 0 && status.links.bytes_out > 0, "{:?}", status.links);
+        second.shutdown().await;
+        first.progress().wait_for(|progress| progress.sessions == 0).await.unwrap();
+        first.shutdown().await;
+    }
 }

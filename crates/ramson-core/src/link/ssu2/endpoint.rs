@@ -469,7 +469,7 @@ impl Endpoint {
         let destination = if session.inbound { theirs.initiator } else { theirs.responder };
         let keys = established.keys;
         session.state = State::Up(Box::new(Up {
-            sealer: Sealer::new(keys.send, peer_intro, destination),
+            sealer: Sealer::new(keys.send, peer_intro, destination, u32::from(!session.inbound)),
             opener: Opener::new(keys.receive, own),
             path: Path::default(),
             last_received: now.mono,

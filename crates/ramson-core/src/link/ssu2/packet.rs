@@ -52,9 +52,10 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    pub(crate) fn new(keys: Direction, receiver_intro: [u8; 32], destination: ConnectionId) -> Self {
+    /// Numbers start with `first`: 1 for the initiator, whose SessionConfirmed was packet 0.
+    pub(crate) fn new(keys: Direction, receiver_intro: [u8; 32], destination: ConnectionId, first: u32) -> Self {
         let key = AeadKey::new(&keys.data);
-        Self { key, k_header_1: receiver_intro, k_header_2: keys.header, destination, next: 0 }
+        Self { key, k_header_1: receiver_intro, k_header_2: keys.header, destination, next: first }
     }
 
     /// The lowest number that was never used.
@@ -193,7 +194,7 @@ mod tests {
     }
 
     fn pair() -> (Sealer, Opener) {
-        (Sealer::new(keys(1), [9; 32], ConnectionId(5)), Opener::new(keys(1), [9; 32]))
+        (Sealer::new(keys(1), [9; 32], ConnectionId(5), 0), Opener::new(keys(1), [9; 32]))
     }
 
     fn packet(sealer: &mut Sealer, number: u32, payload: &[u8]) -> Vec<u8> {

@@ -240,6 +240,22 @@ fn a_shutdown_is_told_and_both_sides_forget() {
     assert_eq!(world.nodes[0].received.last().map(|message| message.id), Some(2));
 }
 
+/// The initiator's first packet of the data phase may be its last: number 0 was its SessionConfirmed.
+#[test]
+fn a_session_that_carried_nothing_ends_for_both() {
+    let mut world = World::new(12, false);
+    let (now, info) = (world.now(), Arc::clone(&world.nodes[1].info));
+    assert!(world.nodes[0].links.dial(now, &info));
+    world.drain(0);
+    world.run(2);
+    assert_eq!((world.nodes[0].up, world.nodes[1].up), (1, 1));
+    let now = world.now();
+    world.nodes[0].links.shutdown(now);
+    world.drain(0);
+    world.run(2);
+    assert_eq!((world.nodes[1].down, world.nodes[1].terminated.len()), (1, 1));
+}
+
 #[test]
 fn idle_sessions_end_and_silent_peers_are_unreachable() {
     let mut world = World::new(4, false);

@@ -192,7 +192,7 @@ fn no_key_of_a_handshake_or_of_its_session_stays_in_the_heap() {
         for Established { keys } in waiting.drain(..) {
             let all = [&keys.send.data, &keys.send.header, &keys.receive.data, &keys.receive.header];
             all.iter().for_each(|secret| secrets.note(secret.as_slice()));
-            let sealer = Sealer::new(keys.send, [4; 32], ConnectionId(1));
+            let sealer = Sealer::new(keys.send, [4; 32], ConnectionId(1), 0);
             sessions.push(Box::new((sealer, Opener::new(keys.receive, [4; 32]))));
         }
     }
