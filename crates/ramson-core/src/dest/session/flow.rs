@@ -449,6 +449,13 @@ impl Sessions {
             key: step.receiver_new.then_some(done.own_public),
         });
         self.timers.set(Timer::Set(old), now.mono + PREVIOUS_SET_KEPT);
+        // What is two sets late is lost. At full speed sets follow each other many times a second, and their tags would
+        // take the room that the newest one needs.
+        let sets = self.sets.iter().filter(|(_, set)| set.session == id && !set.replies).map(|(id, _)| *id);
+        let mut sets: Vec<SetId> = sets.collect();
+        sets.sort_unstable();
+        sets.truncate(sets.len().saturating_sub(KEPT_SETS));
+        sets.into_iter().for_each(|set| self.remove_set(set));
         self.timers.set_sooner(Timer::Control(id), now.mono + CONTROL_DELAY);
     }
 
@@ -493,6 +500,9 @@ impl Sessions {
 /// Between two New Sessions to one remote: i2pd drops those that come within 200 ms of another one, whoever sent that.
 /// What waits goes by the session as soon as the first one is answered.
 pub(super) const NEW_SESSION_INTERVAL: Duration = Duration::from_millis(300);
+
+/// Tag sets of one session by which messages are read: the newest, and those that late ones come by.
+const KEPT_SETS: usize = 3;
 
 /// An unanswered New Session that is neither the first nor the last may be forgotten after this.
 const REPLY_PATIENCE: Duration = Duration::from_secs(5);

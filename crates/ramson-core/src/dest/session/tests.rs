@@ -294,6 +294,23 @@ fn a_later_tag_set_reaches_as_far_as_the_one_before() {
     assert_eq!(pair.a.sessions.sizes()[1], 1, "no other session was needed");
 }
 
+/// However fast sets follow each other, the tags of old ones take no room from the newest.
+#[test]
+fn old_tag_sets_make_room() {
+    let mut pair = Pair::new();
+    pair.establish();
+    pair.a.sessions.ratchet_after = 300;
+    for _ in 0..6_000 {
+        pair.send(true);
+        pair.drive();
+        pair.send(false);
+        pair.drive();
+    }
+    let [_, _, sets, tags, ..] = pair.b.sessions.sizes();
+    assert!(sets <= 4 && tags < 4 * 1_000, "{sets} sets, {tags} tags");
+    assert!(pair.a.errors.is_empty() && pair.b.errors.is_empty());
+}
+
 /// More is lost in a row than tags reach over, while the other side goes on sending.
 #[test]
 fn a_session_that_the_other_side_cannot_read_any_more_is_replaced() {
