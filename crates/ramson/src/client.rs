@@ -5,6 +5,7 @@ use crate::builder::Builder;
 use crate::config::Config;
 use crate::datagram::{DatagramFormat, DatagramSink, Datagrams, OutgoingDatagram, QUEUE};
 use crate::error::{Error, ErrorKind};
+use crate::i2cp::I2cpRouter;
 use crate::key_file;
 use crate::reseed::Sources;
 use crate::seam::{Command, Created, DestinationId, Reply};
@@ -43,6 +44,15 @@ impl Ramson {
     /// cannot be used, with [`ErrorKind::Misuse`] if the settings contradict each other.
     pub async fn start(config: Config) -> Result<Self, Error> {
         crate::driver::start(config).await
+    }
+
+    /// Destinations at a router that runs already: the same API over I2CP. Answers when that router is there and lets us
+    /// in; afterwards a router that goes is waited for, while [`LocalDestination::progress`] says so and streams are kept
+    /// for a minute. Runs in the caller's tokio runtime; [`Builder::over_i2cp`] has the other ways. Fails with
+    /// [`ErrorKind::Setup`] if no router answers or it refuses the password, with [`ErrorKind::Misuse`] if its address is
+    /// not this machine's.
+    pub async fn over_i2cp(router: I2cpRouter) -> Result<Self, Error> {
+        crate::driver::i2cp::start(router).await
     }
 
     pub(crate) fn new(
