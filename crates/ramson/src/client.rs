@@ -205,7 +205,8 @@ impl DestinationOptions {
 /// Length and number of the tunnels of one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelOptions {
-    /// 0 to 7. Each hop less makes it easier to see who we are.
+    /// 0 to 7. Each hop less makes it easier to see who we are. Danger: with 1, that one router sees both this machine and
+    /// the other end of the tunnel; with 0, whoever reads the LeaseSet or gets a message sees this machine's router itself.
     pub hops: u8,
     /// 1 to 16.
     pub quantity: u8,
