@@ -159,7 +159,9 @@ impl Ramson {
 pub struct DestinationOptions {
     /// What the status calls it. Not sent to anybody.
     pub name: String,
+    /// Tunnels by which others reach it.
     pub inbound: TunnelOptions,
+    /// Tunnels by which it sends.
     pub outbound: TunnelOptions,
     /// Publish the LeaseSet, so that others can connect to us. Off for pure clients.
     pub publish: bool,
@@ -273,6 +275,7 @@ impl LocalDestination {
         &self.inner.destination
     }
 
+    /// The hash of the public part, by which others look it up.
     pub fn hash(&self) -> Hash {
         self.inner.hash
     }
@@ -435,6 +438,7 @@ impl Drop for Listener {
 /// What a LeaseSet says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// Whose it is.
     pub destination: Destination,
     /// Such as service records. Empty if the destination is one of ours.
     pub options: Mapping,
@@ -443,6 +447,7 @@ pub struct Found {
 /// A stream that somebody opened to us.
 #[derive(Debug)]
 pub struct Incoming {
+    /// Its bytes.
     pub stream: Stream,
     /// Who opened it; proved by the signature of the first packet.
     pub from: Destination,

@@ -48,6 +48,8 @@ struct Driver {
     started: Instant,
     stopping: Option<(Instant, Vec<Reply<()>>)>,
     commands_closed: bool,
+    /// Something else than a payload has come or gone: a destination may be further than it was.
+    look: bool,
 }
 
 /// Asks the router who it is, and starts the driver.
@@ -75,6 +77,7 @@ pub(crate) async fn start(router: I2cpRouter) -> Result<Ramson, Error> {
         due: Instant::FAR,
         stopping: None,
         commands_closed: false,
+        look: false,
     };
     tracing::info!("destinations are at another router, by I2CP");
     driver.end.progress.send_replace(Progress { stage: Stage::Ready, ..Progress::default() });
@@ -125,7 +128,9 @@ impl Driver {
             }
             self.drain();
             self.clients.wake_readers();
-            self.report();
+            if std::mem::take(&mut self.look) {
+                self.report();
+            }
         }
         self.finish();
     }
@@ -136,6 +141,7 @@ impl Driver {
             return;
         }
         let now = self.clock.now();
+        self.look |= !matches!(&what, What::Message(message) if matches!(**message, Message::MessagePayload(_)));
         match what {
             What::Opened => self.client.handle_opened(now, of),
             What::Message(message) => {
@@ -206,16 +212,21 @@ impl Driver {
             let now = self.clock.now();
             match self.client.poll_output(now) {
                 Output::Dial(id) => {
+                    self.look = true;
                     self.connections += 1;
                     let wire = Wire::dial(&self.place, id, self.connections, self.tell.clone());
                     self.wires.insert(id, wire);
                 }
                 Output::Write(id, message) => {
+                    self.look |= !i2cp::is_expendable(&message);
                     if let Some(wire) = self.wires.get(&id) {
                         wire.write(&message);
                     }
                 }
-                Output::HangUp(id) => drop(self.wires.remove(&id)),
+                Output::HangUp(id) => {
+                    self.look = true;
+                    self.wires.remove(&id);
+                }
                 Output::Job(job) => {
                     if let Some(done) = self.pool.submit(job) {
                         self.client.handle_job(now, done);
