@@ -7,7 +7,7 @@
 mod common;
 
 use futures_util::StreamExt as _;
-use ramson::{DatagramFormat, Hash, LocalDestination, Mapping, OutgoingDatagram};
+use ramson::{DatagramFormat, ErrorKind, Hash, LocalDestination, Mapping, OutgoingDatagram};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy, split};
 
@@ -24,6 +24,7 @@ async fn main() -> Done<()> {
         ["--ask", address] => {
             let client = ramson.client("asker").await?;
             common::ready(&client).await?;
+            until_found(&client, address).await?;
             ask(&client, address).await?;
             much(&client, address).await?;
             datagrams(&client, client.connect(*address).await?.remote().hash()).await?;
@@ -70,6 +71,19 @@ async fn serve(server: &LocalDestination) -> Done<()> {
         });
     }
     Ok(())
+}
+
+/// Waits for a server that has just begun: its LeaseSet may not be in the netDb yet.
+async fn until_found(client: &LocalDestination, address: &str) -> Done<()> {
+    let begin = Instant::now();
+    loop {
+        match client.connect(address).await {
+            Err(why) if why.kind() == ErrorKind::NotFound && begin.elapsed() < Duration::from_secs(90) => {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
+            connected => return Ok(connected?.shutdown().await?),
+        }
+    }
 }
 
 async fn ask(client: &LocalDestination, address: &str) -> Done<()> {

@@ -78,7 +78,7 @@ impl Builder {
     pub async fn start(self) -> Result<Ramson, Error> {
         let router = match self.elsewhere {
             Some(router) => Kind::Elsewhere(router),
-            None => Kind::Inside(self.config),
+            None => Kind::Inside(Box::new(self.config)),
         };
         if let Kind::Inside(config) = &router
             && config.data_dir.as_os_str().is_empty()
@@ -95,14 +95,14 @@ impl Builder {
 
 /// Which router it is.
 enum Kind {
-    Inside(Config),
+    Inside(Box<Config>),
     Elsewhere(I2cpRouter),
 }
 
 impl Kind {
     async fn start(self) -> Result<Ramson, Error> {
         match self {
-            Self::Inside(config) => Ramson::start(config).await,
+            Self::Inside(config) => Ramson::start(*config).await,
             Self::Elsewhere(router) => Ramson::over_i2cp(router).await,
         }
     }

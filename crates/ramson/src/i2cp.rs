@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 /// Keys of destinations stay in this process, and streams and datagrams are made and read here. The router gets the private
 /// part of the key by which garlic is encrypted: it reads what peers send, as the router inside would.
 ///
+/// A destination is ready when the router has its LeaseSet. When others find it, I2CP does not tell: connects to a new
+/// server fail with [`ErrorKind::NotFound`] until then. i2pd (2.59) publishes the LeaseSets of clients, too.
+///
 /// What I2CP does not tell, nobody can ask for: [`crate::Ramson::inside`], [`crate::Ramson::reseed`],
 /// [`crate::Ramson::export_reseed`], [`crate::Ramson::drain`], [`crate::LocalDestination::route`],
 /// [`crate::LocalDestination::inbound_tunnels`] and keyless destinations fail with [`ErrorKind::Unsupported`]. The status

@@ -106,12 +106,14 @@ impl Client {
             Command::Listen { destination, port } => self.with(destination, |session| session.streams.listen(port)),
             Command::Unlisten { destination, port } => self.with(destination, |session| session.streams.unlisten(port)),
             Command::Connect { destination, token, to, ports } => {
-                if !self.with_open(destination, |session| session.connect(now, token, to, ports)) {
+                let is_open = self.with_open(destination, |session| session.connect(now, token, to, ports));
+                if !is_open {
                     self.event(Event::ConnectFailed { token, why: ConnectError::NoSuchDestination });
                 }
             }
             Command::BindDatagrams { destination, token, bound } => {
-                if !self.with_open(destination, |session| session.bind_datagrams(token, bound)) {
+                let is_open = self.with_open(destination, |session| session.bind_datagrams(token, bound));
+                if !is_open {
                     self.event(Event::DatagramsBound { token, result: Err(DatagramRefused::NoSuchDestination) });
                 }
             }
@@ -119,7 +121,8 @@ impl Client {
                 self.with(destination, |session| session.datagrams.unbind(bound.0, bound.1));
             }
             Command::SendDatagram { destination, token, datagram } => {
-                if !self.with_open(destination, |session| session.send_datagram(now, token, *datagram)) {
+                let is_open = self.with_open(destination, |session| session.send_datagram(now, token, *datagram));
+                if !is_open {
                     self.event(Event::DatagramTaken { token, result: Err(DatagramRefused::NoSuchDestination) });
                 }
             }
@@ -139,7 +142,8 @@ impl Client {
                 self.with(stream.destination, |session| session.streams.credit(now, stream.stream, bytes));
             }
             Command::Lookup { destination, token, hash } => {
-                if !self.with_open(destination, |session| session.look_up(now, token, hash)) {
+                let is_open = self.with_open(destination, |session| session.look_up(now, token, hash));
+                if !is_open {
                     self.event(Event::LookedUp { token, destination: None, options: Mapping::new() });
                 }
             }

@@ -364,7 +364,6 @@ impl Session {
     fn options(&self) -> Mapping {
         let (inbound, outbound) = (self.tunnels.inbound, self.tunnels.outbound);
         let mut pairs = vec![
-            ("i2cp.dontPublishLeaseSet", (!self.publish).to_string()),
             ("i2cp.fastReceive", "true".into()),
             ("i2cp.leaseSetEncType", X25519.to_string()),
             ("i2cp.leaseSetType", "3".into()),
@@ -376,6 +375,10 @@ impl Session {
             ("outbound.lengthVariance", self.extra_hops.1.to_string()),
             ("outbound.quantity", outbound.quantity.to_string()),
         ];
+        // Where it is false, i2pd (2.59) reads it as not to be published.
+        if !self.publish {
+            pairs.push(("i2cp.dontPublishLeaseSet", "true".into()));
+        }
         if let Some(permit) = self.keys.offline() {
             let mut bytes = Vec::new();
             permit.encode(&mut bytes);
@@ -418,10 +421,7 @@ impl Session {
     /// A LeaseSet is signed: the router gets it with the private part of its key.
     pub(super) fn signed(&mut self, now: Now, done: SignDone) {
         let signed = self.own.handle_signed(done);
-        let session = match self.state {
-            State::Bare(session) | State::Open(session) => session,
-            _ => return,
-        };
+        let (State::Bare(session) | State::Open(session)) = self.state else { return };
         if !std::mem::take(&mut self.is_stale)
             && let Ok((set, _)) = signed
         {

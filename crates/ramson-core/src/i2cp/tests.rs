@@ -102,6 +102,7 @@ impl World {
             Message::CreateSession(config) => {
                 config.verify().unwrap();
                 assert_eq!(config.options().get("inbound.length"), Some("1"));
+                assert_eq!(config.options().get("i2cp.dontPublishLeaseSet"), None, "false means true to i2pd");
                 assert!(config.date().abs_diff(self.now.unix_ms + self.ahead_ms) < 1_000);
                 say(id, Message::SessionStatus(SessionStatus { session, state: SessionState::CREATED }));
                 let end = self.now.unix_ms + self.ahead_ms + 600_000;
