@@ -39,7 +39,19 @@ impl Example {
         let program = program(name)?;
         let mut command: Command = within(&namespace, &program.to_string_lossy());
         command.args(["--network", "99", "--listen", &format!("{ip}:23456"), "--seed"]);
-        command.arg(world.net.run.join("seed")).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(world.net.run.join("seed")).args(args);
+        Self::run(name, command)
+    }
+
+    /// The same without a router of its own: over I2CP to i2pd, in whose namespace it is.
+    fn at_i2pd(world: &World, name: &'static str, args: &[&str]) -> Result<Self, String> {
+        let mut command = within(&world.theirs()?.namespace, &program(name)?.to_string_lossy());
+        command.args(["--i2cp", "127.0.0.1:7654"]).args(args);
+        Self::run(name, command)
+    }
+
+    fn run(name: &'static str, mut command: Command) -> Result<Self, String> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|why| format!("{name}: {why}"))?;
         let out = child.stdout.take().ok_or("no output")?;
         let (tell, lines) = std::sync::mpsc::channel();
@@ -86,6 +98,35 @@ impl Example {
         }
         Err(format!("{} does not end", self.name))
     }
+}
+
+/// The echo with its server at a Ramson and its client at i2pd, and the other way round.
+pub(crate) fn library_i2cp(world: &mut World) -> Result<String, String> {
+    let mut said = Vec::new();
+    for at_i2pd in ["client", "server"] {
+        let (server, place) = (["--serve"], format!("i2cp-{at_i2pd}"));
+        let server = match at_i2pd {
+            "server" => Example::at_i2pd(world, "echo", &server)?,
+            _ => Example::start(world, "echo", &place, &server)?,
+        };
+        let address = server.line("the echo is at ")?;
+        let ask = ["--ask", &address];
+        let client = match at_i2pd {
+            "client" => Example::at_i2pd(world, "echo", &ask)?,
+            _ => Example::start(world, "echo", &place, &ask)?,
+        };
+        for word in ["ramsons", "are", "wild", "garlic"] {
+            client.line(&format!("{word} -> {word}"))?;
+        }
+        let much = client.line("2000000 bytes -> the same: true, after ")?;
+        for format in ["Datagram1", "Datagram2", "Datagram3"] {
+            client.line(&format!("{format} -> the same: true"))?;
+        }
+        client.end()?;
+        server.end()?;
+        said.push(format!("{at_i2pd} over i2pd's I2CP: words, 2 MB there and back in {much}, datagrams 1, 2 and 3"));
+    }
+    Ok(said.join("; "))
 }
 
 pub(crate) fn library(world: &mut World) -> Result<String, String> {

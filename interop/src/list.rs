@@ -79,6 +79,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: library::library,
     },
     Scenario {
+        name: "library-i2cp",
+        about: "the echo of the library over i2pd's I2CP against one with a router inside, both ways: streams, 2 MB, datagrams",
+        spec: SID,
+        run: library::library_i2cp,
+    },
+    Scenario {
         name: "sam",
         about: "programs at SAM bridges of subjects and i2pd exchange streams and datagrams of every format",
         spec: SID,

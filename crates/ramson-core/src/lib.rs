@@ -15,6 +15,7 @@ pub mod dest;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod i2cp;
 pub mod job;
 pub mod keys;
 pub mod limits;

@@ -4,6 +4,7 @@ use crate::address::{AddressBook, Names};
 use crate::client::Ramson;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::i2cp::I2cpRouter;
 use crate::status::Event;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,11 +18,12 @@ pub struct Builder {
     config: Config,
     names: Names,
     own_runtime: bool,
+    elsewhere: Option<I2cpRouter>,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { config: Config::new(""), names: Names::default(), own_runtime: false }
+        Self { config: Config::new(""), names: Names::default(), own_runtime: false, elsewhere: None }
     }
 
     /// Where the router keeps its identity and what it learns of the network. Give it the same folder each time: a router
@@ -65,26 +67,54 @@ impl Builder {
         self
     }
 
+    /// Uses a router that runs already instead of one inside, see [`Ramson::over_i2cp`]: no data folder is needed then, and
+    /// no other setting of the router counts.
+    pub fn over_i2cp(mut self, router: I2cpRouter) -> Self {
+        self.elsewhere = Some(router);
+        self
+    }
+
     /// Starts the router, see [`Ramson::start`]. Fails with [`ErrorKind::Misuse`] besides if there is no data folder.
     pub async fn start(self) -> Result<Ramson, Error> {
-        if self.config.data_dir.as_os_str().is_empty() {
+        let router = match self.elsewhere {
+            Some(router) => Kind::Elsewhere(router),
+            None => Kind::Inside(Box::new(self.config)),
+        };
+        if let Kind::Inside(config) = &router
+            && config.data_dir.as_os_str().is_empty()
+        {
             return Err(Error::new(ErrorKind::Misuse, "a router needs a data folder, to keep its identity in"));
         }
         let ramson = match self.own_runtime {
-            true => start_apart(self.config).await?,
-            false => Ramson::start(self.config).await?,
+            true => start_apart(router).await?,
+            false => router.start().await?,
         };
         Ok(ramson.with_names(self.names))
     }
 }
 
+/// Which router it is.
+enum Kind {
+    Inside(Box<Config>),
+    Elsewhere(I2cpRouter),
+}
+
+impl Kind {
+    async fn start(self) -> Result<Ramson, Error> {
+        match self {
+            Self::Inside(config) => Ramson::start(*config).await,
+            Self::Elsewhere(router) => Ramson::over_i2cp(router).await,
+        }
+    }
+}
+
 /// Starts a router on a thread of its own, which ends with it.
-async fn start_apart(config: Config) -> Result<Ramson, Error> {
+async fn start_apart(router: Kind) -> Result<Ramson, Error> {
     let failed = |why: std::io::Error| Error::new(ErrorKind::Setup, format!("cannot start a thread: {why}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let (tell, told) = oneshot::channel();
     let live = async move {
-        let started = Ramson::start(config).await;
+        let started = router.start().await;
         // No handle may stay here: the router stops when the program has dropped all of its own.
         let events = started.as_ref().ok().map(Ramson::events);
         let _ = tell.send(started);

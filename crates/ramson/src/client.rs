@@ -5,6 +5,7 @@ use crate::builder::Builder;
 use crate::config::Config;
 use crate::datagram::{DatagramFormat, DatagramSink, Datagrams, OutgoingDatagram, QUEUE};
 use crate::error::{Error, ErrorKind};
+use crate::i2cp::I2cpRouter;
 use crate::key_file;
 use crate::reseed::Sources;
 use crate::seam::{Command, Created, DestinationId, Reply};
@@ -43,6 +44,15 @@ impl Ramson {
     /// cannot be used, with [`ErrorKind::Misuse`] if the settings contradict each other.
     pub async fn start(config: Config) -> Result<Self, Error> {
         crate::driver::start(config).await
+    }
+
+    /// Destinations at a router that runs already: the same API over I2CP. Answers when that router is there and lets us
+    /// in; afterwards a router that goes is waited for, while [`LocalDestination::progress`] says so and streams are kept
+    /// for a minute. Runs in the caller's tokio runtime; [`Builder::over_i2cp`] has the other ways. Fails with
+    /// [`ErrorKind::Setup`] if no router answers or it refuses the password, with [`ErrorKind::Misuse`] if its address is
+    /// not this machine's.
+    pub async fn over_i2cp(router: I2cpRouter) -> Result<Self, Error> {
+        crate::driver::i2cp::start(router).await
     }
 
     pub(crate) fn new(
@@ -149,7 +159,9 @@ impl Ramson {
 pub struct DestinationOptions {
     /// What the status calls it. Not sent to anybody.
     pub name: String,
+    /// Tunnels by which others reach it.
     pub inbound: TunnelOptions,
+    /// Tunnels by which it sends.
     pub outbound: TunnelOptions,
     /// Publish the LeaseSet, so that others can connect to us. Off for pure clients.
     pub publish: bool,
@@ -195,7 +207,8 @@ impl DestinationOptions {
 /// Length and number of the tunnels of one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelOptions {
-    /// 0 to 7. Each hop less makes it easier to see who we are.
+    /// 0 to 7. Each hop less makes it easier to see who we are. Danger: with 1, that one router sees both this machine and
+    /// the other end of the tunnel; with 0, whoever reads the LeaseSet or gets a message sees this machine's router itself.
     pub hops: u8,
     /// 1 to 16.
     pub quantity: u8,
@@ -262,6 +275,7 @@ impl LocalDestination {
         &self.inner.destination
     }
 
+    /// The hash of the public part, by which others look it up.
     pub fn hash(&self) -> Hash {
         self.inner.hash
     }
@@ -424,6 +438,7 @@ impl Drop for Listener {
 /// What a LeaseSet says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// Whose it is.
     pub destination: Destination,
     /// Such as service records. Empty if the destination is one of ours.
     pub options: Mapping,
@@ -432,6 +447,7 @@ pub struct Found {
 /// A stream that somebody opened to us.
 #[derive(Debug)]
 pub struct Incoming {
+    /// Its bytes.
     pub stream: Stream,
     /// Who opened it; proved by the signature of the first packet.
     pub from: Destination,

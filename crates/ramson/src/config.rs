@@ -11,12 +11,19 @@ pub const PUBLIC_NETWORK_ID: u8 = 2;
 pub struct Config {
     /// The router's folder: identity, netDb, peers. Made with mode 0700 if it is missing. One router at a time.
     pub data_dir: PathBuf,
+    /// Which network it joins.
     pub network: NetworkConfig,
+    /// Where it listens, and what it publishes.
     pub ntcp2: Ntcp2Config,
+    /// Whether it speaks SSU2, and where.
     pub ssu2: Ssu2Config,
+    /// Where the first routers come from.
     pub reseed: ReseedConfig,
+    /// The router's own tunnels.
     pub tunnels: TunnelConfig,
+    /// Being a hop in the tunnels of others.
     pub transit: TransitConfig,
+    /// How much it may send and receive.
     pub bandwidth: BandwidthConfig,
     /// Whether the router keeps a part of the network database for others.
     pub floodfill: Floodfill,
@@ -62,6 +69,7 @@ pub struct NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// The I2P network.
     pub fn public() -> Self {
         Self { id: PUBLIC_NETWORK_ID, allow_reserved_addresses: false, allow_same_subnet: false }
     }
@@ -99,6 +107,7 @@ pub struct Ssu2Config {
 /// Where the first routers come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReseedConfig {
+    /// Which servers are asked.
     pub servers: ReseedServers,
     /// Files (su3 or zip) and folders of RouterInfos, read before any server is asked.
     pub files: Vec<PathBuf>,
@@ -154,6 +163,7 @@ impl Default for TunnelConfig {
 /// Being a hop in the tunnels of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransitConfig {
+    /// Whether tunnels of others are accepted.
     pub enabled: bool,
     /// At most so many tunnels of others.
     pub max_tunnels: usize,
@@ -199,9 +209,13 @@ pub enum Floodfill {
 /// A proxy for outgoing connections. Host names are resolved by the proxy, never here.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
+    /// What it speaks.
     pub kind: ProxyKind,
+    /// Where it listens.
     pub address: SocketAddr,
+    /// The user, where it asks for one.
     pub user: Option<String>,
+    /// The password, where it asks for one. It passes in the clear.
     pub password: Option<String>,
 }
 

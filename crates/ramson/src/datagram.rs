@@ -33,9 +33,13 @@ impl DatagramFormat {
 /// A datagram to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutgoingDatagram {
+    /// How it says who sends it.
     pub format: DatagramFormat,
+    /// The hash of the destination that it is for.
     pub to: Hash,
+    /// A port of ours, to which an answer comes.
     pub from_port: u16,
+    /// The receiver's port.
     pub to_port: u16,
     /// For [`DatagramFormat::Datagram2`] and [`DatagramFormat::Datagram3`] only.
     pub options: Mapping,
@@ -46,12 +50,17 @@ pub struct OutgoingDatagram {
 /// A datagram that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
+    /// How it says who sent it.
     pub format: DatagramFormat,
+    /// Who sent it.
     pub from: DatagramSender,
+    /// The port that the sender says that it came from.
     pub from_port: u16,
     /// The port of ours that it came to.
     pub to_port: u16,
+    /// Empty where the format has none.
     pub options: Mapping,
+    /// What was sent.
     pub payload: Vec<u8>,
 }
 

@@ -41,6 +41,8 @@ pub enum ErrorKind {
     ShuttingDown,
     /// The address book does not have the name, or there is none. Add it, or take an address in base32.
     UnknownName,
+    /// The router is another one, reached by I2CP, and cannot be asked for this. Run the router inside.
+    Unsupported,
 }
 
 impl Error {
@@ -85,6 +87,7 @@ impl From<Error> for std::io::Error {
             ErrorKind::Reset => Io::ConnectionReset,
             ErrorKind::Setup => Io::Other,
             ErrorKind::ShuttingDown => Io::ConnectionAborted,
+            ErrorKind::Unsupported => Io::Unsupported,
         };
         Self::new(kind, e)
     }

@@ -2,6 +2,9 @@
 //! tests below look whether it does.
 
 pub use crate::reseed::fuzzing::{reseed_answer, reseed_bundle};
+/// What a router that is reached by I2CP sends. The core tests it beside the machine.
+#[cfg(fuzzing)]
+pub use ramson_core::fuzzing::i2cp_client;
 
 use crate::config::{Proxy, ProxyKind};
 use crate::{net, reseed, store};

@@ -26,6 +26,7 @@ pub struct KeylessDestination {
 pub struct OutgoingMessage {
     /// The program's number of it, for [`KeylessEvent::Sent`].
     pub id: u32,
+    /// The hash of the destination that it is for.
     pub to: Hash,
     /// As the other side gets it: by the specification a gzip member whose header names protocol and ports.
     pub payload: Vec<u8>,

@@ -45,6 +45,9 @@
 //! # }
 //! ```
 //!
+//! A program beside a router that runs already, be it i2pd, the Java router or Ramson, has the same API over I2CP: see
+//! [`Ramson::over_i2cp`].
+//!
 //! `examples/` has more: an echo, a site made with axum, an HTTP client made with hyper, a chat.
 //!
 //! Not in this crate: names (a program gives an [`AddressBook`], such as that of `ramson-services`), and any protocol above
@@ -64,6 +67,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod i2cp;
 pub mod key_file;
 mod keyless;
 mod net;
@@ -81,6 +85,7 @@ pub use client::{DestinationOptions, Found, Incoming, Listener, LocalDestination
 pub use config::Config;
 pub use datagram::{Datagram, DatagramFormat, DatagramSender, Datagrams, OutgoingDatagram};
 pub use error::{Error, ErrorKind};
+pub use i2cp::I2cpRouter;
 pub use keyless::{KeylessDestination, KeylessEvent, KeylessEvents, KeylessSink, MessageRefusal, OutgoingMessage};
 pub use ramson_wire::data::PrivateKeys;
 pub use ramson_wire::data::base32::host_name as b32;

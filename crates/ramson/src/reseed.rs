@@ -99,6 +99,7 @@ impl Sources {
 /// What several sources gave together.
 #[derive(Debug, Default)]
 pub struct Outcome {
+    /// One for each source that answered.
     pub bundles: Vec<Bundle>,
     /// One for each source that failed.
     pub errors: Vec<ReseedError>,
@@ -110,7 +111,9 @@ pub struct Outcome {
 pub struct ReseedError {
     /// The server's host, or the file.
     pub source_name: String,
+    /// The step that failed.
     pub stage: Stage,
+    /// What went wrong, in words for a person.
     pub why: String,
 }
 

@@ -203,7 +203,9 @@ pub enum Command {
 /// The answer to [`Command::CreateDestination`].
 #[derive(Debug)]
 pub struct Created {
+    /// The driver's number of it.
     pub id: DestinationId,
+    /// The public part.
     pub destination: Destination,
     /// How far the destination's tunnels are; `Stage::Ready` when streams can be opened, and, if it is published,
     /// when its LeaseSet is in the netDb.
@@ -213,6 +215,7 @@ pub struct Created {
 /// The driver's end of the seam.
 #[derive(Debug)]
 pub struct DriverEnd {
+    /// What the API asks for.
     pub commands: mpsc::UnboundedReceiver<Command>,
     /// How far the router as a whole is.
     pub progress: watch::Sender<Progress>,
@@ -241,6 +244,7 @@ pub struct StreamHandle {
 }
 
 impl StreamHandle {
+    /// The driver's number of the stream.
     pub fn id(&self) -> StreamId {
         self.id
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
+    /// The step that it is at.
     pub stage: Stage,
     /// Routers in the netDb.
     pub known_routers: usize,
@@ -15,8 +16,11 @@ pub struct Progress {
     pub sessions: usize,
     /// Tunnels that stand, and how many are wanted, each way. Of the destination, where one is meant.
     pub inbound: usize,
+    /// Inbound tunnels that are wanted.
     pub inbound_wanted: usize,
+    /// Outbound tunnels that stand.
     pub outbound: usize,
+    /// Outbound tunnels that are wanted.
     pub outbound_wanted: usize,
     /// What is wrong, in words for a person, if something is; without addresses of peers.
     pub trouble: Option<String>,
@@ -71,19 +75,31 @@ pub enum Stage {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
+    /// The version of Ramson.
     pub version: String,
     /// The hash of our own RouterInfo, in base64.
     pub router: String,
+    /// The number of the network; 2 is the public one.
     pub network_id: u8,
+    /// Seconds since the start.
     pub uptime_seconds: u64,
+    /// How far the router is.
     pub progress: Progress,
+    /// Whether others can dial us.
     pub reachability: Reachability,
+    /// Our clock against the network's.
     pub clock: ClockStatus,
+    /// The network database.
     pub netdb: NetDbStatus,
+    /// Sessions with peers.
     pub links: LinkStatus,
+    /// The router's own tunnels.
     pub exploratory: TunnelStatus,
+    /// Builds of our own tunnels.
     pub builds: BuildStatus,
+    /// The tunnels of others.
     pub transit: TransitStatus,
+    /// Our destinations.
     pub destinations: Vec<DestinationStatus>,
 }
 
@@ -113,7 +129,9 @@ pub struct ClockStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetDbStatus {
+    /// Known routers.
     pub routers: usize,
+    /// Floodfills among them.
     pub floodfills: usize,
     /// Look-ups that went to a floodfill, since the start.
     pub lookups: u64,
@@ -121,7 +139,9 @@ pub struct NetDbStatus {
     pub serves: bool,
     /// LeaseSets that it keeps for others then, what was stored at it since it serves, and what it has answered.
     pub lease_sets: usize,
+    /// What was stored at it, since it serves.
     pub stored: u64,
+    /// Questions that it has answered, since it serves.
     pub answered: u64,
 }
 
@@ -129,14 +149,21 @@ pub struct NetDbStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LinkStatus {
+    /// Sessions that peers began.
     pub inbound: usize,
+    /// Sessions that we began.
     pub outbound: usize,
+    /// Bytes that came.
     pub bytes_in: u64,
+    /// Bytes that went.
     pub bytes_out: u64,
+    /// Bytes a second that come now.
     pub bytes_per_second_in: u64,
+    /// Bytes a second that go now.
     pub bytes_per_second_out: u64,
     /// What they may be at most, where there is a limit.
     pub limit_in: Option<u64>,
+    /// The same of what goes.
     pub limit_out: Option<u64>,
 }
 
@@ -144,7 +171,9 @@ pub struct LinkStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TunnelStatus {
+    /// Inbound tunnels that stand.
     pub inbound: usize,
+    /// Outbound tunnels that stand.
     pub outbound: usize,
 }
 
@@ -154,7 +183,9 @@ pub struct TunnelStatus {
 pub struct BuildStatus {
     /// Builds whose hops were chosen, whatever came of them.
     pub started: u64,
+    /// Tunnels that stood.
     pub ok: u64,
+    /// Builds that a hop declined.
     pub declined: u64,
     /// No answer came in time.
     pub timed_out: u64,
@@ -164,17 +195,25 @@ pub struct BuildStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TransitStatus {
+    /// Whether requests are accepted now.
     pub accepting: bool,
+    /// Tunnels of others that go through us.
     pub tunnels: usize,
     /// At most so many.
     pub max_tunnels: usize,
+    /// Requests that were accepted, since the start.
     pub accepted: u64,
+    /// Requests that were declined, since the start.
     pub declined: u64,
+    /// The same by cause.
     pub declined_by: DeclinedBy,
     /// Requests that were not answered, and tunnel messages for which there was no bandwidth.
     pub dropped_by: DroppedBy,
+    /// Tunnel messages that were carried.
     pub messages: u64,
+    /// Bytes that were carried.
     pub bytes: u64,
+    /// Bytes a second that are carried now.
     pub bytes_per_second: u64,
     /// What it may be at most, where there is a limit.
     pub limit: Option<u64>,
@@ -226,6 +265,7 @@ pub struct DroppedBy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Draining {
+    /// How many there are.
     pub tunnels: usize,
     /// The last of them ends in so many seconds.
     pub seconds: u64,
@@ -239,10 +279,15 @@ pub struct DestinationStatus {
     pub name: String,
     /// Its address, `<52 characters>.b32.i2p`.
     pub b32: String,
+    /// How far it is.
     pub progress: Progress,
+    /// Its tunnels.
     pub tunnels: TunnelStatus,
+    /// Streams that are open or opening.
     pub streams: usize,
+    /// Payload bytes that came.
     pub bytes_in: u64,
+    /// Payload bytes that went.
     pub bytes_out: u64,
 }
 
@@ -255,6 +300,7 @@ pub struct Route {
     /// Where the other's inbound tunnel begins, and its id there. Its further routers are known to its owner only:
     /// see [`InboundTunnel`].
     pub gateway: Hash,
+    /// The id of the other's inbound tunnel at its gateway.
     pub tunnel: u32,
 }
 
@@ -263,6 +309,7 @@ pub struct Route {
 pub struct InboundTunnel {
     /// Where it begins, and its id there, as in the LeaseSet.
     pub gateway: Hash,
+    /// Its id at the gateway.
     pub tunnel: u32,
     /// Its routers in the order of the messages, the gateway first.
     pub hops: Vec<Hash>,
@@ -277,6 +324,7 @@ pub struct Inside {
     pub known: Vec<Arc<RouterInfo>>,
     /// Routers with a live session.
     pub sessions: Vec<Hash>,
+    /// Our own tunnels that stand.
     pub tunnels: Vec<OwnTunnel>,
 }
 
@@ -285,6 +333,7 @@ pub struct Inside {
 pub struct OwnTunnel {
     /// The name of the destination that it is for; `None` for an exploratory one.
     pub destination: Option<String>,
+    /// Inbound, else outbound.
     pub inbound: bool,
     /// Its routers in the order of the messages.
     pub hops: Vec<Hash>,

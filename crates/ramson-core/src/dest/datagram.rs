@@ -205,7 +205,7 @@ fn verify(format: Format, bytes: &[u8], (to, session): (&Hash, Option<Hash>), no
 
 /// What follows from a call of [`Datagrams`].
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Nothing,
     Job(DatagramJob),
     Send { token: u64, to: Hash, payload: ClientPayload },
@@ -214,7 +214,7 @@ pub(super) enum Step {
 }
 
 /// The datagrams of one destination; see the module.
-pub(super) struct Datagrams {
+pub(crate) struct Datagrams {
     own: Hash,
     keys: Arc<PrivateKeys>,
     /// Bound ports; `None` is every port that is not bound by itself.
@@ -242,7 +242,7 @@ struct Verifying {
 }
 
 impl Datagrams {
-    pub(super) fn new(keys: &PrivateKeys, rng: &mut Rng) -> Self {
+    pub(crate) fn new(keys: &PrivateKeys, rng: &mut Rng) -> Self {
         Self {
             own: keys.destination().hash(),
             keys: Arc::new(keys.clone()),
@@ -255,17 +255,17 @@ impl Datagrams {
         }
     }
 
-    fn bind(&mut self, format: Format, port: Option<u16>) -> Result<(), DatagramError> {
+    pub(crate) fn bind(&mut self, format: Format, port: Option<u16>) -> Result<(), DatagramError> {
         let room = self.bound.len() < limits::PORTS;
         if room && self.bound.insert((format, port)) { Ok(()) } else { Err(DatagramError::Port) }
     }
 
-    fn unbind(&mut self, format: Format, port: Option<u16>) {
+    pub(crate) fn unbind(&mut self, format: Format, port: Option<u16>) {
         self.bound.remove(&(format, port));
     }
 
     /// Who waits for what comes by this protocol to this port.
-    pub(super) fn taker(&self, payload: &ClientPayload) -> Option<Bound> {
+    pub(crate) fn taker(&self, payload: &ClientPayload) -> Option<Bound> {
         let format = Format::of(payload.protocol)?;
         let mut formats = [format, Format::Raw(payload.protocol), Format::ANY].into_iter();
         formats.find_map(|format| {
@@ -274,7 +274,7 @@ impl Datagrams {
     }
 
     /// Makes a datagram; the token comes back with it.
-    fn make(&mut self, now: Now, token: u64, datagram: Outgoing) -> Result<Step, DatagramError> {
+    pub(crate) fn make(&mut self, now: Now, token: u64, datagram: Outgoing) -> Result<Step, DatagramError> {
         let Outgoing { format, to, from_port, to_port, .. } = datagram;
         if !format.is_sendable() {
             return Err(DatagramError::Protocol);
@@ -332,7 +332,7 @@ impl Datagrams {
     }
 
     /// Takes a payload for who waits for it. `session` is the destination whose LeaseSet came in its session.
-    pub(super) fn handle(&mut self, now: Now, session: Option<Hash>, bound: Bound, payload: ClientPayload) -> Step {
+    pub(crate) fn handle(&mut self, now: Now, session: Option<Hash>, bound: Bound, payload: ClientPayload) -> Step {
         let ClientPayload { protocol, from_port, to_port, data } = payload;
         // Who takes it as raw gets it as it is, whatever it is.
         let format = match bound.0 {
@@ -372,7 +372,7 @@ impl Datagrams {
         Step::Job(DatagramJob { id, work: Work::Verify { format, bytes, to: self.own, session, now: now.unix_secs() } })
     }
 
-    pub(super) fn handle_job(&mut self, done: DatagramDone) -> Step {
+    pub(crate) fn handle_job(&mut self, done: DatagramDone) -> Step {
         if let Some(Signing { token, to, format, ports: (from_port, to_port) }) = self.signing.remove(&done.id) {
             let Some(Worked::Signed(data)) = done.result else { return Step::Failed { to, token } };
             let payload = ClientPayload { protocol: format.protocol(), from_port, to_port, data };

@@ -40,7 +40,7 @@ impl SignJob {
 }
 
 /// The own leases and their LeaseSet.
-pub(super) struct OwnLeaseSet {
+pub(crate) struct OwnLeaseSet {
     /// The keys and the static key that is published; none where a program holds them.
     keys: Option<(PrivateKeys, PublicKey)>,
     publish: bool,
@@ -56,7 +56,7 @@ pub(super) struct OwnLeaseSet {
 }
 
 impl OwnLeaseSet {
-    pub(super) fn new(keys: PrivateKeys, encryption: PublicKey, publish: bool) -> Self {
+    pub(crate) fn new(keys: PrivateKeys, encryption: PublicKey, publish: bool) -> Self {
         Self { keys: Some((keys, encryption)), publish, ..Self::keyless() }
     }
 
@@ -80,7 +80,7 @@ impl OwnLeaseSet {
     }
 
     /// The inbound tunnels as they are now. The 16 that live longest are taken.
-    pub(super) fn set_leases(&mut self, now: Now, mut leases: Vec<Lease2>) {
+    pub(crate) fn set_leases(&mut self, now: Now, mut leases: Vec<Lease2>) {
         leases.retain(|lease| lease.end > now.unix_secs());
         leases.sort_by_key(|lease| (std::cmp::Reverse(lease.end), lease.gateway, lease.tunnel_id));
         leases.truncate(MAX_LEASES);
@@ -90,8 +90,14 @@ impl OwnLeaseSet {
         self.lost_at = some_lost.then(|| self.lost_at.unwrap_or(now.mono));
     }
 
+    /// What is signed counts no longer: the next leases are signed whatever they are.
+    pub(crate) fn renew(&mut self) {
+        self.signed.clear();
+        self.lost_at = None;
+    }
+
     /// The next job, if the leases changed and it is time; else when it will be.
-    pub(super) fn next_job(&mut self, now: Now) -> Result<SignJob, Option<crate::time::Instant>> {
+    pub(crate) fn next_job(&mut self, now: Now) -> Result<SignJob, Option<crate::time::Instant>> {
         if self.signing {
             return Err(None);
         }
@@ -130,7 +136,7 @@ impl OwnLeaseSet {
     }
 
     /// The signed LeaseSet, as the body of a DatabaseStore message too.
-    pub(super) fn handle_signed(&mut self, done: SignDone) -> Result<(LeaseSet2, Vec<u8>), DecodeError> {
+    pub(crate) fn handle_signed(&mut self, done: SignDone) -> Result<(LeaseSet2, Vec<u8>), DecodeError> {
         self.signing = false;
         let set = done.0?;
         let store = self.adopt(&set);

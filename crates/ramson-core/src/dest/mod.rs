@@ -12,6 +12,7 @@ pub mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use lease::OwnLeaseSet;
 pub use lease::{SignDone, SignJob, VerifyDone, VerifyJob};
 
 use crate::limits::dest as limits;
@@ -20,7 +21,7 @@ use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
 use datagram::{DatagramDone, DatagramJob, Datagrams};
 use keyless::{AdoptDone, AdoptJob, Keyless, LeaseSetError};
-use lease::{OwnLeaseSet, bundled_lease_set};
+use lease::bundled_lease_set;
 use ramson_wire::crypto::Secret;
 use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
 use ramson_wire::data::{Hash, Lease2, LeaseSet2, PrivateKeys};

@@ -10,6 +10,7 @@
 pub(crate) mod program;
 
 pub use crate::dest::session::fuzzing::ratchet;
+pub use crate::i2cp::fuzzing::i2cp_client;
 pub use crate::link::fuzzing::link;
 pub use crate::link::ssu2::transfer::fuzzing::transfer;
 pub use crate::netdb::fuzzing::netdb;

@@ -4,6 +4,7 @@ use super::Router;
 use super::asked::Questions;
 use super::door::{DestinationId, Event, KeylessOptions, LocalOptions};
 use super::local::Local;
+use super::programs::Programs;
 use crate::dest::{Destination, DestinationConfig};
 use crate::netdb::{LeaseSetPublisher, Lookups};
 use crate::rng::Rng;
@@ -33,15 +34,7 @@ impl Router {
         };
         let mut rng = self.rng.child("destination");
         let public = keys.destination().clone();
-        let stream_keys = stream::Local {
-            destination: public.clone(),
-            key: Arc::new(keys.signing_key().clone()),
-            offline: keys.offline().map(|offline| {
-                let mut block = Vec::new();
-                offline.encode(&mut block);
-                block
-            }),
-        };
+        let stream_keys = stream::Local::of(&keys);
         let config = DestinationConfig { publish, compress };
         let encryption = SecretKey::random(&mut rng);
         let destination = Destination::new(keys, encryption, config, rng.child("garlic"));
@@ -127,8 +120,7 @@ impl Router {
             verifying: None,
             asked: Questions::default(),
             needed: BTreeSet::new(),
-            connecting: BTreeMap::new(),
-            unsent: BTreeMap::new(),
+            programs: Programs::new(id),
             paths: BTreeMap::new(),
             found: BTreeMap::new(),
             bytes: (0, 0),

@@ -2,8 +2,9 @@
 //! router. Nothing in it is shared with another destination.
 
 use super::asked::Questions;
-use super::door::{Command, ConnectError, DestinationId, Event, KeylessRefused, StreamError, StreamKey};
+use super::door::{Command, ConnectError, DestinationId, Event, KeylessRefused, StreamKey};
 use super::faults::Machine;
+use super::programs::{Next, Programs};
 use super::{Router, Timer};
 use crate::dest::{Destination, DestinationDone, DestinationEvent, SendError};
 use crate::job::Job;
@@ -21,12 +22,10 @@ use ramson_wire::i2np::database_search_reply::DatabaseSearchReply;
 use ramson_wire::i2np::database_store::{DatabaseStore, Entry};
 use ramson_wire::i2np::delivery_status::DeliveryStatus;
 use ramson_wire::i2np::{Kind, Message};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tracing::{debug, trace};
 
-/// Bytes that a program may write ahead of the stream's own send buffer.
-const CREDIT: usize = 128 << 10;
 /// Destinations to which the path is remembered.
 const MAX_PATHS: usize = 256;
 /// Time for the last packets of streams to be signed, sealed and sent, before tunnels and links go.
@@ -61,10 +60,8 @@ pub(super) struct Local {
     /// Look-ups that a program or a stream waits for.
     pub(super) asked: Questions,
     pub(super) needed: BTreeSet<Hash>,
-    /// Streams that are being opened: token and peer.
-    pub(super) connecting: BTreeMap<stream::StreamId, (u64, Hash)>,
-    /// Streams that programs hold, and what they wrote that the stream has no room for yet.
-    pub(super) unsent: BTreeMap<stream::StreamId, Unsent>,
+    /// What programs do with the streams.
+    pub(super) programs: Programs,
     /// The path to each destination that was sent to of late.
     pub(super) paths: BTreeMap<Hash, SentBy>,
     /// The destinations of LeaseSets that look-ups have brought, and the options of those.
@@ -78,12 +75,6 @@ pub(super) struct SentBy {
     path: u64,
     pub(super) tunnel: TunnelId,
     pub(super) lease: (Hash, TunnelId),
-}
-
-#[derive(Default)]
-pub(super) struct Unsent {
-    data: VecDeque<Vec<u8>>,
-    shutdown: bool,
 }
 
 impl Local {
@@ -125,26 +116,9 @@ impl Local {
         self.signed.iter().any(|lease| lease.end > soon && !leases.contains(lease))
     }
 
-    fn key(&self, stream: stream::StreamId) -> StreamKey {
-        StreamKey { destination: self.id, stream }
-    }
-
     /// Moves what programs wrote into the stream; returns how much.
     fn pump(&mut self, now: Now, stream: stream::StreamId) -> usize {
-        let Some(unsent) = self.unsent.get_mut(&stream) else { return 0 };
-        let mut moved = 0;
-        while let Some(data) = unsent.data.pop_front() {
-            let len = data.len();
-            let rest = self.streams.offer(now, stream, data);
-            moved += len - rest.len();
-            if !rest.is_empty() {
-                unsent.data.push_front(rest);
-                break;
-            }
-        }
-        if unsent.data.is_empty() && std::mem::take(&mut unsent.shutdown) {
-            self.streams.close(now, stream);
-        }
+        let moved = self.programs.pump(now, &mut self.streams, stream);
         self.bytes.1 += moved as u64;
         moved
     }
@@ -152,9 +126,7 @@ impl Local {
     /// Ends all streams, and publishes nothing any more. Returns whether peers have to be told.
     fn end_streams(&mut self, now: Now) -> bool {
         self.publisher = None;
-        let unsent = std::mem::take(&mut self.unsent);
-        self.connecting.clear();
-        self.streams.end_all(now, |stream| unsent.get(&stream).is_some_and(|unsent| !unsent.data.is_empty()))
+        self.programs.end_all(now, &mut self.streams)
     }
 
     #[cfg(any(test, fuzzing, feature = "checks"))]
@@ -165,13 +137,12 @@ impl Local {
         self.publisher.iter().for_each(LeaseSetPublisher::check);
         self.asked.check_bounds();
         assert!(self.paths.len() <= MAX_PATHS && self.found.len() <= crate::limits::dest::REMOTE_LEASE_SETS);
-        assert!(self.connecting.keys().all(|stream| self.unsent.contains_key(stream)), "who connects may write");
+        self.programs.check();
     }
 
     /// Forgets what a program has to do with a stream; gives the token of a connect that it waits for.
     pub(super) fn forget(&mut self, stream: stream::StreamId) -> Option<u64> {
-        self.unsent.remove(&stream);
-        self.connecting.remove(&stream).map(|(token, _)| token)
+        self.programs.forget(stream)
     }
 }
 
@@ -199,24 +170,15 @@ impl Router {
             Command::UnbindDatagrams { destination, bound } => self.unbind_datagrams(destination, bound),
             Command::SendDatagram { destination, token, datagram } => self.send_datagram(destination, token, *datagram),
             Command::StreamSend { stream, data } => {
-                self.with_local(stream.destination, |local| {
-                    if let Some(unsent) = local.unsent.get_mut(&stream.stream) {
-                        unsent.data.push_back(data);
-                    }
-                });
+                self.with_local(stream.destination, |local| local.programs.write(stream.stream, data));
                 self.pump(stream);
             }
             Command::StreamShutdown(stream) => {
-                self.with_local(stream.destination, |local| {
-                    if let Some(unsent) = local.unsent.get_mut(&stream.stream) {
-                        unsent.shutdown = true;
-                    }
-                });
+                self.with_local(stream.destination, |local| local.programs.shut_down(stream.stream));
                 self.pump(stream);
             }
             Command::StreamReset(stream) => self.with_local(stream.destination, |local| {
-                local.streams.reset(now, stream.stream);
-                local.forget(stream.stream);
+                local.programs.reset(now, &mut local.streams, stream.stream);
             }),
             Command::StreamRelease(stream) => {
                 self.with_local(stream.destination, |local| local.streams.discard(now, stream.stream));
@@ -517,11 +479,7 @@ impl Router {
         };
         let now = self.now;
         let Some(local) = self.locals.get_mut(&id) else { return };
-        let failed: Vec<_> =
-            local.connecting.iter().filter(|(_, (_, peer))| *peer == to).map(|(s, (token, _))| (*s, *token)).collect();
-        for (stream, token) in failed {
-            local.streams.reset(now, stream);
-            local.forget(stream);
+        for token in local.programs.fail_connects(now, &mut local.streams, &to) {
             self.outputs.push_back(super::Output::Event(Event::ConnectFailed { token, why }));
         }
     }
@@ -645,13 +603,9 @@ impl Router {
             path_rtt: outbound.iter().filter_map(|t| t.rtt).max(),
             ..ConnectOptions::default()
         };
-        match local.streams.connect(now, to, ports, options) {
-            Ok(stream) => {
-                local.connecting.insert(stream, (token, to));
-                local.unsent.insert(stream, Unsent::default());
-                self.dirty.insert(id);
-            }
-            Err(_) => self.event(failed(ConnectError::Limit)),
+        match local.programs.connect(now, &mut local.streams, (token, to), ports, options) {
+            Ok(()) => drop(self.dirty.insert(id)),
+            Err(why) => self.event(failed(why)),
         }
     }
 
@@ -668,54 +622,28 @@ impl Router {
     fn handle_stream(&mut self, id: DestinationId, event: stream::Event) {
         let now = self.now;
         let Some(local) = self.locals.get_mut(&id) else { return };
-        let event = match event {
-            stream::Event::Send { to, from_port, to_port, packet, .. } => {
+        match local.programs.handle(event) {
+            Next::Nothing => {}
+            Next::Event(event) => self.event(event),
+            Next::Job(job) => self.job(Job::Stream(id, job)),
+            Next::Send { to, from_port, to_port, packet, .. } => {
                 let payload = ClientPayload { protocol: protocol::STREAMING, from_port, to_port, data: packet };
                 self.running = Machine::Sessions(id);
                 local.destination.send(now, to, payload);
-                return;
             }
-            stream::Event::Job(job) => return self.job(Job::Stream(id, job)),
-            stream::Event::Opened { stream, peer } => match local.connecting.remove(&stream) {
-                Some((token, _)) => {
-                    Event::StreamOpened { token, stream: local.key(stream), remote: peer, credit: CREDIT }
-                }
-                None => return,
-            },
-            stream::Event::Accepted { stream, from, port, peer_port } => {
-                local.unsent.insert(stream, Unsent::default());
-                Event::StreamAccepted { stream: local.key(stream), from, port, peer_port, credit: CREDIT }
+            Next::Pump(stream) => {
+                let key = local.programs.key(stream);
+                self.pump(key);
             }
-            stream::Event::Data { stream, bytes } => Event::StreamData { stream: local.key(stream), data: bytes },
-            stream::Event::Writable { stream } => {
-                let key = local.key(stream);
-                return self.pump(key);
-            }
-            stream::Event::Finished { stream } => Event::StreamFinished(local.key(stream)),
-            stream::Event::Failed { stream, why } => {
-                let connecting = local.connecting.remove(&stream);
-                local.forget(stream);
-                match connecting {
-                    Some((token, _)) => Event::ConnectFailed { token, why: connect_error(why) },
-                    None => Event::StreamFailed { stream: local.key(stream), why: stream_error(why) },
-                }
-            }
-            stream::Event::Closed { stream } => {
-                local.forget(stream);
-                Event::StreamClosed(local.key(stream))
-            }
-            stream::Event::PathSuspect { to, .. } => {
+            Next::Suspect(to) => {
                 let was_used = local.destination.handle_path_failed(now, &to);
                 debug!(?to, pool = local.pool.0, was_used, "path suspect");
                 local.streams.path_changed(now, to);
                 if was_used {
                     self.tunnels.suspect(now, local.pool);
                 }
-                return;
             }
-            _ => return,
-        };
-        self.event(event);
+        }
     }
 }
 
@@ -747,21 +675,5 @@ impl Local {
             self.found.pop_first();
         }
         self.found.insert(set.key(), (set.destination().clone(), set.options().clone()));
-    }
-}
-
-fn connect_error(why: stream::Error) -> ConnectError {
-    match why {
-        stream::Error::Reset => ConnectError::Refused,
-        stream::Error::Limit => ConnectError::Limit,
-        _ => ConnectError::NoAnswer,
-    }
-}
-
-fn stream_error(why: stream::Error) -> StreamError {
-    match why {
-        stream::Error::Reset => StreamError::Reset,
-        stream::Error::TimedOut => StreamError::TimedOut,
-        _ => StreamError::Closed,
     }
 }

@@ -21,6 +21,7 @@ mod keyless;
 mod local;
 mod lookups;
 mod network;
+pub(crate) mod programs;
 mod questions;
 mod status;
 mod tunnels;

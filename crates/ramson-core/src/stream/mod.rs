@@ -47,7 +47,7 @@ pub use streams::Streams;
 use crate::time::Duration;
 use ramson_wire::DecodeError;
 use ramson_wire::crypto::sign::SigningKey;
-use ramson_wire::data::{Destination, Hash};
+use ramson_wire::data::{Destination, Hash, OfflineSignature, PrivateKeys};
 use std::sync::Arc;
 
 /// The handle of a stream on this side. Never used twice by one machine.
@@ -62,6 +62,22 @@ pub struct Local {
     pub key: Arc<SigningKey>,
     /// The offline signature block, when `key` is transient.
     pub offline: Option<Vec<u8>>,
+}
+
+impl Local {
+    /// The destination of these keys.
+    pub fn of(keys: &PrivateKeys) -> Self {
+        let permit = |offline: &OfflineSignature| {
+            let mut block = Vec::new();
+            offline.encode(&mut block);
+            block
+        };
+        Self {
+            destination: keys.destination().clone(),
+            key: Arc::new(keys.signing_key().clone()),
+            offline: keys.offline().map(permit),
+        }
+    }
 }
 
 /// Settings of one local destination's streams.

@@ -1,6 +1,7 @@
 //! The door over a network in memory: each message, and what is hostile.
 
 mod hostile;
+mod library;
 mod lookups;
 mod messages;
 mod sessions;

@@ -1,7 +1,7 @@
 //! What the examples share: which network they join, as their arguments say.
 
 use ramson::config::Config;
-use ramson::{Builder, Error, LocalDestination, Ramson};
+use ramson::{Builder, Error, I2cpRouter, LocalDestination, Ramson};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ const USAGE: &str = "which network?
   --try                      the one that `ramson try` runs on this machine now
   --network ID --seed PATH   a private network; PATH is a file or folder of RouterInfos of it
   --public                   the I2P network
+  --i2cp ADDRESS:PORT        that of the router that runs there, such as 127.0.0.1:7654, instead of one inside
 and, with any of them:
   --listen ADDRESS:PORT      where other routers reach this one
   --data FOLDER              keep the identity there, not in a folder of this run alone
@@ -44,6 +45,10 @@ pub(crate) fn setup() -> Result<Setup, Box<dyn std::error::Error>> {
                 network = true;
             }
             "--public" => network = true,
+            "--i2cp" => {
+                builder = builder.over_i2cp(I2cpRouter::tcp(value()?.parse()?));
+                network = true;
+            }
             "--seed" => builder = builder.reseed_from(value()?),
             "--listen" => {
                 let address = value()?.parse()?;

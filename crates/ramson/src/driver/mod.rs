@@ -15,6 +15,7 @@ mod clients;
 mod clock;
 mod datagrams;
 mod disk;
+pub(crate) mod i2cp;
 mod jobs;
 mod keyless;
 #[cfg(ramson_lab)]
