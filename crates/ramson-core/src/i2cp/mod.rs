@@ -251,7 +251,7 @@ impl Client {
     }
 
     /// What must hold between any two calls.
-    #[cfg(any(test, fuzzing, feature = "checks"))]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         assert!(self.sessions.len() <= POOLS);
         self.sessions.values().for_each(Session::check);

@@ -117,7 +117,7 @@ impl Peers {
         self.waiting.values().map(|waiting| waiting.tokens.len() + waiting.connects.len()).sum()
     }
 
-    #[cfg(any(test, fuzzing, feature = "checks"))]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn check(&self) {
         assert!(self.known.len() == self.order.len() && self.known.len() <= limits::REMOTE_LEASE_SETS);
         assert!(self.waiting.len() <= limits::LOOKUPS && self.by_request.len() <= self.waiting.len());

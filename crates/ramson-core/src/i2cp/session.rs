@@ -486,7 +486,7 @@ impl Session {
         self.streams.handle_timeout(self.time(now));
     }
 
-    #[cfg(any(test, fuzzing, feature = "checks"))]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn check(&self) {
         self.streams.check();
         self.programs.check();
