@@ -257,7 +257,13 @@ mod tests {
             // The warm-up may grow as it likes.
             let early = if minute < WARM_UP { minute as f64 } else { WARM_UP as f64 };
             let memory = early + hours * grows;
-            let end = End { memory, descriptors: 40.0 + hours * opens, cpu: hours, builds: Some((built, 100.0)) };
+            let end = End {
+                memory,
+                anonymous: memory,
+                descriptors: 40.0 + hours * opens,
+                cpu: hours,
+                builds: Some((built, 100.0)),
+            };
             Sample { minute: minute as f64, ends: [end; 4] }
         };
         (0..=MINUTES).map(sample).collect()
