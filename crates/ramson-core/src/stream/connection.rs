@@ -32,6 +32,9 @@ const FLUSH_DELAY: Duration = Duration::from_millis(4);
 const OPENING_PATHS: u32 = 3;
 /// How long the answer to a SYN waits for data to carry.
 const SYN_ACK_DELAY: Duration = Duration::from_millis(10);
+/// So long after the first packet behind it our answer to a SYN goes again, unless it was acknowledged: i2pd ends a stream
+/// whose SYN is not there 200 ms after a packet that follows it, and each is lost or late by itself where hops speak SSU2.
+const SYN_ACK_AGAIN: Duration = Duration::from_millis(80);
 /// The longest pause between repetitions while the path is tried: a probe is one packet. That of a SYN.
 const MAX_PROBE_PAUSE: Duration = Duration::from_secs(2);
 const MAX_SYN_PAUSE: Duration = Duration::from_secs(6);
@@ -124,6 +127,7 @@ pub(super) struct Connection {
     flush_at: Instant,
     lost_at: Option<Instant>,
     unchoke_at: Option<Instant>,
+    syn_ack_again_at: Option<Instant>,
     /// Packets that came again since the last new one, and when the first of them did.
     repeats: Option<(u32, Instant)>,
     tally: Tally,
@@ -186,6 +190,7 @@ impl Connection {
             flush_at: now + start.wait_for_data,
             lost_at: None,
             unchoke_at: None,
+            syn_ack_again_at: None,
             repeats: None,
             tally: Tally::default(),
         }

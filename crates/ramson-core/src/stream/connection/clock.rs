@@ -33,7 +33,8 @@ impl Connection {
         } else if let Some(choke) = self.choke {
             next = next.min(choke.probe_at);
         }
-        next.min(self.unchoke_at.unwrap_or(Instant::FAR))
+        let again = self.syn_ack_again_at.unwrap_or(Instant::FAR);
+        next.min(again).min(self.unchoke_at.unwrap_or(Instant::FAR))
     }
 
     pub(super) fn ack_due(&self) -> Instant {
@@ -69,6 +70,9 @@ impl Connection {
             if self.timeout_at(ctx.path).is_some_and(|at| at <= now) {
                 self.handle_loss_of_all(ctx);
             }
+        }
+        if self.syn_ack_again_at.take_if(|at| *at <= now).is_some() && self.tx.first_unacked() == Some(0) {
+            self.transmit(0, ctx);
         }
         if self.unchoke_at.is_some_and(|at| at <= now) {
             self.say_unchoked(ctx);

@@ -1,6 +1,6 @@
 //! What a stream sends: which packet is next, its header, and whether it may leave.
 
-use super::{Connection, Context, PROBES, Phase};
+use super::{Connection, Context, PROBES, Phase, SYN_ACK_AGAIN};
 use crate::limits::stream as limits;
 use crate::stream::Event;
 use crate::stream::jobs::Purpose;
@@ -152,6 +152,9 @@ impl Connection {
         };
         let path_tx = ctx.path.sent(ctx.now.mono, self.timeouts > 0, ctx.config);
         let before = self.tx.sent(sequence, ctx.now.mono, path_tx);
+        if sequence == 1 && before == 0 && !self.outbound && self.tx.first_unacked() == Some(0) {
+            self.syn_ack_again_at = Some(ctx.now.mono + SYN_ACK_AGAIN);
+        }
         self.count(ctx.path);
         self.tally.sent += 1;
         self.tally.repeated += u64::from(before > 0);

@@ -65,6 +65,26 @@ fn a_repeated_syn_gets_our_answer_again() {
     assert_eq!(solo.accepted(), 1);
 }
 
+/// i2pd ends a stream whose SYN is not there 200 ms after what follows it.
+#[test]
+fn our_answer_to_a_syn_goes_again_where_more_follows_before_i2pd_gives_it_up() {
+    for (acked, wanted) in [(false, 2), (true, 1)] {
+        let mut solo = Solo::new(Config::default());
+        let (stream, recv_id) = solo.accept(5, b"x");
+        solo.streams.send(solo.now, stream, vec![1; 5000]);
+        solo.pass(10);
+        assert!(solo.sent.iter().any(|packet| Packet::parse(packet).unwrap().sequence == 1));
+        if acked {
+            let ack = Outgoing { send_id: recv_id, recv_id: 5, ack_through: Some(0), ..Outgoing::default() };
+            solo.packet(true, ack.encode(&[])).unwrap();
+        }
+        solo.pass(150);
+        let syns = || solo.sent.iter().filter(|packet| Packet::parse(packet).unwrap().is_syn());
+        assert_eq!(syns().count(), wanted, "acknowledged: {acked}");
+        assert!(syns().all(|syn| Some(syn) == syns().next()));
+    }
+}
+
 #[test]
 fn plain_acks_have_sequence_0_and_are_not_acknowledged() {
     let mut solo = Solo::new(Config::default());
