@@ -197,6 +197,7 @@ impl Default for BandwidthConfig {
 /// Serving as a floodfill: keeping a part of the network database for others. It takes a machine that can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Floodfill {
+    /// Never.
     No,
     /// Whenever the router can be reached.
     Yes,
@@ -224,6 +225,7 @@ pub struct Proxy {
 pub enum ProxyKind {
     /// HTTP CONNECT.
     Http,
+    /// SOCKS 5, with addresses in numbers.
     Socks5,
 }
 

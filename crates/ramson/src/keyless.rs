@@ -40,24 +40,34 @@ pub struct OutgoingMessage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageRefusal {
+    /// The destination is closed, or the router shuts down.
     #[error("the destination was closed, or the router shuts down")]
     Closed,
+    /// Our tunnels do not stand yet: it can be tried again soon.
     #[error("our tunnels do not stand yet")]
     NotReady,
+    /// The program has signed no LeaseSet that is still good: nobody could answer.
     #[error("no LeaseSet of this destination is signed, or it has expired")]
     NotSigned,
+    /// It is empty, or larger than a message may be.
     #[error("the message is empty or too large")]
     Size,
+    /// Its time is over.
     #[error("the message has expired")]
     Expired,
+    /// It is for its own sender.
     #[error("a destination does not write to itself")]
     Loopback,
+    /// Too many wait: it can be tried again when others have left.
     #[error("too many messages wait")]
     Overloaded,
+    /// No floodfill knows where the destination is.
     #[error("no floodfill knows a LeaseSet of the destination")]
     NotFound,
+    /// The destination has only keys of types that are not spoken here.
     #[error("the destination has no encryption key of a type that is spoken here")]
     UnsupportedEncryption,
+    /// No way to the destination was found in time.
     #[error("no way to the destination was found in time")]
     Unreachable,
 }

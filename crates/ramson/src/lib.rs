@@ -54,6 +54,8 @@
 //! streams.
 //! Below this API stands the seam to the driver, [`seam`]; the driver owns sockets, disk and clock.
 
+#![warn(missing_docs)]
+
 #[cfg(ramson_fuzz_crypto)]
 compile_error!("without its cryptography this is no router; ramson_fuzz_crypto is for fuzzing the core alone");
 

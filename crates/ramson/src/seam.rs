@@ -38,6 +38,8 @@
 //! - Credit in: the core hands out at most its receive window; [`Command::StreamCredit`] says how many bytes the
 //!   program has read, and the core opens its window by them.
 
+#![allow(missing_docs, reason = "the fields are what their names say, and the text above has their rules")]
+
 use crate::client::{DestinationOptions, Found, Incoming, Ramson, Target, TunnelOptions};
 use crate::datagram::{DatagramFormat, DatagramSink, OutgoingDatagram};
 use crate::error::Error;

@@ -61,13 +61,19 @@ impl std::fmt::Display for Progress {
 #[non_exhaustive]
 pub enum Stage {
     #[default]
+    /// Files are read, sockets opened.
     Starting,
+    /// No or few routers are known: the first are fetched.
     Reseeding,
+    /// Sessions with the first routers are made.
     Connecting,
+    /// The first tunnels are built.
     BuildingTunnels,
     /// Tunnels stand; a destination that is served is not yet in the netDb.
     Publishing,
+    /// Streams can be opened.
     Ready,
+    /// It is being stopped.
     ShuttingDown,
 }
 
@@ -347,9 +353,15 @@ pub enum Event {
     /// The router reached another stage.
     Progress(Progress),
     /// A reseed ended well, with so many new routers.
-    Reseeded { routers: usize },
+    Reseeded {
+        /// How many of them.
+        routers: usize,
+    },
     /// A reseed failed; the text says why and what to try.
-    ReseedFailed { why: String },
+    ReseedFailed {
+        /// The text.
+        why: String,
+    },
     /// The router found whether it can be reached.
     Reachability(Reachability),
     /// The operator should read this.

@@ -61,10 +61,20 @@ pub enum StoreError {
     Name(String),
     /// Others could read or change it, or it is not what it should be. The text says how to mend it.
     #[error("{path}: {why}")]
-    Unsafe { path: PathBuf, why: String },
+    Unsafe {
+        /// What it is about.
+        path: PathBuf,
+        /// The reason, in words for a person.
+        why: String,
+    },
     /// The operating system refused.
     #[error("{path}: {why}")]
-    Io { path: PathBuf, why: io::Error },
+    Io {
+        /// What it is about.
+        path: PathBuf,
+        /// What the system said.
+        why: io::Error,
+    },
 }
 
 /// What the netDb folder held.
