@@ -7,8 +7,6 @@ pub(crate) mod job;
 mod outside;
 mod packet;
 mod tokens;
-// Not all that it knows of paths is asked for yet.
-#[allow(dead_code)]
 pub(crate) mod transfer;
 
 pub use packet::{DataKeys, Direction, PacketError};

@@ -71,7 +71,6 @@ struct Undo {
 /// A packet that was acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Acked {
-    pub(super) number: u32,
     pub(super) sent: Instant,
     pub(super) bytes: u64,
     /// While it was sent there was nothing else to send: the window was not what held us back.
@@ -313,7 +312,7 @@ mod tests {
             for number in self.number..next {
                 self.rtt.sample(self.now, sample);
                 self.window.sampled(number, next, sample);
-                let acked = Acked { number, sent, bytes: DATAGRAM, limited: false };
+                let acked = Acked { sent, bytes: DATAGRAM, limited: false };
                 self.window.acked(self.now, acked, &self.rtt);
             }
             self.number = next;
@@ -382,7 +381,7 @@ mod tests {
             (0..4).for_each(|_| flow.round(50));
             flow.window.threshold = 100.0;
             for n in 1..4_000u32 {
-                let acked = Acked { number: n, sent: flow.now, bytes: DATAGRAM, limited: false };
+                let acked = Acked { sent: flow.now, bytes: DATAGRAM, limited: false };
                 flow.now = flow.now + Duration::from_millis(1);
                 if n % every == 0 {
                     flow.window.lost(flow.now, 1, flow.now, &flow.rtt);
@@ -402,7 +401,7 @@ mod tests {
     fn does_not_grow_while_it_is_not_used() {
         let mut flow = Flow::new(50);
         flow.window.threshold = 0.0;
-        let packet = Acked { number: 1, sent: flow.now, bytes: DATAGRAM, limited: false };
+        let packet = Acked { sent: flow.now, bytes: DATAGRAM, limited: false };
         flow.window.acked(flow.now, packet, &flow.rtt);
         let before = flow.window.bytes();
         for _ in 0..1_000 {
@@ -444,8 +443,8 @@ mod tests {
         flow.window.persistent_congestion();
         assert_eq!(flow.packets(), MIN_DATAGRAMS);
         let mut flow = Flow::new(50);
-        for number in 0..40_000 {
-            let acked = Acked { number, sent: flow.now, bytes: DATAGRAM, limited: false };
+        for _ in 0..40_000 {
+            let acked = Acked { sent: flow.now, bytes: DATAGRAM, limited: false };
             flow.window.acked(flow.now, acked, &flow.rtt);
         }
         assert_eq!(flow.window.bytes(), limits::WINDOW);

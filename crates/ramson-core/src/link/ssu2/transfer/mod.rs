@@ -97,6 +97,7 @@ pub(crate) enum PathChange {
     /// Another address: everything is learnt anew.
     Address { ipv6: bool, mtu: u16 },
     /// It was not moved after all: what went the other way goes again.
+    #[cfg_attr(not(any(test, fuzzing)), allow(dead_code, reason = "data goes only to addresses that are proven"))]
     Back,
 }
 
@@ -195,6 +196,7 @@ impl Transfer {
     }
 
     /// The path is being validated, or is no longer: until then little goes (specification, "Initiating Path Validation").
+    #[cfg_attr(not(any(test, fuzzing)), allow(dead_code, reason = "data goes only to addresses that are proven"))]
     pub(crate) fn set_restricted(&mut self, restricted: bool) {
         self.restricted = restricted;
     }
@@ -203,7 +205,7 @@ impl Transfer {
     pub(crate) fn path_changed(&mut self, now: Now, change: PathChange) {
         if let PathChange::Address { ipv6, mtu } = change {
             self.rtt = Rtt::new(now.mono, None);
-            self.mtu = Mtu::new(ipv6, mtu);
+            self.mtu.path_changed(ipv6, mtu);
             self.window = Window::new(now.mono, self.mtu.datagram());
             self.pacer = Pacer::new(now.mono);
         }
@@ -275,7 +277,7 @@ impl Transfer {
                 continue;
             }
             self.mtu.arrived(sent.bytes);
-            let acked = Acked { number: closed.number, sent: sent.at, bytes: sent.bytes.into(), limited: sent.limited };
+            let acked = Acked { sent: sent.at, bytes: sent.bytes.into(), limited: sent.limited };
             self.window.acked(now, acked, &self.rtt);
         }
         for closed in &self.outcome.late {
@@ -326,13 +328,9 @@ impl Transfer {
     }
 
     /// Whether all that was sent has arrived.
+    #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(crate) fn is_idle(&self) -> bool {
         self.outgoing.is_empty() && self.recovery.is_idle()
-    }
-
-    /// Packets of the peer that were taken in, as a Termination block says it.
-    pub(crate) const fn received(&self) -> u64 {
-        self.acks.received()
     }
 
     /// Ends: gives back what the session takes of the totals.

@@ -156,8 +156,8 @@ impl Mtu {
     }
 
     /// Another path: all that was found out is void.
-    pub(super) fn path_changed(&mut self) {
-        *self = Self { most: self.most, overhead: self.overhead, ..Self::new(false, self.most) };
+    pub(super) fn path_changed(&mut self, ipv6: bool, most: u16) {
+        *self = Self::new(ipv6, most);
     }
 
     const fn is_large(&self, datagram: u16) -> bool {
@@ -265,7 +265,7 @@ mod tests {
     fn another_path_begins_anew() {
         let mut mtu = used(true, 1492);
         search(&mut mtu, Instant::ZERO, 1500);
-        mtu.path_changed();
+        mtu.path_changed(true, 1492);
         assert_eq!((mtu.current, mtu.most, mtu.overhead, mtu.arrived), (MIN, 1492, 80, 0));
     }
 }
