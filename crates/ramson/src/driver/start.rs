@@ -307,7 +307,7 @@ fn is_ours(ip: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -499,17 +499,10 @@ mod tests {
         open(dir.path()).map(drop).unwrap();
     }
 
-    #[tokio::test]
-    async fn two_routers_meet_when_one_is_seeded_with_the_other() {
-        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let config = |at: usize| {
-            let mut config = Config::private(dirs[at].path(), 99);
-            config.ntcp2.bind = vec!["127.0.0.1:0".parse().unwrap()];
-            config.ntcp2.publish = config.ntcp2.bind.clone();
-            config
-        };
+    /// Two routers, the second of which is seeded with the first, whose folder this is: they have a session, and it ends.
+    pub(crate) async fn meet(folder: &std::path::Path, config: impl Fn(usize) -> Config) {
         let first = start(config(0)).await.unwrap();
-        let file = dirs[0].path().join("router.info");
+        let file = folder.join("router.info");
         while !file.exists() {
             tokio::task::yield_now().await;
         }
@@ -525,5 +518,17 @@ mod tests {
         second.shutdown().await;
         first.progress().wait_for(|progress| progress.sessions == 0).await.unwrap();
         first.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn two_routers_meet_when_one_is_seeded_with_the_other() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let config = |at: usize| {
+            let mut config = Config::private(dirs[at].path(), 99);
+            config.ntcp2.bind = vec!["127.0.0.1:0".parse().unwrap()];
+            config.ntcp2.publish = config.ntcp2.bind.clone();
+            config
+        };
+        meet(dirs[0].path(), config).await;
     }
 }

@@ -143,22 +143,6 @@ mod tests {
             config.ntcp2.publish = vec![nobody];
             config
         };
-        let first = crate::Ramson::start(config(0)).await.unwrap();
-        let file = dirs[0].path().join("router.info");
-        while !file.exists() {
-            tokio::task::yield_now().await;
-        }
-        let mut second = config(1);
-        second.reseed.files = vec![file];
-        second.reseed.dangerously_accept_unsigned_files = true;
-        let second = crate::Ramson::start(second).await.unwrap();
-        for router in [&first, &second] {
-            router.progress().wait_for(|progress| progress.sessions > 0).await.unwrap();
-        }
-        let status = second.status().await.unwrap();
-        assert!(status.links.bytes_in > 0 && status.links.bytes_out > 0, "{:?}", status.links);
-        second.shutdown().await;
-        first.progress().wait_for(|progress| progress.sessions == 0).await.unwrap();
-        first.shutdown().await;
+        crate::driver::start::tests::meet(dirs[0].path(), config).await;
     }
 }

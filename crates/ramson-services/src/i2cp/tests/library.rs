@@ -35,7 +35,7 @@ impl Router {
         Self::start(network, (Ipv4Addr::LOCALHOST, 0).into(), users).await
     }
 
-    async fn library(&self) -> Ramson {
+    async fn over_i2cp(&self) -> Ramson {
         Ramson::over_i2cp(I2cpRouter::tcp(self.at)).await.unwrap()
     }
 
@@ -72,7 +72,7 @@ async fn echo(server: &LocalDestination) {
 async fn two_programs_over_i2cp_talk_by_streams_and_all_datagrams() {
     let network = Network::default();
     let router = Router::anywhere(&network, &[]).await;
-    let (ours, theirs) = (router.library().await, router.library().await);
+    let (ours, theirs) = (router.over_i2cp().await, router.over_i2cp().await);
     let (server, client) = server_and_client((&ours, &theirs)).await;
     echo(&server).await;
     let sent: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
@@ -117,7 +117,7 @@ async fn two_programs_over_i2cp_talk_by_streams_and_all_datagrams() {
 async fn what_i2cp_cannot_tell_is_said_so() {
     let network = Network::default();
     let router = Router::anywhere(&network, &[]).await;
-    let ramson = router.library().await;
+    let ramson = router.over_i2cp().await;
     let me = ramson.client("me").await.unwrap();
     let kinds = [
         ramson.inside().await.map(drop).unwrap_err().kind(),
@@ -149,7 +149,7 @@ async fn passwords_and_places_that_are_wrong_fail_at_once() {
 async fn a_router_that_comes_back_is_found_again_and_streams_go_on() {
     let network = Network::default();
     let router = Router::anywhere(&network, &[]).await;
-    let ramson = router.library().await;
+    let ramson = router.over_i2cp().await;
     let (server, client) = server_and_client((&ramson, &ramson)).await;
     echo(&server).await;
     let talk = async {
@@ -175,7 +175,7 @@ async fn a_router_that_comes_back_is_found_again_and_streams_go_on() {
 async fn a_program_that_goes_leaves_nothing_at_the_router() {
     let network = Network::default();
     let router = Router::anywhere(&network, &[]).await;
-    let ramson = router.library().await;
+    let ramson = router.over_i2cp().await;
     let me = ramson.client("me").await.unwrap();
     tokio::time::timeout(PATIENCE, me.ready()).await.unwrap().unwrap();
     assert_eq!(network.destinations(), 1);
