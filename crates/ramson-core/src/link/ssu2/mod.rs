@@ -6,6 +6,7 @@ pub mod handshake;
 pub(crate) mod job;
 mod outside;
 mod packet;
+pub(crate) mod peer_test;
 mod tokens;
 pub(crate) mod transfer;
 
