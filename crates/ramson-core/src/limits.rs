@@ -2,6 +2,8 @@
 
 /// Links: sessions and what waits in them.
 pub mod link {
+    /// Hosts that something was sent to over UDP and that are remembered for peer tests; the oldest makes room.
+    pub const SPOKEN_TO: usize = 4_096;
     use crate::time::Duration;
 
     /// Bytes that wait for one peer, with what holding them costs; a message beyond is dropped.
@@ -96,6 +98,14 @@ pub mod peer_test {
     pub const INTRODUCED: usize = 64;
     /// The same of one peer.
     pub const INTRODUCED_BY_PEER: usize = 4;
+}
+
+/// What is known of our own address.
+pub mod reach {
+    /// Networks whose word of where we are is kept, for each family; the oldest makes room.
+    pub const VOTES: usize = 24;
+    /// Outcomes of peer tests that are kept, for each family; the oldest makes room.
+    pub const RESULTS: usize = 5;
 }
 
 /// SSU2's data phase.

@@ -4,7 +4,7 @@ mod confirmed;
 pub(crate) mod endpoint;
 pub mod handshake;
 pub(crate) mod job;
-mod outside;
+pub(in crate::link) mod outside;
 mod packet;
 pub(crate) mod peer_test;
 mod tokens;

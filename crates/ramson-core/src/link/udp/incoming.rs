@@ -2,7 +2,7 @@
 
 use super::super::connection::State;
 use super::super::ssu2::transfer::Received;
-use super::super::{ConnId, Event, Links};
+use super::super::{ConnId, Event, Links, PeerTestMessage};
 use crate::time::Now;
 use ramson_wire::i2np::Message;
 use ramson_wire::ntcp2::TerminationReason;
@@ -65,7 +65,12 @@ impl Links {
                     self.events.push_back(Event::RouterInfo { from: peer, bytes, flood });
                 }
             }
-            // The clock is learnt from handshakes alone (threats T45). We introduce nobody, and take part in no peer test.
+            Block::PeerTest(test) => {
+                let message = Box::new(PeerTestMessage::from(test));
+                self.events.push_back(Event::PeerTest { from: peer, addr: from, message });
+            }
+            Block::Address(seen) => self.seen_at(id, *seen),
+            // The clock is learnt from handshakes alone (threats T45).
             _ => {}
         }
     }

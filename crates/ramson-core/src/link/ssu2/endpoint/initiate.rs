@@ -185,6 +185,9 @@ impl Endpoint {
         self.establish(now, id, established, intro_key);
         self.send_until_answered(now, id, packets, pause);
         self.events.push_back(Event::Up { id, info: None });
+        if let Some(seen) = created.address {
+            self.events.push_back(Event::SeenAt { id, seen });
+        }
         if let (Some(peer), Some(token)) = (peer, created.new_token) {
             self.next_tokens.insert(now, peer, addr, token);
         }

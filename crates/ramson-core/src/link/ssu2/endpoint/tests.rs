@@ -115,7 +115,7 @@ impl Node {
                 }
                 Event::Moved { id, .. } => self.moved.push(id),
                 Event::Down { id, reason } => self.down.push((id, reason)),
-                Event::Clock { .. } => {}
+                Event::Clock { .. } | Event::SeenAt { .. } | Event::Outside { .. } => {}
             }
         }
         out

@@ -97,6 +97,7 @@ impl PeerTests {
     }
 
     /// Tests of ours that are under way, of this family.
+    #[cfg(test)]
     pub(crate) fn own_tests(&self, v4: bool) -> usize {
         self.alice.values().filter(|alice| alice.v4 == v4).count()
     }
@@ -138,8 +139,10 @@ impl PeerTests {
         if message.alice != alice.claimed || !is_fresh(now, message.timestamp) {
             return self.finish(nonce, Verdict::Unknown(None), None);
         }
+        let v4 = alice.v4;
         alice.state = State::AwaitInfo(Box::new(message));
-        self.events.push_back(Event::Find { role: Role::Alice, nonce, router, ip: None });
+        let ip = self.introduced(now, &from, &router).and_then(|info| host_of(&info, v4));
+        self.events.push_back(Event::Find { role: Role::Alice, nonce, router, ip });
     }
 
     pub(super) fn alice_found(&mut self, now: Now, nonce: u32, found: Found) {
@@ -159,12 +162,13 @@ impl PeerTests {
     }
 
     /// A RouterInfo has come from a peer: perhaps of a Charlie, and from Bob.
-    pub(super) fn alice_learns(&mut self, now: Now, from: &Hash, info: &Arc<RouterInfo>) {
+    pub(super) fn alice_learns(&mut self, from: &Hash, info: &Arc<RouterInfo>) {
         let about = |alice: &Alice| matches!(&alice.state, State::AwaitInfo(m) if m.router == Some(info.hash()));
         let waits = |alice: &Alice| alice.bob == *from && about(alice);
-        let waiting = self.alice.iter().find(|(_, alice)| waits(alice)).map(|(nonce, _)| *nonce);
-        if let Some(nonce) = waiting {
-            self.verify_charlie(now, nonce, info, false);
+        let waiting = self.alice.iter().find(|(_, alice)| waits(alice)).map(|(nonce, alice)| (*nonce, alice.v4));
+        if let Some((nonce, v4)) = waiting {
+            let ip = host_of(info, v4);
+            self.events.push_back(Event::Find { role: Role::Alice, nonce, router: info.hash(), ip });
         }
     }
 
@@ -259,4 +263,10 @@ impl PeerTests {
         let charlie = charlie.map(|charlie| (charlie.hash, charlie.addr.ip()));
         self.events.push_back(Event::Done(TestResult { v4, bob, charlie, claimed, seen, verdict }));
     }
+}
+
+/// Where a Charlie says that he is.
+fn host_of(info: &RouterInfo, v4: bool) -> Option<IpAddr> {
+    let hosts = info.ssu2_addresses().iter().filter_map(|address| address.host);
+    hosts.into_iter().find(|host| host.is_ipv4() == v4)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// Verifies what another has signed, and signs what we say.
 #[derive(Debug)]
-pub(crate) struct TestJob {
+pub struct TestJob {
     pub(crate) role: Role,
     pub(crate) nonce: u32,
     pub(super) verify: Option<Verify>,

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 /// A PeerTest block of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
+pub struct Message {
     /// 1 to 7.
     pub(crate) number: u8,
     pub(crate) code: u8,
@@ -47,7 +47,7 @@ impl Message {
 
 /// A PeerTest message outside of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outside {
+pub struct Outside {
     /// 5 to 7.
     pub(crate) number: u8,
     pub(crate) nonce: u32,

@@ -17,8 +17,8 @@ mod message;
 mod tests;
 
 pub(crate) use alice::{TestResult, Verdict};
-pub(crate) use job::{TestDone, TestJob};
-pub(crate) use message::{Message, Outside};
+pub use job::{TestDone, TestJob};
+pub use message::{Message, Outside};
 
 use crate::bucket::{Bucket, PeerBuckets};
 use crate::limits::peer_test as limits;
@@ -243,7 +243,7 @@ impl PeerTests {
             self.introduced.remove(oldest.unwrap_or(0));
         }
         self.introduced.push_back(Introduced { at: now.mono, from, info: Arc::clone(info) });
-        self.alice_learns(now, &from, info);
+        self.alice_learns(&from, info);
         self.charlie_learns(now, &from, info);
     }
 

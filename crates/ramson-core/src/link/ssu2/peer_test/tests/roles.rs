@@ -87,8 +87,19 @@ fn refusals_have_their_codes() {
     assert_eq!(code(|world| world.charlie = Some(ALICE)), 2, "Alice is no Charlie");
     assert_eq!(code(|world| world.nodes[BOB].tests.set_serves(false, true)), 1);
     assert_eq!(code(|world| world.nodes[CHARLIE].tests.set_serves(false, true)), 65);
-    assert_eq!(code(|world| drop(world.known.remove(&(BOB, ALICE)))), 1, "Bob knows nothing of Alice");
-    assert_eq!(code(|world| drop(world.spoken_to.insert((CHARLIE, ALICE)))), 68);
+    assert_eq!(
+        code(|world| {
+            world.known.remove(&(BOB, ALICE));
+        }),
+        1,
+        "Bob knows nothing of Alice"
+    );
+    assert_eq!(
+        code(|world| {
+            world.spoken_to.insert((CHARLIE, ALICE));
+        }),
+        68
+    );
     assert_eq!(code(|world| world.introduces = false), 70, "Charlie knows nothing of Alice");
 }
 

@@ -242,6 +242,8 @@ impl Node {
             bandwidth: 'P',
             published: if hidden { Vec::new() } else { vec![addr] },
             udp: vec![addr],
+            udp_published: if hidden { Vec::new() } else { vec![addr] },
+            hidden: false,
             ipv4: addr.is_ipv4(),
             ipv6: addr.is_ipv6(),
             floodfill: false,
