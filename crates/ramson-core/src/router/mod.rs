@@ -423,7 +423,7 @@ impl Router {
         [
             self.links.next_timeout(),
             self.lookups.next_timeout(),
-            self.publisher.next_timeout(),
+            self.publisher.next_timeout().filter(|_| !self.config.hidden),
             Some(self.explorer.next_timeout()),
             self.tunnels.next_timeout(),
             Some(self.reach.next_timeout()),
@@ -447,7 +447,8 @@ impl Router {
         if due(self.lookups.next_timeout()) {
             self.lookups.handle_timeout(now, &self.store);
         }
-        if due(self.publisher.next_timeout()) {
+        // Who hides is told to no floodfill.
+        if !self.config.hidden && due(self.publisher.next_timeout()) {
             self.publisher.handle_timeout(now, &self.store);
         }
         if let Some(key) = self.explorer.handle_timeout(now, &self.store) {

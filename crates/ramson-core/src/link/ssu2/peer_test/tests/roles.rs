@@ -141,6 +141,7 @@ fn an_address_that_is_no_longer_alices_is_not_called_firewalled() {
     world.nodes[ALICE].addr = at("[2a00:2::1]:9001");
     world.run(Duration::from_secs(60));
     assert_eq!(world.nodes[ALICE].results[0].verdict, Verdict::Unknown(None));
+    assert_eq!(world.nodes[ALICE].sent.len(), usize::from(limits::SENT_TO_CHARLIE), "Charlie does not answer there");
 }
 
 #[test]
