@@ -57,6 +57,7 @@ impl Crowd {
             ipv4: true,
             ipv6: false,
             udp: Vec::new(),
+            introducers: Vec::new(),
             floodfill: false,
             congestion: ramson_core::tunnel::Congestion::None,
         };

@@ -81,6 +81,7 @@ fn machine(n: u8, skew_ms: u64) -> Machine {
         ipv4: true,
         ipv6: true,
         udp: Vec::new(),
+        introducers: Vec::new(),
         congestion: crate::tunnel::Congestion::None,
     };
     let config = LinkConfig {
@@ -401,6 +402,7 @@ impl Net {
             Event::RouterInfo { .. } => self.outcome.router_infos += 1,
             Event::Terminated { .. } => self.outcome.terminated += 1,
             Event::Down { .. } | Event::Unreachable { .. } | Event::Clock { .. } => {}
+            Event::Info { .. } | Event::WantIntroducers { .. } | Event::Introducers => {}
         }
     }
 

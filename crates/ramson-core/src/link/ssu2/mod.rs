@@ -6,6 +6,7 @@ pub mod handshake;
 pub(crate) mod job;
 mod outside;
 mod packet;
+pub mod relay;
 mod tokens;
 pub(crate) mod transfer;
 

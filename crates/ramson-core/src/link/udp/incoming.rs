@@ -62,11 +62,14 @@ impl Links {
             Block::RouterInfo(info) => {
                 if let Ok(bytes) = info.router_info() {
                     let (bytes, flood) = (bytes.into_owned(), info.flood);
+                    if self.info_for_relay(now, id, &peer, &bytes) {
+                        return;
+                    }
                     self.events.push_back(Event::RouterInfo { from: peer, bytes, flood });
                 }
             }
-            // The clock is learnt from handshakes alone (threats T45). We introduce nobody, and take part in no peer test.
-            _ => {}
+            // The clock is learnt from handshakes alone (threats T45). We take part in no peer test.
+            other => self.relay_block(now, id, other),
         }
     }
 
