@@ -108,6 +108,53 @@ pub mod reach {
     pub const RESULTS: usize = 5;
 }
 
+/// SSU2's introductions, in the roles of Alice, Bob and Charlie.
+pub mod relay {
+    use crate::time::Duration;
+
+    /// Alice: routers that are dialled by introducers at one time; one beyond is not.
+    pub const ATTEMPTS: usize = 64;
+    /// Answers of one introducer's that Charlie has not signed; with so many it is given up.
+    pub const FALSE_ANSWERS: u8 = 3;
+    /// Bob: tags that are given; who asks for one more gets none.
+    pub const TAGS: usize = 1_000;
+    /// Requests that are passed on at one time, and of one peer; those beyond are rejected.
+    pub const FORWARDS: usize = 256;
+    pub const FORWARDS_PER_PEER: usize = 8;
+    /// Requests per second that are passed on, and how many at once: of all, of one peer, and of one IPv4 /24 or IPv6
+    /// /48, not in private networks. Those beyond are rejected.
+    pub const REQUESTS: (u32, u32) = (20, 100);
+    pub const REQUESTS_PER_PEER: (u32, u32) = (1, 10);
+    pub const REQUESTS_PER_PREFIX: (u32, u32) = (4, 40);
+    /// Rejections per second, each of which is signed, and how many at once; beyond, silence.
+    pub const REJECTIONS: (u32, u32) = (10, 50);
+    /// Charlie: requests per second that are answered, and how many at once, of all and of one introducer; beyond,
+    /// silence.
+    pub const INTROS: (u32, u32) = (10, 60);
+    pub const INTROS_PER_PEER: (u32, u32) = (4, 30);
+    /// Requests that are being answered; beyond, silence.
+    pub const INTROS_HELD: usize = 64;
+    /// HolePunches per second to one IPv4 /24 or IPv6 /48, and how many at once, not in private networks; who is there
+    /// and asks for one beyond is rejected.
+    pub const PUNCHES_PER_PREFIX: (u32, u32) = (1, 8);
+    /// Peers or prefixes that are counted for each of these rates; beyond, nothing is left to those that are not.
+    pub const COUNTED: usize = 4_096;
+    /// Requests in one generation of the memory against replays; a full one begins the next early.
+    pub const NONCES: usize = 4_096;
+    /// Age of a generation: longer than a request is fresh.
+    pub const NONCES_GENERATION: Duration = Duration::from_secs(150);
+    /// RouterInfos of others that introducers have sent, each for ten seconds; the oldest makes room.
+    pub const INFOS: usize = 16;
+    /// Introducers of one family that are kept; the specification has three of them published. No more are asked.
+    pub const INTRODUCERS_PER_FAMILY: usize = 5;
+    /// Of both families.
+    pub const INTRODUCERS: usize = 10;
+    /// Sessions in which a tag was asked for; no other peer is asked.
+    pub const ASKED: usize = 256;
+    /// Jobs of introductions that are out; what needs one more is dropped.
+    pub const JOBS: usize = 128;
+}
+
 /// SSU2's data phase.
 pub mod transfer {
     use crate::time::Duration;

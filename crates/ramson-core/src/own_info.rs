@@ -1,9 +1,11 @@
 //! Our own RouterInfo: what it says, and when it changes. Specification notes, parts A6 and B7.
 
 use crate::keys::RouterKeys;
+use crate::link::Introduced;
 use crate::tunnel::Congestion;
 use ramson_wire::codec::DecodeError;
 use ramson_wire::data::router_info::Unsigned;
+use ramson_wire::data::ssu2_address::INTRODUCERS;
 use ramson_wire::data::{Mapping, RouterAddress, RouterInfo, base64};
 use std::net::{IpAddr, SocketAddr};
 
@@ -32,6 +34,8 @@ pub struct OwnInfo {
     /// Families that we dial by when nothing is published.
     pub ipv4: bool,
     pub ipv6: bool,
+    /// Who introduces us by a family of which nothing is published.
+    pub introducers: Vec<Introduced>,
     /// We serve as a floodfill: cap f.
     pub floodfill: bool,
     /// How much transit there is: cap D, E or G.
@@ -89,7 +93,8 @@ impl OwnInfo {
         }
     }
 
-    /// SSU2 at each host that is published, and without a host for the families of our sockets that are not.
+    /// SSU2 at each host that is published, and without a host for the families of our sockets that are not: there with who
+    /// introduces us. Caps B and C: we take part in peer tests, and introduce others.
     fn ssu2_addresses(&self, keys: &RouterKeys, addresses: &mut Vec<RouterAddress>) -> Result<(), DecodeError> {
         if self.udp.is_empty() {
             return Ok(());
@@ -97,18 +102,35 @@ impl OwnInfo {
         let (s, i) = ssu2_keys(keys);
         for addr in &self.udp_published {
             let (host, port) = (host_of(addr.ip()), addr.port().to_string());
-            let pairs = [("caps", "B"), ("host", host.as_str()), ("i", &i), ("port", &port), ("s", &s), ("v", "2")];
+            let pairs = [("caps", "BC"), ("host", host.as_str()), ("i", &i), ("port", &port), ("s", &s), ("v", "2")];
             addresses.push(RouterAddress::new(COST_SSU2_PUBLISHED, "SSU2", Mapping::from_pairs(pairs)?)?);
         }
         let of_family =
             |addrs: &[SocketAddr], v4: bool| addrs.iter().any(|addr| addr.ip().to_canonical().is_ipv4() == v4);
         let unpublished = |v4: bool| of_family(&self.udp, v4) && !of_family(&self.udp_published, v4);
         let caps = self.families(unpublished);
-        if !caps.is_empty() {
-            let options = Mapping::from_pairs([("caps", caps), ("i", &*i), ("s", &s), ("v", "2")])?;
-            addresses.push(RouterAddress::new(COST_SSU2_UNPUBLISHED, "SSU2", options)?);
+        // Introducers are those of one family each.
+        let alone = if self.introducers.is_empty() { std::slice::from_ref(&caps) } else { &["4", "6"] };
+        for caps in alone.iter().filter(|alone| !alone.is_empty() && caps.contains(**alone)) {
+            addresses.push(self.introduced_address(keys, caps)?);
         }
         Ok(())
+    }
+
+    /// SSU2 without a host, and who introduces us by the families that `caps` names.
+    fn introduced_address(&self, keys: &RouterKeys, caps: &str) -> Result<RouterAddress, DecodeError> {
+        let (s, i) = ssu2_keys(keys);
+        let mut pairs = vec![("caps".to_owned(), caps.to_owned()), ("i".to_owned(), i), ("s".to_owned(), s)];
+        let of_family = self.introducers.iter().filter(|one| caps.contains(if one.v4 { '4' } else { '6' }));
+        for (n, one) in of_family.take(INTRODUCERS).enumerate() {
+            pairs.push((format!("iexp{n}"), one.expires.to_string()));
+            pairs.push((format!("ih{n}"), base64::encode(one.router.as_bytes())));
+            pairs.push((format!("itag{n}"), one.tag.to_string()));
+        }
+        pairs.push(("v".to_owned(), "2".to_owned()));
+        pairs.sort_unstable();
+        let options = Mapping::from_pairs(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())))?;
+        RouterAddress::new(COST_SSU2_UNPUBLISHED, "SSU2", options)
     }
 }
 
@@ -153,6 +175,7 @@ fn host_of(ip: IpAddr) -> String {
 mod tests {
     use super::*;
     use crate::rng::Rng;
+    use ramson_wire::data::{Hash, Ssu2Address};
 
     fn own(published: &[&str]) -> OwnInfo {
         OwnInfo {
@@ -163,6 +186,7 @@ mod tests {
             udp: Vec::new(),
             udp_published: Vec::new(),
             hidden: false,
+            introducers: Vec::new(),
             ipv6: false,
             floodfill: false,
             congestion: Congestion::None,
@@ -181,13 +205,30 @@ mod tests {
         let [ssu2] = info.ssu2_addresses() else { panic!("one address") };
         assert_eq!(ssu2.endpoint(), Some("1.2.3.4:7000".parse().unwrap()));
         assert_eq!((ssu2.static_key, ssu2.intro_key), (keys.ssu2_key().public_key(), keys.ssu2_intro()));
-        assert_eq!((ssu2.mtu, ssu2.peer_test, ssu2.introduces, info.ntcp2_addresses().len()), (1500, true, false, 2));
+        assert_eq!((ssu2.mtu, ssu2.peer_test, ssu2.introduces, info.ntcp2_addresses().len()), (1500, true, true, 2));
         let both = with(&["1.2.3.4:9000", "[2a00::1]:9001"], &["0.0.0.0:7000", "[::]:7001"]);
         assert_eq!(both.ssu2_addresses()[1].endpoint(), Some("[2a00::1]:7001".parse().unwrap()));
         let hidden = with(&[], &["0.0.0.0:7000"]);
         let [ssu2] = hidden.ssu2_addresses() else { panic!("one address") };
         assert_eq!((ssu2.endpoint(), ssu2.claims_v4, ssu2.claims_v6), (None, true, false));
         assert!(with(&["1.2.3.4:9000"], &[]).ssu2_addresses().is_empty());
+    }
+
+    /// Who introduces us stands in an address of its family: three at most, the hosts of both are missing.
+    #[test]
+    fn introducers_are_published_by_family() {
+        let keys = RouterKeys::generate(&mut Rng::from_seed([1; 32]));
+        let one = |n: u8, v4| Introduced { router: Hash([n; 32]), v4, tag: u32::from(n), expires: 1_790_000_000 };
+        let introducers: Vec<_> = (1..=4).map(|n| one(n, true)).chain([one(9, false)]).collect();
+        let udp = vec!["0.0.0.0:7000".parse().unwrap(), "[::]:7001".parse().unwrap()];
+        let info = OwnInfo { udp, introducers, ipv6: true, ..own(&[]) }.sign(&keys, 5).unwrap();
+        let [v4, v6] = info.ssu2_addresses() else { panic!("an address for each family") };
+        assert_eq!((v4.endpoint(), v4.claims_v4, v4.claims_v6), (None, true, false));
+        assert_eq!((v6.endpoint(), v6.claims_v4, v6.claims_v6), (None, false, true));
+        let of = |address: &Ssu2Address| address.introducers.iter().map(|one| one.tag).collect::<Vec<_>>();
+        assert_eq!((of(v4), of(v6)), (vec![1, 2, 3], vec![9]));
+        assert_eq!(v6.introducers[0].expires, Some(1_790_000_000));
+        assert_eq!((v4.static_key, v4.intro_key), (keys.ssu2_key().public_key(), keys.ssu2_intro()));
     }
 
     #[test]

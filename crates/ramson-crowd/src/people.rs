@@ -59,6 +59,7 @@ impl Crowd {
             udp: Vec::new(),
             udp_published: Vec::new(),
             hidden: false,
+            introducers: Vec::new(),
             floodfill: false,
             congestion: ramson_core::tunnel::Congestion::None,
         };

@@ -288,6 +288,7 @@ impl Net {
                 ipv4: config.addresses.ipv4,
                 ipv6: config.addresses.ipv6,
                 udp: config.udp.clone(),
+                introducers: Vec::new(),
                 floodfill: config.publishable && config.floodfill == FloodfillMode::Yes,
                 congestion: if config.transit_tunnels == 0 { Congestion::Rejecting } else { Congestion::None },
             }

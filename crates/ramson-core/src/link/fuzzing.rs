@@ -83,6 +83,7 @@ fn machine(n: u8, skew_ms: u64) -> Machine {
         udp: Vec::new(),
         udp_published: Vec::new(),
         hidden: false,
+        introducers: Vec::new(),
         congestion: crate::tunnel::Congestion::None,
     };
     let config = LinkConfig {
@@ -404,6 +405,7 @@ impl Net {
             Event::Terminated { .. } => self.outcome.terminated += 1,
             Event::Down { .. } | Event::Unreachable { .. } | Event::Clock { .. } => {}
             Event::SeenAt { .. } | Event::PeerTest { .. } | Event::Outside { .. } => {}
+            Event::Info { .. } | Event::WantIntroducers { .. } | Event::Introducers => {}
         }
     }
 

@@ -17,6 +17,7 @@ mod floodfill;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod hops;
+mod introductions;
 mod keyless;
 mod local;
 mod lookups;
@@ -206,6 +207,7 @@ impl Router {
             ipv4: config.addresses.ipv4,
             ipv6: config.addresses.ipv6,
             udp: config.udp.clone(),
+            introducers: Vec::new(),
             floodfill: false,
             congestion: match config.transit_tunnels == 0 || config.transit_bytes_per_second == 0 {
                 true => Congestion::Rejecting,
@@ -270,6 +272,7 @@ impl Router {
                 sockets: router.config.udp.clone(),
                 static_key: router.keys.ssu2_key(),
                 intro_key: router.keys.ssu2_intro(),
+                signing: Arc::new(router.keys.signing.clone()),
             });
         }
         router.begin();

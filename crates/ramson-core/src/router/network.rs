@@ -94,6 +94,9 @@ impl Router {
             link::Event::SeenAt { by, seen } => self.reach.handle_seen(now, by, seen),
             link::Event::PeerTest { from, addr, message } => self.handle_peer_test(from, addr, *message),
             link::Event::Outside { from, outside } => self.handle_test_outside(from, &outside),
+            link::Event::Info { router, look_up } => self.info_wanted(router, look_up),
+            link::Event::WantIntroducers { v4 } => self.find_introducers(v4),
+            link::Event::Introducers => self.introducers_changed(),
             link::Event::Unreachable { peer, gone, .. } => {
                 self.profiles.note_unanswered(now, &peer);
                 self.tunnels.handle_unreachable(now, peer);
@@ -180,8 +183,11 @@ impl Router {
     pub(super) fn handle_database_store(&mut self, from: Option<Hash>, hop: Option<Hash>, body: &[u8]) {
         let Ok(store) = DatabaseStore::from_bytes(body) else { return };
         if let Entry::RouterInfo(info) = &store.entry {
-            if let Some(from) = from.filter(|from| *from != store.key) {
-                self.note_introduced(from, info);
+            if let Some(from) = from {
+                self.links.note_info(self.now, &from, info);
+                if from != store.key {
+                    self.note_introduced(from, info);
+                }
             }
             let source = match self.lookups.source_of(&store.key) {
                 Some(source) => source,
@@ -208,6 +214,7 @@ impl Router {
                 self.lookups.handle_store(&hash);
                 self.begin_with_routers(BEGIN_WITH);
                 self.release_waiting(&hash);
+                self.info_for_introductions(&hash);
                 if let Some(floodfill) = &mut self.floodfill {
                     floodfill.handle_stored(self.now, &hash, &self.store);
                 }
@@ -236,6 +243,7 @@ impl Router {
     /// Has our RouterInfo signed with what is true now.
     pub(super) fn sign_own_info(&mut self) {
         self.timers.set(Timer::OwnInfo, self.now.mono + RESIGN);
+        self.tell_firewalled();
         if std::mem::replace(&mut self.signing, true) {
             self.resign = true;
             return;

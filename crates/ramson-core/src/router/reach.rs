@@ -100,13 +100,16 @@ impl Router {
         let last = self.last_tester[usize::from(!v4)];
         let others: Vec<_> = testers.iter().filter(|peer| Some(peer.hash) != last).copied().collect();
         let bob = self.rng.pick(if others.is_empty() { &testers } else { &others }).copied();
-        let begun = match (bob, claimed) {
-            (Some(bob), Some(claimed)) => {
-                self.last_tester[usize::from(!v4)] = Some(bob.hash);
-                self.tests.start(self.now, bob.hash, bob.addr.ip(), claimed)
+        let mut begun = false;
+        if let (Some(bob), Some(claimed)) = (bob, claimed) {
+            self.last_tester[usize::from(!v4)] = Some(bob.hash);
+            begun = self.tests.start(self.now, bob.hash, bob.addr.ip(), claimed);
+            // While nothing is known, another one at once: two make a verdict.
+            let second = testers.iter().find(|peer| peer.hash != bob.hash);
+            if let Some(second) = second.filter(|_| self.reach.state(v4) == Reachability::Unknown) {
+                self.tests.start(self.now, second.hash, second.addr.ip(), claimed);
             }
-            _ => false,
-        };
+        }
         self.reach.handle_begun(self.now, v4, begun);
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod job;
 pub(in crate::link) mod outside;
 mod packet;
 pub(crate) mod peer_test;
+pub mod relay;
 mod tokens;
 pub(crate) mod transfer;
 

@@ -43,6 +43,7 @@ fn own(n: u8) -> OwnInfo {
         hidden: false,
         ipv4: true,
         ipv6: false,
+        introducers: vec![],
         floodfill: false,
         congestion: Congestion::None,
     }
@@ -68,7 +69,12 @@ fn node(n: u8, tcp: bool) -> Node {
     };
     let mut links = Links::new(config, rng.child("links"));
     let (static_key, intro_key) = (keys.ssu2_key(), keys.ssu2_intro());
-    links.enable_udp(UdpConfig { sockets: vec![addr(n)], static_key, intro_key });
+    links.enable_udp(UdpConfig {
+        sockets: vec![addr(n)],
+        static_key,
+        intro_key,
+        signing: Arc::new(keys.signing.clone()),
+    });
     links.set_router_info(info.as_bytes().to_vec());
     let info = Arc::new(info);
     Node {
@@ -146,6 +152,7 @@ impl World {
                 Event::Open { conn, .. } => node.opened.push(conn),
                 Event::Write { .. } | Event::Close { .. } | Event::Clock { .. } => {}
                 Event::SeenAt { .. } | Event::PeerTest { .. } | Event::Outside { .. } => {}
+                Event::Info { .. } | Event::WantIntroducers { .. } | Event::Introducers => {}
             }
         }
         self.nodes[n].links.check();

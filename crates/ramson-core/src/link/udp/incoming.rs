@@ -62,6 +62,8 @@ impl Links {
             Block::RouterInfo(info) => {
                 if let Ok(bytes) = info.router_info() {
                     let (bytes, flood) = (bytes.into_owned(), info.flood);
+                    // It may be of another router, for an introduction or a peer test.
+                    self.info_for_relay(now, id, &peer, &bytes);
                     self.events.push_back(Event::RouterInfo { from: peer, bytes, flood });
                 }
             }
@@ -71,7 +73,7 @@ impl Links {
             }
             Block::Address(seen) => self.seen_at(id, *seen),
             // The clock is learnt from handshakes alone (threats T45).
-            _ => {}
+            other => self.relay_block(now, id, other),
         }
     }
 

@@ -29,9 +29,20 @@ impl Endpoint {
             Some(MessageType::SessionRequest) => self.session_request(now, from, packet),
             Some(MessageType::TokenRequest) => self.token_request(now, from, packet),
             Some(MessageType::PeerTest) => self.peer_test(from, packet),
+            Some(MessageType::HolePunch) => self.hole_punch(from, first, packet),
             _ => self.of_dialled(now, from, packet),
         }
         None
+    }
+
+    /// A HolePunch has its nonce twice for a connection ID.
+    fn hole_punch(&mut self, from: SocketAddr, [a, b, c, d, rest @ ..]: [u8; 8], packet: &[u8]) {
+        if [a, b, c, d] != rest {
+            self.stats.dropped += 1;
+            return;
+        }
+        let nonce = u32::from_be_bytes(rest);
+        self.events.push_back(Event::HolePunch { from, nonce, packet: packet.to_vec() });
     }
 
     /// What a packet is under our introduction key, if it is of our version and network.

@@ -161,6 +161,7 @@ impl OwnInfo6 {
             udp: vec![at("0.0.0.0:9"), at("[::]:9")],
             udp_published: Vec::new(),
             hidden: false,
+            introducers: Vec::new(),
             ipv4: true,
             ipv6: true,
             floodfill: false,

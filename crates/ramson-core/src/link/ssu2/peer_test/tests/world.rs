@@ -244,6 +244,7 @@ impl Node {
             udp: vec![addr],
             udp_published: if hidden { Vec::new() } else { vec![addr] },
             hidden: false,
+            introducers: Vec::new(),
             ipv4: addr.is_ipv4(),
             ipv6: addr.is_ipv6(),
             floodfill: false,
