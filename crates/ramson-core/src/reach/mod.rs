@@ -24,6 +24,8 @@ const REGULAR: (Duration, Duration) = (Duration::from_mins(68), Duration::from_m
 const SELDOM: Duration = Duration::from_mins(5);
 /// A test that has not ended by then is forgotten.
 const LONGEST: Duration = Duration::from_secs(90);
+/// So many networks that see us elsewhere are believed.
+const REFUSALS: usize = 2;
 /// What a test has shown counts so long towards another verdict.
 const RESULT_AGE: Duration = Duration::from_mins(20);
 
@@ -93,6 +95,8 @@ struct Family {
     results: VecDeque<(Instant, Shown)>,
     /// Tests that showed nothing, one after the other.
     nothing: u32,
+    /// Networks that refused to have our address tested since it is not where they see us.
+    refused_by: Vec<Prefix>,
     next: Instant,
 }
 
@@ -109,6 +113,7 @@ impl Reach {
                 state: Reachability::Unknown,
                 results: VecDeque::new(),
                 nothing: 0,
+                refused_by: Vec::new(),
                 next: if port.is_some() { now.mono + SOON.0 } else { Instant::FAR },
             }
         };
@@ -191,6 +196,27 @@ impl Reach {
         }
     }
 
+    /// One who was asked to have our address tested refuses: it sees us elsewhere. When two networks say so, peers have
+    /// misled us.
+    pub(crate) fn handle_refused(&mut self, now: Now, v4: bool, by: IpAddr) {
+        let small = self.small_network;
+        let family = self.family(v4);
+        let by = Prefix::from(by);
+        if family.fixed.is_some() || !small && family.refused_by.contains(&by) {
+            return;
+        }
+        family.refused_by.push(by);
+        if family.refused_by.len() < REFUSALS {
+            return;
+        }
+        family.refused_by.clear();
+        family.results.clear();
+        family.votes.forget();
+        family.state = Reachability::Unknown;
+        family.next = family.next.min(now.mono + SOON.0);
+        self.events.push_back(Event::Changed);
+    }
+
     /// A test has ended.
     pub(crate) fn handle_shown(&mut self, now: Now, v4: bool, shown: Shown) {
         let (soon, regular) = (self.rng.between(SOON.0, SOON.1), self.rng.between(REGULAR.0, REGULAR.1));
@@ -203,6 +229,7 @@ impl Reach {
             return;
         }
         family.nothing = 0;
+        family.refused_by.clear();
         family.results.retain(|(at, _)| now.mono.since(*at) < RESULT_AGE);
         if family.results.len() >= limits::RESULTS {
             family.results.pop_front();
@@ -225,7 +252,7 @@ impl Reach {
     pub(crate) fn check(&self) {
         for family in &self.families {
             assert!(family.results.len() <= limits::RESULTS);
-            assert!(family.votes.len() <= limits::VOTES);
+            assert!(family.votes.len() <= limits::VOTES && family.refused_by.len() < REFUSALS);
             assert!(family.port.is_some() || family.state == Reachability::Unknown);
         }
     }

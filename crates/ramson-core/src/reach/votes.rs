@@ -7,10 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 
 /// What a peer has said counts so long.
 const AGE: Duration = Duration::from_hours(6);
-/// Of so many votes of late, an address needs two thirds.
+/// Of so many votes of late, an address needs three quarters.
 const WINDOW: usize = 9;
 /// So many networks must say the same before an address is ours, and in a small network so many hosts.
-const LEAST: usize = 3;
+const LEAST: usize = 4;
 const LEAST_SMALL: usize = 2;
 /// An address is left for another when the latest votes of so many networks, one after the other, say the other: so liars
 /// would have to be nearly all.
@@ -62,7 +62,7 @@ impl Votes {
             None => {
                 let (of, all) =
                     (latest(WINDOW).filter(|vote| vote.seen.ip() == seen.ip()).count(), latest(WINDOW).count());
-                if of >= least && of * 3 >= all * 2 {
+                if of >= least && of * 4 >= all * 3 {
                     self.agreed = Some(seen.ip());
                 }
             }
@@ -83,6 +83,12 @@ impl Votes {
         let count = |port: &u16| ports.iter().filter(|other| *other == port).count();
         let most = ports.iter().max_by_key(|port| count(port)).copied();
         Some((ip, most.filter(|port| count(port) >= 2 && count(port) * 3 >= ports.len() * 2)))
+    }
+
+    /// What was agreed on is wrong: all begin anew.
+    pub(super) fn forget(&mut self) {
+        self.votes.clear();
+        self.agreed = None;
     }
 
     fn voter(&self, ip: IpAddr) -> Voter {

@@ -178,8 +178,11 @@ impl Router {
     }
 
     fn test_done(&mut self, result: &TestResult) {
-        let TestResult { v4, charlie, claimed, seen, verdict, .. } = *result;
+        let TestResult { v4, bob, charlie, claimed, seen, verdict } = *result;
         tracing::debug!(v4, ?verdict, code = ?seen.map(|seen| seen.port() == claimed.port()), "a peer test has ended");
+        if let (Verdict::Unknown(Some(peer_test::BOB_ADDRESS)), Some(addr)) = (verdict, self.links.udp_address(&bob)) {
+            self.reach.handle_refused(self.now, v4, addr.ip());
+        }
         let Some((_, by)) = charlie else {
             return self.reach.handle_shown(self.now, v4, Shown { by: claimed.ip(), state: Reachability::Unknown });
         };

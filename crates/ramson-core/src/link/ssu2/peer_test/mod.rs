@@ -54,7 +54,7 @@ mod code {
     pub(super) const BOB_NO_CHARLIE: u8 = 2;
     pub(super) const BOB_LIMIT: u8 = 3;
     pub(super) const BOB_SIGNATURE: u8 = 4;
-    pub(super) const BOB_ADDRESS: u8 = 5;
+    pub(crate) const BOB_ADDRESS: u8 = 5;
     pub(super) const CHARLIE_UNSPECIFIED: u8 = 64;
     pub(super) const CHARLIE_ADDRESS: u8 = 65;
     pub(super) const CHARLIE_LIMIT: u8 = 66;
@@ -62,6 +62,8 @@ mod code {
     pub(super) const CHARLIE_CONNECTED: u8 = 68;
     pub(super) const CHARLIE_UNKNOWN: u8 = 70;
 }
+
+pub(crate) use code::BOB_ADDRESS;
 
 /// What a router is in a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
