@@ -13,6 +13,7 @@ mod kill;
 mod library;
 mod list;
 mod names;
+mod nat;
 mod neighbours;
 mod net;
 mod pages;
@@ -23,6 +24,7 @@ mod scenarios;
 mod soak;
 mod subject;
 mod tunnels;
+mod udp;
 mod web;
 mod world;
 
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
             [address, file] => proxy::serve(address, file),
             _ => Err("_proxy ADDR:PORT FILE".to_owned()),
         },
+        Some("_reflect") => nat::reflect(rest),
+        Some("_probe") => nat::probe(rest),
         Some("_guard") => net::guard(rest),
         Some("list") => {
             list();
