@@ -3,8 +3,8 @@
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
 use crate::{
-    alone, clients, drops, figures, half, hops, i2cp, kill, library, names, nat, pages, sam, scenarios, soak, tunnels,
-    udp,
+    alone, clients, drops, figures, half, hops, i2cp, kill, library, mapping, names, nat, pages, sam, scenarios, soak,
+    tunnels, udp,
 };
 
 /// A named scenario and the network that it runs in.
@@ -347,6 +347,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "streams of a subject behind a translator go on when the public address changes, both ways",
         spec: NAT,
         run: udp::renumber,
+    },
+    Scenario {
+        name: "mapping",
+        about: "Debian's miniupnpd forwards ports to a subject by PCP and by UPnP, until it stops",
+        spec: NAT,
+        run: mapping::mapping,
     },
     Scenario {
         name: "nat-kinds",

@@ -12,6 +12,7 @@ mod i2cp;
 mod kill;
 mod library;
 mod list;
+mod mapping;
 mod names;
 mod nat;
 mod neighbours;
@@ -138,6 +139,9 @@ fn fetch(scenarios: &[&Scenario]) -> Result<(), String> {
     suites.dedup();
     if scenarios.iter().any(|scenario| scenario.name == "tunnels") {
         tunnels::fetch()?;
+    }
+    if scenarios.iter().any(|scenario| scenario.name == "mapping") {
+        mapping::fetch()?;
     }
     if scenarios.iter().any(|scenario| clients::SCENARIOS.contains(&scenario.name)) {
         clients::get::fetch()?;

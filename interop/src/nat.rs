@@ -40,12 +40,16 @@ impl Nat {
     }
 }
 
-/// What a namespace behind a translator is called, and the address inside.
+/// What a namespace behind a translator is called, and the addresses inside and outside.
 #[derive(Clone, Debug)]
 pub(crate) struct Behind {
     pub(crate) name: String,
     pub(crate) namespace: String,
+    /// The namespace of the translator.
+    pub(crate) translator: String,
     pub(crate) inside: String,
+    /// The public address that it begins with.
+    pub(crate) outside: String,
 }
 
 impl Net {
@@ -56,7 +60,13 @@ impl Net {
         let text = |key: &str| {
             said.get(key).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| format!("attach --nat: no `{key}`"))
         };
-        Ok(Behind { name: name.to_owned(), namespace: text("netns")?, inside: text("ip")? })
+        Ok(Behind {
+            name: name.to_owned(),
+            namespace: text("netns")?,
+            translator: text("nat")?,
+            inside: text("ip")?,
+            outside: text("public")?,
+        })
     }
 
     /// From now on the translator is of another kind; what it had mapped is forgotten.

@@ -144,6 +144,13 @@ impl Subject {
         Ok(bytes.windows(self.ip.len()).any(|part| part == self.ip.as_bytes()))
     }
 
+    /// Adds lines to Ramson's configuration, for its next start.
+    pub(crate) fn add_to_config(&self, lines: &str) -> Result<(), String> {
+        let file = self.dir.join("ramson.toml");
+        let text = fs::read_to_string(&file).map(|text| text + lines);
+        text.and_then(|text| fs::write(&file, text)).map_err(|why| format!("{}: {why}", file.display()))
+    }
+
     /// Starts the router's program again.
     pub(crate) fn run(&mut self) -> Result<(), String> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).map_err(|why| why.to_string())?;

@@ -90,6 +90,11 @@ impl World {
         self.net.testnet(&["restart", &client.name]).map(|_| ())
     }
 
+    /// A router under test that may not be running.
+    pub(crate) fn stopped(&self, number: usize) -> Result<&Subject, String> {
+        self.subjects.get(number).ok_or_else(|| "no such subject".to_owned())
+    }
+
     /// What is under test.
     pub(crate) const fn kind(&self) -> &Kind {
         &self.kind

@@ -119,6 +119,8 @@ pub struct Reachability {
     pub why: String,
     /// Addresses in our RouterInfo, as `NTCP2 192.0.2.1:12345`.
     pub published: Vec<String>,
+    /// Ports that a gateway says it forwards to us, as `UDP 192.0.2.1:12345 by UPnP`.
+    pub mapped: Vec<String>,
 }
 
 /// Our clock against the network's.

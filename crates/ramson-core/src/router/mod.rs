@@ -28,7 +28,7 @@ mod tunnels;
 
 pub use door::{
     Command, Config, ConnectError, DatagramRefused, DestinationId, ENTROPY_INTERVAL, Event, Input, KeylessOptions,
-    KeylessRefused, LocalOptions, Output, PoolState, StreamError, StreamKey,
+    KeylessRefused, LocalOptions, Mapped, Output, PoolState, StreamError, StreamKey,
 };
 pub use faults::{Fatal, Removed};
 pub use status::{Entry, LocalStatus, Route, Snapshot};
@@ -84,6 +84,8 @@ pub struct Router {
     resign: bool,
     /// By which families routers that we never dialled have come in.
     reached: network::Reached,
+    /// What a gateway says that it forwards to us.
+    mapped: Option<Mapped>,
     /// One-time keys under which answers to the router's own look-ups come.
     one_time: BTreeMap<[u8; 8], lookups::OneTime>,
     /// Messages for routers whose RouterInfo is being looked up.
@@ -217,6 +219,7 @@ impl Router {
             signing: false,
             resign: false,
             reached: network::Reached::default(),
+            mapped: None,
             one_time: BTreeMap::new(),
             waiting: BTreeMap::new(),
             sealing: BTreeMap::new(),
@@ -341,6 +344,7 @@ impl Router {
                 let _ = self.store.offer(now, Arc::from(info), Source::Disk);
             }
             Input::Profiles(saved) => drop(self.profiles.load(now, saved)),
+            Input::Mapped(mapped) => self.mapped = mapped,
             Input::TimeFloor(unix_ms) => self.raise_floor(unix_ms),
             Input::Entropy(entropy) => self.rng.feed(&entropy),
             Input::Command(command) => self.handle_command(command),
@@ -508,6 +512,7 @@ fn machine_of(input: &Input<'_>) -> Machine {
         ) => Machine::Streams(stream.destination),
         Input::Command(_)
         | Input::Profiles(_)
+        | Input::Mapped(_)
         | Input::TimeFloor(_)
         | Input::Entropy(_)
         | Input::UdpBlocked { .. }

@@ -1,6 +1,6 @@
 //! A snapshot of the router, for the status.
 
-use super::{DestinationId, PoolState, Router};
+use super::{DestinationId, Mapped, PoolState, Router};
 use crate::link::{LinkLimits, LinkStats};
 use crate::netdb::{Floodfill, flood};
 use crate::tunnel::{Congestion, Direction, PoolConfig, PoolId, Stats, TransitRules};
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub published: Vec<SocketAddr>,
     /// Addresses of the operator that are not published, since outgoing connections do not come from them.
     pub withheld: Vec<SocketAddr>,
+    /// What a gateway says that it forwards to us.
+    pub mapped: Option<Mapped>,
     pub locals: Vec<LocalStatus>,
     /// Panics since the start, each of which has cost one machine or one job.
     pub faults: u64,
@@ -134,6 +136,7 @@ impl Router {
             why: self.why_reachable(),
             published: self.own.published.clone(),
             withheld: self.config.withheld.clone(),
+            mapped: self.mapped,
             locals: locals.collect(),
             faults: self.fault_count,
         }

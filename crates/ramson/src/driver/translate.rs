@@ -281,7 +281,13 @@ pub(crate) fn reachability(snapshot: &Snapshot) -> Reachability {
         reachable: snapshot.reachable,
         why,
         published: snapshot.published.iter().map(|addr| format!("NTCP2 {addr}")).collect(),
+        mapped: snapshot.mapped.iter().flat_map(mapped).collect(),
     }
+}
+
+fn mapped(mapped: &router::Mapped) -> Vec<String> {
+    let of = |what: &str, addr: Option<SocketAddr>| addr.map(|addr| format!("{what} {addr} by {}", mapped.by));
+    of("UDP", mapped.udp).into_iter().chain(of("TCP", mapped.tcp)).collect()
 }
 
 fn pool(state: PoolState) -> TunnelStatus {
