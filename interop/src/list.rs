@@ -3,8 +3,8 @@
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
 use crate::{
-    alone, clients, drops, figures, half, hops, i2cp, kill, library, mapping, names, nat, pages, sam, scenarios, soak,
-    tunnels, udp,
+    alone, clients, drops, figures, half, hops, i2cp, kill, library, mapping, names, nat, pages, reach, sam, scenarios,
+    soak, tunnels, udp,
 };
 
 /// A named scenario and the network that it runs in.
@@ -30,6 +30,8 @@ const SSU2_MIXED: NetSpec = NetSpec { way: Way::Ssu2, ..MIXED };
 const SSU2_IPV6: NetSpec = NetSpec { way: Way::Ssu2Ipv6, ..SID };
 const FAMILIES: NetSpec = NetSpec { way: Way::Families, ..SID };
 const NAT: NetSpec = NetSpec { way: Way::Nat, ..SID };
+/// Subjects alone, which are floodfills; two i2pds are there to begin with.
+const NAT_OWN: NetSpec = NetSpec { way: Way::Nat, carriers: Carriers::Alone, floodfills: Floodfills::Subjects, ..SID };
 const OWN_HOPS: NetSpec = NetSpec { carriers: Carriers::Subjects, ..SID };
 /// The same, and those subjects lose messages when told to.
 const LOSSY_HOPS: NetSpec = NetSpec { carriers: Carriers::Lossy, ..SID };
@@ -355,6 +357,30 @@ pub(crate) const ALL: &[Scenario] = &[
         run: mapping::mapping,
     },
     Scenario {
+        name: "nat-verdict",
+        about: "peer tests with i2pds tell subjects behind each kind of translator what they are",
+        spec: NAT,
+        run: reach::verdicts,
+    },
+    Scenario {
+        name: "nat-introduced",
+        about: "subjects behind translators are reached through i2pds as introducers, and read each other",
+        spec: NAT,
+        run: reach::introduced,
+    },
+    Scenario {
+        name: "nat-i2pd-verdict",
+        about: "peer tests with subjects tell i2pds behind each kind of translator what they are",
+        spec: NAT_OWN,
+        run: reach::verdicts_of_i2pd,
+    },
+    Scenario {
+        name: "nat-i2pd-introduced",
+        about: "an i2pd behind a translator is reached through subjects as introducers",
+        spec: NAT_OWN,
+        run: reach::introduces,
+    },
+    Scenario {
         name: "nat-kinds",
         about: "the translators of the network are what they say, by a probe, and so they are after a new public address",
         spec: NAT,
@@ -393,8 +419,11 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 /// Names that stand for several scenarios.
-pub(crate) const GROUPS: &[(&str, &[&str])] =
-    &[("short", &["page", "serve", "refusals", "restart"]), ("clients", clients::SCENARIOS)];
+pub(crate) const GROUPS: &[(&str, &[&str])] = &[
+    ("short", &["page", "serve", "refusals", "restart"]),
+    ("clients", clients::SCENARIOS),
+    ("nat", &["nat-kinds", "nat-verdict", "nat-introduced", "nat-i2pd-verdict", "nat-i2pd-introduced"]),
+];
 
 #[cfg(test)]
 mod tests {

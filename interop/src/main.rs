@@ -20,6 +20,7 @@ mod net;
 mod pages;
 mod programs;
 mod proxy;
+mod reach;
 mod sam;
 mod scenarios;
 mod soak;

@@ -70,7 +70,7 @@ impl Gateway {
         )?;
         let [pcp, upnp] = [!upnp, upnp].map(|on| if on { "yes" } else { "no" });
         let conf = format!(
-            "ext_ifname=eth0\next_ip={}\nlistening_ip=lan0\nenable_pcp_pmp={pcp}\nenable_upnp={upnp}\nsecure_mode=yes\n\
+            "ext_ifname=eth0\next_ip={}\nlistening_ip=lan0\nenable_natpmp={pcp}\nenable_upnp={upnp}\nsecure_mode=yes\n\
              ipv6_disable=yes\nuuid=00000000-1111-2222-3333-444444444444\nserial=1\nmodel_number=1\n\
              upnp_table_name=mapper\nupnp_nat_table_name=mapper\nupnp_forward_chain=upnp_forward\n\
              upnp_nat_chain=upnp_pre\nupnp_nat_postrouting_chain=upnp_post\n\
