@@ -59,8 +59,21 @@ pub(crate) enum Way {
     Ipv6,
     /// By IPv4 and SSU2; the others have no NTCP2.
     Ssu2,
+    /// By IPv6 and SSU2: the others have both families, no NTCP2, and public addresses.
+    Ssu2Ipv6,
+    /// By SSU2, from wherever a scenario puts them; the others have public IPv4 addresses and no NTCP2.
+    Nat,
+    /// By SSU2 and both families: of the others, some have IPv4 or IPv6 only.
+    Families,
     /// Through a SOCKS5 proxy (the first one) or an HTTP proxy in their namespace.
     Proxy,
+}
+
+impl Way {
+    /// Whether the i2pds have SSU2 and no NTCP2.
+    pub(crate) const fn is_udp(self) -> bool {
+        matches!(self, Self::Ssu2 | Self::Ssu2Ipv6 | Self::Nat | Self::Families)
+    }
 }
 
 /// A running network of 12 i2pd routers (7 where others carry), 5 of them floodfills, over NTCP2, or SSU2 where it is about that. Taken down when dropped.
@@ -116,7 +129,7 @@ impl Net {
                 Floodfills::Half => "3",
             },
             "--transports",
-            if spec.way == Way::Ssu2 { "ssu2" } else { "ntcp2" },
+            if spec.way.is_udp() { "ssu2" } else { "ntcp2" },
             "--peer",
             spec.peer,
             "--ff-peer",
@@ -128,8 +141,14 @@ impl Net {
             "--wait",
             "0",
         ];
-        if spec.way == Way::Ipv6 {
+        if matches!(spec.way, Way::Ipv6 | Way::Ssu2Ipv6 | Way::Families) {
             up.push("--ipv6");
+        }
+        if spec.way == Way::Families {
+            up.push("--mixed-families");
+        }
+        if spec.way == Way::Nat {
+            up.extend(["--ip-plan", "public"]);
         }
         if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy | Carriers::Alone) {
             up.push("--no-transit");
@@ -191,6 +210,11 @@ impl Net {
         Ok((text(&said, "netns")?, text(&said, "ip")?))
     }
 
+    /// Notes a process for the guard.
+    pub(crate) fn remember(&self, pid: u32) {
+        remember(&self.run, pid);
+    }
+
     /// Kills these i2pds, without a chance to say farewell.
     pub(crate) fn kill(&self, names: &[String]) -> Result<(), String> {
         let peers = self.peers()?;
@@ -232,6 +256,14 @@ impl Drop for Net {
             let _ = guard.kill();
             let _ = guard.wait();
         }
+    }
+}
+
+/// Notes a process of a run for its guard.
+pub(crate) fn remember(run: &Path, pid: u32) {
+    use std::io::Write;
+    if let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(run.join("pids")) {
+        let _ = writeln!(file, "{pid}");
     }
 }
 

@@ -69,6 +69,8 @@ floodfill = false
 enabled = true
 [ssu2]
 enabled = true
+[upnp]
+enabled = true
 [httpproxy]
 address = 127.0.0.1
 port = 4454
@@ -128,6 +130,7 @@ fn an_i2pd_moves_in() {
     assert_eq!((config.transit.max_tunnels, config.floodfill), (700, ramson::config::Floodfill::No));
     assert_eq!((settings.http_proxy.listen.0.port(), options(settings.http_proxy.shape()).hops), (4454, 2));
     assert!(settings.sam.config(Path::new("/d")).is_none());
+    assert_eq!(settings.router(Path::new("/d")).port_mapping.wish, ramson::config::PortMapping::Yes);
     let feeds: Vec<String> = settings.names.subscriptions(true).iter().map(|url| url.as_str().to_owned()).collect();
     assert_eq!(feeds, ["http://reg.i2p/hosts.txt"]);
     assert_eq!(settings.client.len(), 1);
