@@ -6,6 +6,7 @@ pub(crate) mod irc;
 mod keys;
 mod relay;
 mod server;
+mod streamr;
 mod udp;
 
 pub use access::{AccessConfig, Rates, RatesConfig, Who};
@@ -13,4 +14,5 @@ pub use client::{ClientKind, ClientTunnel, ClientTunnelConfig};
 pub use keys::{load_keys, load_or_create_keys, save_keys};
 pub(crate) use relay::relay;
 pub use server::{ServerKind, ServerTunnel, ServerTunnelConfig, SharedSite};
+pub use streamr::{StreamrClient, StreamrClientConfig, StreamrServer, StreamrServerConfig};
 pub use udp::{UdpClient, UdpClientConfig, UdpFormat, UdpServer, UdpServerConfig};
