@@ -23,6 +23,12 @@ impl Socket for crate::door::Connection {
     }
 }
 
+impl Socket for tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    fn abort(self) {
+        let _ = self.get_ref().0.set_zero_linger();
+    }
+}
+
 impl Socket for tokio::io::DuplexStream {
     fn abort(self) {}
 }

@@ -1,24 +1,25 @@
 //! STREAM CONNECT, ACCEPT and FORWARD: a socket of the program becomes a stream.
 
-use super::Shared;
 use super::accept::Acceptors;
-use super::forward;
 use super::naming;
 use super::parse::Line;
 use super::reply::{Code, Refusal, STREAM, ok, ports};
 use super::session::{Session, Style};
 use super::socket::{Conn, Socket};
 use super::version::Version;
-use crate::limits::{CONNECT_TIME, READY_TIME_PROGRAM, SAM_FORWARD_TIME, SAM_FORWARDS, SAM_WRITE_TIME};
+use super::{Shared, forward, forward_tls};
+use crate::limits::{CONNECT_TIME, READY_TIME_PROGRAM, SAM_FORWARD_TIME, SAM_FORWARDS};
 use crate::tunnels::relay;
 use ramson::{Error, ErrorKind, Incoming, Progress, Stream};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Serves a STREAM command; the connection ends with it.
 pub(super) async fn serve<S: Socket>(
@@ -147,15 +148,13 @@ async fn run_forward<S: Socket>(
     session: &Arc<Session>,
     (line, silent): (&Line, bool),
 ) {
-    let begin = async {
+    let begin = async || -> Result<_, Refusal> {
         let to = forward::address(line, peer, shared.config.forward_anywhere)?;
         let to = to.ok_or_else(|| Refusal::error("PORT is missing"))?;
-        if line.flag("SSL")? {
-            return Err(Refusal::error("SSL=true: streams are forwarded in the clear only"));
-        }
-        Ok((Acceptors::forward(session).await?, to))
+        let tls = if line.flag("SSL")? { Some((shared.forward_tls.to(to)?, forward::name(line, to))) } else { None };
+        Ok((Acceptors::forward(session).await?, Server { at: to, tls, greet: (!silent).then_some(version) }))
     };
-    let (mut streams, to) = match begin.await {
+    let (mut streams, server) = match begin().await {
         Ok(begun) => begun,
         Err(refusal) => return drop(conn.write(refusal.line(STREAM).as_bytes()).await),
     };
@@ -173,9 +172,9 @@ async fn run_forward<S: Socket>(
         let Some(incoming) = incoming else { break };
         while tasks.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
-        let session = Arc::clone(session);
+        let (session, server) = (Arc::clone(session), server.clone());
         tasks.spawn(async move {
-            deliver(incoming, &session, to, (!silent).then_some(version)).await;
+            deliver(incoming, &session, &server).await;
             drop(slot);
         });
     }
@@ -184,17 +183,38 @@ async fn run_forward<S: Socket>(
     while tasks.join_next().await.is_some() {}
 }
 
-async fn deliver(incoming: Incoming, session: &Session, to: SocketAddr, greet: Option<Version>) {
-    let Ok(Ok(mut server)) = timeout(SAM_FORWARD_TIME, TcpStream::connect(to)).await else {
-        tracing::info!("SAM: the server of a STREAM FORWARD at {to} cannot be reached");
+/// The server of a STREAM FORWARD.
+#[derive(Clone)]
+struct Server {
+    at: SocketAddr,
+    /// How TLS is spoken to it, and what its certificate must name.
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// Whether it is told who has come, and in which version.
+    greet: Option<Version>,
+}
+
+async fn deliver(incoming: Incoming, session: &Session, server: &Server) {
+    let at = server.at;
+    let Ok(Ok(socket)) = timeout(SAM_FORWARD_TIME, TcpStream::connect(at)).await else {
+        tracing::info!("SAM: the server of a STREAM FORWARD at {at} cannot be reached");
         return;
     };
-    let _ = server.set_nodelay(true);
-    if let Some(version) = greet {
-        let line = greeting(version, &incoming);
-        if !matches!(timeout(SAM_WRITE_TIME, server.write_all(line.as_bytes())).await, Ok(Ok(()))) {
-            return;
-        }
+    let _ = socket.set_nodelay(true);
+    match &server.tls {
+        None => hand_over(incoming, session, server.greet, socket).await,
+        Some((connector, name)) => match forward_tls::connect(connector, name.clone(), socket).await {
+            Ok(socket) => hand_over(incoming, session, server.greet, socket).await,
+            Err(why) => tracing::info!("SAM: the server of a STREAM FORWARD at {at} is not taken by TLS: {why}"),
+        },
     }
-    pass(Conn::new(server), session, incoming.stream).await;
+}
+
+async fn hand_over<S: Socket>(incoming: Incoming, session: &Session, greet: Option<Version>, socket: S) {
+    let mut conn = Conn::new(socket);
+    if let Some(version) = greet
+        && conn.write(greeting(version, &incoming).as_bytes()).await.is_err()
+    {
+        return;
+    }
+    pass(conn, session, incoming.stream).await;
 }
