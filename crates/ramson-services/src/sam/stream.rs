@@ -127,16 +127,17 @@ fn greeting(version: Version, incoming: &Incoming) -> String {
 /// Passes bytes both ways until the stream, the program or the session ends.
 async fn pass<S: Socket>(conn: Conn<S>, session: &Session, stream: Stream) {
     let (ahead, socket) = conn.into_parts();
+    socket.hold();
     let (socket_from, mut socket_to) = tokio::io::split(socket);
     let (mut from, mut to) = tokio::io::split(stream);
     let mut program = ahead.as_slice().chain(socket_from);
-    let broken = tokio::select! {
-        passed = relay(&mut program, &mut socket_to, &mut from, &mut to) => passed.is_err(),
-        () = session.closed() => true,
+    let is_whole = tokio::select! {
+        passed = relay(&mut program, &mut socket_to, &mut from, &mut to) => passed.is_ok(),
+        () = session.closed() => false,
     };
-    if broken {
+    if is_whole {
         let (_, socket_from) = program.into_inner();
-        socket_from.unsplit(socket_to).abort();
+        socket_from.unsplit(socket_to).let_go();
     }
 }
 
