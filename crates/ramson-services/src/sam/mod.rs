@@ -3,7 +3,7 @@
 //!
 //! `control` is one connection, `create` its session, `stream` what becomes of connections that ask for a stream,
 //! `accept` who takes those that come, `datagram` the datagrams, `naming`, `keys` and `auth` the other commands; `parse`,
-//! `options`, `forward` and its TLS, `version` and `reply` read and write lines, and `socket` carries them.
+//! `options`, `limits`, `forward` and its TLS, `version` and `reply` read and write lines, and `socket` carries them.
 
 mod accept;
 mod auth;
@@ -15,6 +15,7 @@ mod forward_tls;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod keys;
+mod limits;
 mod naming;
 mod options;
 mod parse;

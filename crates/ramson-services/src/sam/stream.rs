@@ -1,6 +1,7 @@
 //! STREAM CONNECT, ACCEPT and FORWARD: a socket of the program becomes a stream.
 
 use super::accept::Acceptors;
+use super::limits::{Arrived, Place};
 use super::naming;
 use super::parse::Line;
 use super::reply::{Code, Refusal, STREAM, ok, ports};
@@ -34,17 +35,20 @@ pub(super) async fn serve<S: Socket>(
         (Err(message), _) => Err(message.into()),
         (_, Err(refusal)) => Err(refusal),
         (Ok(silent), Ok(session)) => match line.subcommand.as_str() {
-            "CONNECT" => connect(shared, &session, line).await.map(|stream| Next::Connected(session, stream)),
+            "CONNECT" => {
+                connect(shared, &session, line).await.map(|(stream, place)| Next::Connected(session, stream, place))
+            }
             "ACCEPT" => return accept(conn, version, &session, silent).await,
             "FORWARD" => return run_forward(shared, conn, (version, peer), &session, (line, silent)).await,
             _ => Err(Refusal::error("STREAM is CONNECT, ACCEPT or FORWARD")),
         },
     };
     match result {
-        Ok(Next::Connected(session, stream)) => {
+        Ok(Next::Connected(session, stream, place)) => {
             if quiet || conn.write(ok(STREAM).as_bytes()).await.is_ok() {
                 pass(conn, &session, stream).await;
             }
+            drop(place);
         }
         Err(_) if quiet => {}
         Err(refusal) => drop(conn.write(refusal.line(STREAM).as_bytes()).await),
@@ -52,7 +56,7 @@ pub(super) async fn serve<S: Socket>(
 }
 
 enum Next {
-    Connected(Arc<Session>, Stream),
+    Connected(Arc<Session>, Stream, Place),
 }
 
 fn session(shared: &Shared, line: &Line) -> Result<Arc<Session>, Refusal> {
@@ -64,10 +68,11 @@ fn session(shared: &Shared, line: &Line) -> Result<Arc<Session>, Refusal> {
     }
 }
 
-async fn connect(shared: &Shared, session: &Arc<Session>, line: &Line) -> Result<Stream, Refusal> {
+async fn connect(shared: &Shared, session: &Arc<Session>, line: &Line) -> Result<(Stream, Place), Refusal> {
     let target = naming::target(&shared.names, line.get("DESTINATION"))?;
     let from_port = line.number("FROM_PORT")?.unwrap_or(session.defaults.from_port);
     let to_port = line.number("TO_PORT")?.unwrap_or(session.defaults.to_port);
+    let place = session.limits.place().ok_or_else(|| Refusal::error("i2p.streaming.maxConcurrentStreams are open"))?;
     let connecting = async {
         let mut progress = session.local.progress();
         let _ = timeout(READY_TIME_PROGRAM, progress.wait_for(Progress::is_ready)).await;
@@ -75,7 +80,7 @@ async fn connect(shared: &Shared, session: &Arc<Session>, line: &Line) -> Result
     };
     tokio::select! {
         connected = timeout(CONNECT_TIME, connecting) => match connected {
-            Ok(connected) => connected.map_err(|e| refused(&e)),
+            Ok(connected) => connected.map(|stream| (stream, place)).map_err(|e| refused(&e)),
             Err(_) => Err(Refusal::new(Code::Timeout, "the peer did not answer in time")),
         },
         () = session.closed() => Err(Refusal::error("the session has ended")),
@@ -106,7 +111,7 @@ async fn accept<S: Socket>(mut conn: Conn<S>, version: Version, session: &Arc<Se
         () = conn.closed() => return,
         incoming = waiting => incoming,
     };
-    let Ok(incoming) = incoming else {
+    let Ok(Arrived { incoming, place }) = incoming else {
         let ended = Refusal::error("the session has ended");
         if !silent {
             let _ = conn.write(ended.line(STREAM).as_bytes()).await;
@@ -117,6 +122,7 @@ async fn accept<S: Socket>(mut conn: Conn<S>, version: Version, session: &Arc<Se
         return;
     }
     pass(conn, session, incoming.stream).await;
+    drop(place);
 }
 
 /// Who has come, in a line.
@@ -170,13 +176,13 @@ async fn run_forward<S: Socket>(
             () = conn.closed() => None,
             () = session.closed() => None,
         };
-        let Some(incoming) = incoming else { break };
+        let Some(Arrived { incoming, place }) = incoming else { break };
         while tasks.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
         let (session, server) = (Arc::clone(session), server.clone());
         tasks.spawn(async move {
             deliver(incoming, &session, &server).await;
-            drop(slot);
+            drop((slot, place));
         });
     }
     drop((streams, conn));

@@ -9,6 +9,7 @@ mod server;
 mod streamr;
 mod udp;
 
+pub(crate) use access::Meter;
 pub use access::{AccessConfig, Rates, RatesConfig, Who};
 pub use client::{ClientKind, ClientTunnel, ClientTunnelConfig};
 pub use keys::{load_keys, load_or_create_keys, save_keys};

@@ -339,3 +339,36 @@ async fn t101_a_server_that_is_not_the_one_gets_nothing_by_tls() {
     let said = bridge.stream("FORWARD ID=a PORT=80 HOST=192.0.2.1 SSL=true").await.1;
     assert!(said.contains("I2P_ERROR") && said.contains("forward_certificates"), "{said}");
 }
+
+#[tokio::test]
+async fn streams_beyond_the_limits_of_a_session_are_reset() {
+    let bridge = Bridge::new();
+    let (_a, _) = bridge.session("STREAM", "a", "i2p.streaming.maxConcurrentStreams=2").await;
+    let limits = "i2p.streaming.maxConcurrentStreams=2 i2p.streaming.maxConnsPerHour=3";
+    let (_b, b) = bridge.session("STREAM", "b", limits).await;
+    let (_c, _) = bridge.session("STREAM", "c", "").await;
+    let server = TcpListener::bind((HOME, 0)).await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let (_forward, _) = bridge.stream(&format!("FORWARD ID=b PORT={port} SILENT=true")).await;
+    let connect = |id: &str| format!("CONNECT ID={id} DESTINATION={}", b.to_base64());
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        kept.push((bridge.stream(&connect("a")).await.0, server.accept().await.unwrap().0));
+    }
+    let said = bridge.stream(&connect("a")).await.1;
+    assert!(said.contains("I2P_ERROR") && said.contains("maxConcurrentStreams"), "our own count, too: {said}");
+    let (mut third, _) = bridge.stream(&connect("c")).await;
+    assert!(third.is_over().await, "two at once");
+    drop(kept);
+    settle().await;
+    // The third of an hour from `a`, which is the last; somebody else has three of his own.
+    let (third, mut end) = (bridge.stream(&connect("a")).await.0, server.accept().await.unwrap().0);
+    drop(third);
+    let _ = end.read(&mut [0]).await;
+    drop(end);
+    settle().await;
+    let (mut fourth, _) = bridge.stream(&connect("a")).await;
+    assert!(fourth.is_over().await, "three in an hour");
+    let _other = bridge.stream(&connect("c")).await.0;
+    server.accept().await.unwrap();
+}
