@@ -470,8 +470,8 @@ impl Router {
             self.runs(Machine::Shared);
             match timer {
                 Timer::Local(id) => self.handle_local_timeout(id),
-                Timer::Close(id) => self.remove_local(id),
-                Timer::Stop => self.stop(),
+                Timer::Close(id) => self.finish_local(id),
+                Timer::Stop => self.finish(),
                 Timer::Begin => self.begin_with_routers(1),
                 Timer::Tunnels => self.begin_tunnels(),
                 Timer::OwnInfo => self.sign_own_info(),
