@@ -34,6 +34,8 @@ pub(crate) enum Floodfills {
     Half,
     /// A few of many routers under test.
     Alone,
+    /// Two of the Java routers.
+    Java,
 }
 
 /// Who carries the tunnels.
@@ -49,6 +51,8 @@ pub(crate) enum Carriers {
     Alone,
     /// Routers under test, with builds of the subject that lose tunnel messages when told to.
     Lossy,
+    /// Java routers and the routers under test; of the i2pds there are only two ends.
+    Java,
 }
 
 /// How the routers under test reach the others.
@@ -101,7 +105,7 @@ impl Net {
         let routers = match spec.carriers {
             Carriers::Peers => "12",
             Carriers::Half => "6",
-            Carriers::Alone => "2",
+            Carriers::Alone | Carriers::Java => "2",
             Carriers::Subjects | Carriers::Lossy => "7",
         };
         let mut up = vec![
@@ -112,7 +116,7 @@ impl Net {
             match spec.floodfills {
                 Floodfills::Peers => "5",
                 Floodfills::Both => "2",
-                Floodfills::Subjects | Floodfills::Alone => "0",
+                Floodfills::Subjects | Floodfills::Alone | Floodfills::Java => "0",
                 Floodfills::Half => "3",
             },
             "--transports",
@@ -131,7 +135,7 @@ impl Net {
         if spec.way == Way::Ipv6 {
             up.push("--ipv6");
         }
-        if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy | Carriers::Alone) {
+        if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy | Carriers::Alone | Carriers::Java) {
             up.push("--no-transit");
         }
         let said = net.testnet(&up);
@@ -184,6 +188,11 @@ impl Net {
         routers.iter().map(peer).collect()
     }
 
+    /// Notes a process for the guard.
+    pub(crate) fn remember(&self, pid: u32) {
+        remember(&self.run, pid);
+    }
+
     /// Namespace and address for a router that is not i2pd's, and fresh seeds.
     pub(crate) fn attach(&self, name: &str) -> Result<(String, String), String> {
         let said = self.testnet(&["attach", name])?;
@@ -232,6 +241,14 @@ impl Drop for Net {
             let _ = guard.kill();
             let _ = guard.wait();
         }
+    }
+}
+
+/// Notes a process of a run for its guard.
+pub(crate) fn remember(run: &Path, pid: u32) {
+    use std::io::Write;
+    if let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(run.join("pids")) {
+        let _ = writeln!(file, "{pid}");
     }
 }
 

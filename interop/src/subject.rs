@@ -275,10 +275,7 @@ impl Subject {
 
     /// Notes a process for the guard.
     pub(crate) fn remember(&self, pid: u32) {
-        use std::io::Write;
-        if let Ok(mut file) = fs::OpenOptions::new().create(true).append(true).open(self.run.join("pids")) {
-            let _ = writeln!(file, "{pid}");
-        }
+        crate::net::remember(&self.run, pid);
     }
 
     fn program(&self) -> (&Path, Vec<String>) {
@@ -300,7 +297,7 @@ impl Subject {
     fn configure(&self, net: &Net, spec: NetSpec) -> Result<(), String> {
         let number = self.name.trim_start_matches("mine").parse::<usize>();
         let floodfill = match spec.floodfills {
-            Floodfills::Peers => false,
+            Floodfills::Peers | Floodfills::Java => false,
             Floodfills::Both | Floodfills::Subjects => true,
             Floodfills::Half => number.is_ok_and(|number| number > PLAIN_HALF),
             Floodfills::Alone => number.is_ok_and(|number| number > PLAIN_ALONE),
