@@ -81,8 +81,7 @@ public class Watch implements Runnable {
         for (Hash peer : router.profileOrganizer().selectAllPeers()) {
             PeerProfile profile = router.profileOrganizer().getProfile(peer);
             if (profile == null || profile.getTunnelHistory() == null) continue;
-            line(said, "peer", peer.toBase64(), profile.getTunnelHistory().getLifetimeAgreedTo(),
-                profile.getTunnelHistory().getLifetimeRejected(), profile.getTunnelHistory().getLifetimeFailed());
+            line(said, "peer", peer.toBase64(), profile.getTunnelHistory().getLifetimeAgreedTo());
         }
         for (String kind : new String[] {"Client", "Exploratory"}) {
             for (String end : new String[] {"Success", "Reject", "Expire"}) {

@@ -130,7 +130,9 @@ pub(crate) fn echo_over(world: &World, router: &Route) -> Result<String, String>
         client.end()?;
         server.end()?;
         let what = &router.what;
-        said.push(format!("{over_i2cp} over I2CP of {what}: words, 2 MB there and back in {much}, datagrams 1, 2 and 3"));
+        said.push(format!(
+            "{over_i2cp} over I2CP of {what}: words, 2 MB there and back in {much}, datagrams 1, 2 and 3"
+        ));
     }
     Ok(said.join("; "))
 }

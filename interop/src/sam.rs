@@ -330,7 +330,12 @@ pub(crate) fn begin(route: &Route) -> Result<Server, String> {
 /// The same with these styles only.
 pub(crate) fn begin_with(route: &Route, styles: &[&str]) -> Result<Server, String> {
     let mut command = within(&route.namespace, &this_program());
-    let child = command.args(["_sam", "serve"]).args(styles).stdout(Stdio::piped()).spawn().map_err(|why| format!("_sam: {why}"))?;
+    let child = command
+        .args(["_sam", "serve"])
+        .args(styles)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|why| format!("_sam: {why}"))?;
     Server::named(child, &route.what)
 }
 

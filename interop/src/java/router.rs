@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::watch::Watch;
 use crate::net::{Net, Way, home, this_program, within};
-use crate::subject::address_of;
+use crate::subject::{address_of, base64_of};
 use crate::world::Route;
 
 /// Until a router has made its keys.
@@ -100,6 +100,18 @@ impl Router {
         Ok(file)
     }
 
+    /// Whether it publishes that it is reachable.
+    pub(crate) fn says_reachable(&self) -> bool {
+        fs::read(self.dir.join("router.info")).is_ok_and(|info| caps(&info).contains(&b'R'))
+    }
+
+    /// Puts a RouterInfo where it looks for new ones every two minutes.
+    pub(crate) fn learn(&self, info: &Path) -> Result<(), String> {
+        let name = format!("routerInfo-{}.dat", base64_of(info)?);
+        let written = fs::copy(info, self.dir.join("netDb").join(name));
+        written.map(|_| ()).map_err(|why| format!("{}: {why}", info.display()))
+    }
+
     /// Waits until its own programs have begun, which it does when its exploratory tunnels stand.
     pub(crate) fn until_running(&mut self) -> Result<(), String> {
         let end = Instant::now() + RUNNING;
@@ -160,10 +172,13 @@ impl Drop for Router {
 
 /// Whether a RouterInfo holds this address, and the capability of a floodfill where that is wanted.
 fn says(info: &[u8], ip: &str, floodfill: bool) -> bool {
-    // The router's own capabilities stand last, behind those of its addresses.
+    info.windows(ip.len()).any(|part| part == ip.as_bytes()) && (!floodfill || caps(info).contains(&b'f'))
+}
+
+/// The capabilities of a RouterInfo: they stand last, behind those of its addresses.
+fn caps(info: &[u8]) -> &[u8] {
     let caps = info.windows(5).rposition(|part| part == b"caps=").and_then(|at| info.get(at + 6..));
-    let caps = caps.map_or(&[][..], |rest| rest.split(|byte| *byte == b';').next().unwrap_or_default());
-    info.windows(ip.len()).any(|part| part == ip.as_bytes()) && (!floodfill || caps.contains(&b'f'))
+    caps.map_or(&[][..], |rest| rest.split(|byte| *byte == b';').next().unwrap_or_default())
 }
 
 /// A router of a private network: it takes private addresses and hops of one subnet, knows its own address, asks nobody
@@ -191,7 +206,9 @@ fn logger_config() -> String {
     let more = std::env::var("INTEROP_JAVA_LOG").unwrap_or_default();
     let more: String =
         more.split(',').filter(|name| !name.is_empty()).map(|name| format!("logger.record.{name}=DEBUG\n")).collect();
-    format!("logger.format=d p [t] c: m\nlogger.defaultLevel=WARN\nlogger.logFileName=log-@.txt\nlogger.logFileSize=40m\n{more}")
+    format!(
+        "logger.format=d p [t] c: m\nlogger.defaultLevel=WARN\nlogger.logFileName=log-@.txt\nlogger.logFileSize=40m\n{more}"
+    )
 }
 
 const CLIENTS: &str = "clientApp.0.main=net.i2p.sam.SAMBridge\nclientApp.0.name=SAM\nclientApp.0.delay=0\n\

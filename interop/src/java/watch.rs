@@ -10,7 +10,8 @@ pub(crate) struct Watch {
     sessions: Vec<(String, String)>,
     transits: Vec<Transit>,
     tunnels: Vec<Tunnel>,
-    peers: Vec<(String, [u64; 3])>,
+    /// Routers, and how often they agreed to one of its tunnels.
+    peers: Vec<(String, u64)>,
     builds: Vec<(String, u64)>,
 }
 
@@ -47,9 +48,7 @@ impl Watch {
                     let hops = hops.split(',').filter(|hop| *hop != "-").map(str::to_owned).collect();
                     watch.tunnels.push(Tunnel { messages: number(messages)?, hops });
                 }
-                ["peer", peer, agreed, rejected, failed] => {
-                    watch.peers.push((peer.to_owned(), [number(agreed)?, number(rejected)?, number(failed)?]));
-                }
+                ["peer", peer, agreed] => watch.peers.push((peer.to_owned(), number(agreed)?)),
                 ["builds", kind, end, count] => watch.builds.push((format!("{kind} {end}"), number(count)?)),
                 _ => return Err(format!("unknown line `{line}`")),
             }
@@ -74,9 +73,10 @@ impl Watch {
         beside.fold((0, 0), |(tunnels, messages), transit| (tunnels + 1, messages + transit.messages))
     }
 
-    /// How often this router has agreed to a tunnel, refused one, and failed in one.
-    pub(crate) fn answers_of(&self, peer: &str) -> [u64; 3] {
-        self.peers.iter().find(|(name, _)| name == peer).map_or([0; 3], |(_, counts)| *counts)
+    /// How often this router has agreed to one of its tunnels. (What it counts as refused holds all hops of a build
+    /// that was not answered.)
+    pub(crate) fn agreed(&self, peer: &str) -> u64 {
+        self.peers.iter().find(|(name, _)| name == peer).map_or(0, |(_, count)| *count)
     }
 
     /// Its own builds that succeeded, and all that ended.
@@ -94,15 +94,14 @@ mod tests {
     #[test]
     fn counts_are_read() {
         let text = "running true\nknown 8\nleases 3\nsession NTCP A=\nsession SSU B=\ntransit 7 A= C=\ntransit 2 - A=\n\
-            tunnel client inbound 5 B=,A=\ntunnel exploratory outbound 1 -\npeer A= 4 1 2\npeer B= 1 0 0\n\
+            tunnel client inbound 5 B=,A=\ntunnel exploratory outbound 1 -\npeer A= 4\npeer B= 1\n\
             builds Client Success 6\nbuilds Client Reject 2\nbuilds Exploratory Success 1\n";
         let watch = Watch::parse(text).expect("well formed");
         assert!(watch.running && watch.leases == 3);
         assert!(watch.has_session("NTCP", "A=") && !watch.has_session("NTCP", "B="));
         assert_eq!(watch.transit_beside("A="), (2, 9));
         assert_eq!(watch.tunnels_through("A="), (1, 5));
-        assert_eq!(watch.answers_of("A="), [4, 1, 2]);
-        assert_eq!(watch.answers_of("C="), [0; 3]);
+        assert_eq!((watch.agreed("A="), watch.agreed("C=")), (4, 0));
         assert_eq!(watch.builds(), (7, 9));
     }
 
