@@ -349,7 +349,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "java-ssu2",
-        about: "the same as java where Java has SSU2 only",
+        about: "the same as java where Java and the subjects reach each other by SSU2 only",
         spec: JAVA_SSU2,
         run: java::java,
     },

@@ -48,15 +48,17 @@ fn begin(world: &mut World) -> Result<bool, String> {
     let start = Instant::now();
     let ours_keep = world.spec.floodfills == Floodfills::Subjects;
     let subjects = if ours_keep { SUBJECT_FLOODFILLS } else { SUBJECTS };
+    if world.spec.way == Way::Ssu2 {
+        (1..=subjects).try_for_each(|number| no_tcp(world, &format!("mine{number}")))?;
+    }
     if ours_keep {
         for number in 0..subjects {
             world.subject(number)?;
         }
         acquaint(world, &[0, 1, 2])?;
     }
-    let way = world.spec.way;
     for number in 0..ROUTERS {
-        let role = Role { floodfill: !ours_keep && number < FLOODFILLS, way };
+        let role = Role { floodfill: !ours_keep && number < FLOODFILLS };
         let router = Router::start(&world.net, &java, &format!("java{}", number + 1), role)?;
         world.javas.push(router);
         // The others know the first one from their start.
@@ -77,6 +79,25 @@ fn begin(world: &mut World) -> Result<bool, String> {
     std::thread::sleep(SETTLED.saturating_sub(start.elapsed()));
     println!("     {ROUTERS} Java routers run and serve after {}", seconds(start.elapsed()));
     Ok(true)
+}
+
+/// Has a subject's namespace refuse NTCP2 both ways, so that SSU2 is left. Java's routers keep both transports: with
+/// SSU2 alone, in so small a network, they never learn that they are reachable, and lead no tunnels through each other.
+fn no_tcp(world: &World, name: &str) -> Result<(), String> {
+    let (namespace, _) = world.net.attach(name)?;
+    for rule in [
+        "add table inet way",
+        "add chain inet way in { type filter hook input priority 0 ; }",
+        "add chain inet way out { type filter hook output priority 0 ; }",
+        "add rule inet way in tcp dport 23456 reject with tcp reset",
+        "add rule inet way out tcp dport 23456 reject with tcp reset",
+    ] {
+        let out = within(&namespace, "nft").args(rule.split(' ')).output().map_err(|why| format!("nft: {why}"))?;
+        if !out.status.success() {
+            return Err(format!("nft {rule}: {}", String::from_utf8_lossy(&out.stderr).trim()));
+        }
+    }
+    Ok(())
 }
 
 /// Lets the Java routers know each other and the subjects, which they read out of their folders within two minutes. By

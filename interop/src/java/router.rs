@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::watch::Watch;
-use crate::net::{Net, Way, home, this_program, within};
+use crate::net::{Net, home, this_program, within};
 use crate::subject::{address_of, base64_of};
 use crate::world::Route;
 
@@ -22,8 +22,6 @@ const WATCH: &str = "http://127.0.0.1:7070/";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Role {
     pub(crate) floodfill: bool,
-    /// How it reaches the others: IPv4 by both transports, or by SSU2 alone.
-    pub(crate) way: Way,
 }
 
 /// A Java router that runs. It ends with this.
@@ -184,7 +182,7 @@ fn caps(info: &[u8]) -> &[u8] {
 /// A router of a private network: it takes private addresses and hops of one subnet, knows its own address, asks nobody
 /// for the time or for routers, and serves others as soon as it may.
 fn router_config(ip: &str, role: Role) -> String {
-    let (floodfill, ntcp2) = (role.floodfill, role.way != Way::Ssu2);
+    let floodfill = role.floodfill;
     format!(
         "router.networkID=99\ni2np.allowLocal=true\nrouter.reseedDisable=true\nrouter.blocklist.enable=false\n\
          router.sybilFrequency=0\nrouter.updateDisabled=true\nrouter.rebuildKeys=false\nrouter.rejectStartupTime=0\n\
@@ -195,7 +193,7 @@ fn router_config(ip: &str, role: Role) -> String {
          i2np.bandwidth.outboundBurstKBytesPerSecond=4000\ni2np.bandwidth.outboundBurstKBytes=40000\n\
          i2np.ipv4.firewalled=false\ni2np.ipv6.firewalled=false\ni2np.lastIPv6Firewalled=false\n\
          i2np.upnp.enable=false\ni2np.laptopMode=false\n\
-         i2np.ntcp.enable={ntcp2}\ni2np.ntcp.autoip=false\ni2np.ntcp.hostname={ip}\ni2np.ntcp.autoport=false\n\
+         i2np.ntcp.enable=true\ni2np.ntcp.autoip=false\ni2np.ntcp.hostname={ip}\ni2np.ntcp.autoport=false\n\
          i2np.ntcp.port=23456\ni2np.udp.enable=true\ni2np.udp.addressSources=hidden\ni2np.udp.host={ip}\n\
          i2np.udp.port=23456\ni2np.udp.internalPort=23456\n"
     )
