@@ -207,11 +207,6 @@ impl Net {
         routers.iter().map(peer).collect()
     }
 
-    /// Notes a process for the guard.
-    pub(crate) fn remember(&self, pid: u32) {
-        remember(&self.run, pid);
-    }
-
     /// Namespace and address for a router that is not i2pd's, and fresh seeds.
     pub(crate) fn attach(&self, name: &str) -> Result<(String, String), String> {
         let said = self.testnet(&["attach", name])?;
