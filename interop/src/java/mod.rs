@@ -34,8 +34,8 @@ const LEAST_BUILDS: f64 = 70.0;
 /// Until the routers that are reachable know it.
 const REACHABLE: Duration = Duration::from_secs(60);
 /// From the start of the first Java router until all take tunnels (after 90 seconds) and have read what they were
-/// given to know, and the floodfills answer (after two minutes).
-const SETTLED: Duration = Duration::from_secs(150);
+/// given to know, the floodfills answer (after two minutes), and builds that nobody answered before have ended.
+const SETTLED: Duration = Duration::from_secs(185);
 /// Until both kinds of routers have led tunnels through each other.
 const MIXING: Duration = Duration::from_secs(240);
 
