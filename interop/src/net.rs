@@ -63,8 +63,21 @@ pub(crate) enum Way {
     Ipv6,
     /// By IPv4 and SSU2; the others have no NTCP2.
     Ssu2,
+    /// By IPv6 and SSU2: the others have both families, no NTCP2, and public addresses.
+    Ssu2Ipv6,
+    /// By SSU2, from wherever a scenario puts them; the others have public IPv4 addresses and no NTCP2.
+    Nat,
+    /// By SSU2 and both families: of the others, some have IPv4 or IPv6 only.
+    Families,
     /// Through a SOCKS5 proxy (the first one) or an HTTP proxy in their namespace.
     Proxy,
+}
+
+impl Way {
+    /// Whether the i2pds have SSU2 and no NTCP2.
+    pub(crate) const fn is_udp(self) -> bool {
+        matches!(self, Self::Ssu2 | Self::Ssu2Ipv6 | Self::Nat | Self::Families)
+    }
 }
 
 /// A running network of 12 i2pd routers (7 where others carry), 5 of them floodfills, over NTCP2, or SSU2 where it is about that. Taken down when dropped.
@@ -120,7 +133,7 @@ impl Net {
                 Floodfills::Half => "3",
             },
             "--transports",
-            if spec.way == Way::Ssu2 { "ssu2" } else { "ntcp2" },
+            if spec.way.is_udp() { "ssu2" } else { "ntcp2" },
             "--peer",
             spec.peer,
             "--ff-peer",
@@ -132,8 +145,14 @@ impl Net {
             "--wait",
             "0",
         ];
-        if spec.way == Way::Ipv6 {
+        if matches!(spec.way, Way::Ipv6 | Way::Ssu2Ipv6 | Way::Families) {
             up.push("--ipv6");
+        }
+        if spec.way == Way::Families {
+            up.push("--mixed-families");
+        }
+        if spec.way == Way::Nat {
+            up.extend(["--ip-plan", "public"]);
         }
         if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy | Carriers::Alone | Carriers::Java) {
             up.push("--no-transit");
@@ -188,16 +207,16 @@ impl Net {
         routers.iter().map(peer).collect()
     }
 
-    /// Notes a process for the guard.
-    pub(crate) fn remember(&self, pid: u32) {
-        remember(&self.run, pid);
-    }
-
     /// Namespace and address for a router that is not i2pd's, and fresh seeds.
     pub(crate) fn attach(&self, name: &str) -> Result<(String, String), String> {
         let said = self.testnet(&["attach", name])?;
         let said: Value = serde_json::from_str(&said).map_err(|why| format!("attach: {why}"))?;
         Ok((text(&said, "netns")?, text(&said, "ip")?))
+    }
+
+    /// Notes a process for the guard.
+    pub(crate) fn remember(&self, pid: u32) {
+        remember(&self.run, pid);
     }
 
     /// Kills these i2pds, without a chance to say farewell.

@@ -10,6 +10,7 @@ use crate::job::{Job, JobDone};
 use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, CloseKind, ConnId, Datagrams, LinkLimits, UdpId};
 use crate::netdb::FloodfillMode;
+use crate::reach::Reachability;
 use crate::stream::StreamId;
 use crate::time::{Duration, Instant};
 use crate::tunnel::{PoolConfig, PoolError};
@@ -43,6 +44,8 @@ pub struct Config {
     pub transit_bytes_per_second: u64,
     /// The published bandwidth letter.
     pub bandwidth: char,
+    /// Publish no address and take part in nothing of others: cap H.
+    pub hidden: bool,
     /// What all links together may use.
     pub limits: LinkLimits,
     /// Whether to serve as a floodfill.
@@ -139,6 +142,8 @@ pub enum Input<'a> {
     StoredRouterInfo(Box<RouterInfo>),
     /// Profiles of peers, as [`Output::SaveProfiles`] gave them. What is damaged is left out.
     Profiles(&'a [u8]),
+    /// What the gateway of the local network says that it forwards to us; `None` when it forwards nothing any more.
+    Mapped(Option<Mapped>),
     /// Something signed at this time exists (milliseconds since 1970).
     TimeFloor(u64),
     /// Fresh randomness for the root of the tree.
@@ -146,6 +151,18 @@ pub enum Input<'a> {
     Command(Command),
     /// The time of the last [`Output::Timeout`] has come, or time has passed.
     Timeout,
+}
+
+/// Ports that a gateway forwards to us. It may be wrong, or lie: this is one opinion on our address among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// Who says so.
+    pub gateway: IpAddr,
+    /// By which protocol: "PCP", "NAT-PMP" or "UPnP".
+    pub by: &'static str,
+    /// Where our UDP socket and our listener are seen from outside.
+    pub udp: Option<SocketAddr>,
+    pub tcp: Option<SocketAddr>,
 }
 
 /// What local programs ask for.
@@ -388,6 +405,11 @@ pub enum Event {
     Reachable {
         published: bool,
         why: &'static str,
+    },
+    /// Peer tests have shown whether others can reach us over UDP by IPv4, else by IPv6.
+    ReachabilityTested {
+        v4: bool,
+        state: Reachability,
     },
     /// We serve as a floodfill from now on, or no longer.
     Floodfill {

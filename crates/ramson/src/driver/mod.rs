@@ -30,6 +30,7 @@ mod udp;
 pub(crate) use start::start;
 
 use crate::error::{Error, ErrorKind};
+use crate::mapping::Mapping;
 use crate::net::connections::{Connections, Read, Ready, Turn, WRITE_AHEAD};
 use crate::net::listen::Listeners;
 use crate::net::udp::UdpSockets;
@@ -79,6 +80,7 @@ struct Driver {
     clients: Clients,
     end: DriverEnd,
     reseeding: Reseeding,
+    mapping: Mapping,
     reporter: Reporter,
     /// When the core wants to be woken.
     due: Instant,
@@ -148,6 +150,7 @@ impl Driver {
                 command = self.end.commands.recv(), if !commands_closed => self.handle_commands(command),
                 (stream, addr) = self.listeners.accept(), if !stopping => self.handle_accepted(stream, addr),
                 finished = self.reseeding.next() => self.handle_reseed(finished),
+                mapped = self.mapping.next() => self.input(Input::Mapped(mapped)),
             }
             self.feed_routers();
         }
@@ -251,6 +254,11 @@ impl Driver {
                 } else {
                     tracing::info!("the router cannot be reached from outside: {why}");
                 }
+                let _ = self.end.events.send(Event::Reachability(translate::reachability(&self.router.snapshot())));
+            }
+            router::Event::ReachabilityTested { v4, state } => {
+                let family = if *v4 { "IPv4" } else { "IPv6" };
+                tracing::info!("over UDP and {family}, {}", translate::tested_words(*state));
                 let _ = self.end.events.send(Event::Reachability(translate::reachability(&self.router.snapshot())));
             }
             router::Event::Floodfill { serves: true } => {
@@ -541,8 +549,9 @@ impl Driver {
     }
 
     async fn finish(self) {
-        let Self { disk, clients, mut end, stopping, reseeding, .. } = self;
+        let Self { disk, clients, mut end, stopping, reseeding, mapping, .. } = self;
         drop(reseeding);
+        mapping.finish().await;
         disk.finish().await;
         drop(clients);
         tracing::info!("stopped");

@@ -2,7 +2,7 @@
 
 use super::super::connection::State;
 use super::super::ssu2::transfer::Received;
-use super::super::{ConnId, Event, Links};
+use super::super::{ConnId, Event, Links, PeerTestMessage};
 use crate::time::Now;
 use ramson_wire::i2np::Message;
 use ramson_wire::ntcp2::TerminationReason;
@@ -36,12 +36,22 @@ impl Links {
             return;
         }
         conn.last_activity = now.mono;
+        session.flow.heard(now.mono);
+        // It is not the peer that has moved.
+        let stays = conn.addr == from;
         let mut others = Vec::new();
         let result = session.transfer.handle_packet(now, head, payload, &mut self.totals, &mut others);
         while let Some(message) = session.transfer.poll_message() {
             self.events.push_back(Event::Received { from: peer, message });
         }
         self.dirty.insert(id);
+        let has = |what: fn(&Block<'_>) -> bool| others.iter().any(what);
+        if stays
+            && has(|block| matches!(block, Block::PathChallenge(_)))
+            && has(|block| matches!(block, Block::Address(_)))
+        {
+            self.we_have_moved(now, id);
+        }
         for block in others {
             self.take_block(now, id, from, &block);
         }
@@ -62,11 +72,18 @@ impl Links {
             Block::RouterInfo(info) => {
                 if let Ok(bytes) = info.router_info() {
                     let (bytes, flood) = (bytes.into_owned(), info.flood);
+                    // It may be of another router, for an introduction or a peer test.
+                    self.info_for_relay(now, id, &peer, &bytes);
                     self.events.push_back(Event::RouterInfo { from: peer, bytes, flood });
                 }
             }
-            // The clock is learnt from handshakes alone (threats T45). We introduce nobody, and take part in no peer test.
-            _ => {}
+            Block::PeerTest(test) => {
+                let message = Box::new(PeerTestMessage::from(test));
+                self.events.push_back(Event::PeerTest { from: peer, addr: from, message });
+            }
+            Block::Address(seen) => self.seen_at(id, *seen),
+            // The clock is learnt from handshakes alone (threats T45).
+            other => self.relay_block(now, id, other),
         }
     }
 
