@@ -11,7 +11,7 @@ use router::{Role, compiled};
 use crate::library;
 use crate::net::{Floodfills, Way, within};
 use crate::sam;
-use crate::scenarios::{LEASES, acquaint, one_transfer, seconds};
+use crate::scenarios::{LEASES, acquaint, number, one_transfer, seconds};
 use crate::subject::name_of;
 use crate::world::{Route, World, until_page};
 
@@ -27,6 +27,8 @@ const SUBJECT_FLOODFILLS: usize = 3;
 const END: usize = ROUTERS - 1;
 /// What a transfer moves.
 const BYTES: u64 = 2_000_000;
+/// How often, each way of each pair; `INTEROP_ROUNDS` changes it.
+const ROUNDS: u64 = 3;
 /// Formats of datagrams that Java's SAM bridge of 2.8.0 has, beside streams.
 const STYLES: [&str; 3] = ["STREAM", "DATAGRAM", "RAW"];
 /// Builds of ours that must succeed once the Java routers accept tunnels, in percent.
@@ -34,8 +36,8 @@ const LEAST_BUILDS: f64 = 70.0;
 /// Until the routers that are reachable know it.
 const REACHABLE: Duration = Duration::from_secs(60);
 /// From the start of the first Java router until all take tunnels (after 90 seconds) and have read what they were
-/// given to know, and the floodfills answer (after two minutes).
-const SETTLED: Duration = Duration::from_secs(150);
+/// given to know, the floodfills answer (after two minutes), and builds that nobody answered before have ended.
+const SETTLED: Duration = Duration::from_secs(185);
 /// Until both kinds of routers have led tunnels through each other.
 const MIXING: Duration = Duration::from_secs(240);
 
@@ -227,9 +229,13 @@ fn transfers(world: &mut World) -> Said {
     let mut said = Vec::new();
     for (seed, (what, route, site)) in pairs(world)?.into_iter().enumerate() {
         for way in ["down", "up"] {
-            let got = one_transfer(&route, &site, way, 300 + seed as u64, BYTES)?.end();
-            let got = got.map_err(|why| format!("{what}, 2 MB {way}: {why}"))?;
-            said.push(format!("{what} 2 MB {way} in {}", seconds(got.total)));
+            let mut times = Vec::new();
+            for round in 0..number("INTEROP_ROUNDS", ROUNDS) {
+                let got = one_transfer(&route, &site, way, 300 + 10 * round + seed as u64, BYTES)?.end();
+                let got = got.map_err(|why| format!("{what}, 2 MB {way}, after {}: {why}", times.join(" ")))?;
+                times.push(seconds(got.total));
+            }
+            said.push(format!("{what} 2 MB {way} in {}", times.join(" ")));
         }
     }
     Ok(said.join(", "))

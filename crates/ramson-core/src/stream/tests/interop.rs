@@ -276,3 +276,44 @@ fn a_refusal_without_our_knowing_the_keys_counts_from_the_session() {
     solo.packet(true, reset).unwrap();
     assert_eq!(solo.failed(stream), Some(Error::Reset));
 }
+
+/// Java's acknowledgement of all up to `through` but `missing`, of which it counts the last byte of the number.
+fn from_java(send_id: u32, through: u32, missing: &[u32]) -> Vec<u8> {
+    let mut bytes = data(send_id, 0, through).encode(&[]);
+    let tail = bytes.split_off(17);
+    bytes[16] = (missing.len() % 256) as u8;
+    bytes.extend(missing.iter().flat_map(|sequence| sequence.to_be_bytes()));
+    [bytes, tail].concat()
+}
+
+/// A whole burst of a large window is lost, and all that Java says from then on names more packets than it can count.
+#[test]
+fn what_java_misses_beyond_255_packets_comes_again() {
+    let mut solo = Solo::new(Config::default());
+    let (stream, send_id) = solo.connect(b"");
+    let newest = |solo: &Solo| solo.sent.iter().map(|p| Packet::parse(p).unwrap().sequence).max().unwrap();
+    let (mut round, mut acked) = (0, 0);
+    while newest(&solo) - acked < 400 {
+        round += 1;
+        assert!(round < 200, "the window does not grow: {} under way", newest(&solo) - acked);
+        acked = newest(&solo);
+        solo.streams.send(solo.now, stream, vec![1; 1_000_000]);
+        solo.drain();
+        solo.packet(true, data(send_id, 0, acked).encode(&[])).unwrap();
+        solo.pass(100);
+    }
+    let last = newest(&solo);
+    let mut missing: Vec<u32> = (acked + 1..=acked + 300).collect();
+    assert!(last > acked + 330);
+    for _ in 0..100 {
+        let before = solo.sent.len();
+        solo.packet(true, from_java(send_id, last, &missing)).unwrap();
+        solo.pass(100);
+        let came: Vec<u32> = solo.sent[before..].iter().map(|p| Packet::parse(p).unwrap().sequence).collect();
+        missing.retain(|sequence| !came.contains(sequence));
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("{} packets never came again", missing.len());
+}
