@@ -90,7 +90,9 @@ pub(crate) enum Event {
         conn: ConnId,
         info: Arc<RouterInfo>,
     },
-    Datagram {
+    /// A HolePunch to this router, which will dial us soon.
+    Punch {
+        alice: Hash,
         to: SocketAddr,
         bytes: Vec<u8>,
     },
