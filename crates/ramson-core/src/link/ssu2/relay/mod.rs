@@ -11,6 +11,8 @@
 mod alice;
 mod bob;
 mod charlie;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod introducers;
 mod job;
 #[cfg(test)]
