@@ -2,6 +2,8 @@
 
 /// Links: sessions and what waits in them.
 pub mod link {
+    /// Hosts that something was sent to over UDP and that are remembered for peer tests; the oldest makes room.
+    pub const SPOKEN_TO: usize = 4_096;
     use crate::time::Duration;
 
     /// Bytes that wait for one peer, with what holding them costs; a message beyond is dropped.
@@ -64,6 +66,46 @@ pub mod ssu2 {
     pub const CHALLENGES_PER_SECOND: u32 = 10;
     /// Bytes of a SessionConfirmed in fragments; further ones are dropped.
     pub const CONFIRMED_BYTES: usize = 16 << 10;
+}
+
+/// Peer tests of SSU2.
+pub mod peer_test {
+    use crate::time::Duration;
+
+    /// Tests of ours at once.
+    pub const OWN: usize = 8;
+    /// Tests as Bob at once; more are refused.
+    pub const AS_BOB: usize = 64;
+    /// Tests as Charlie at once; more are not answered.
+    pub const AS_CHARLIE: usize = 64;
+    /// Requests as Bob or Charlie per second, and how many at once; further ones are not answered.
+    pub const REQUESTS: (u32, u32) = (10, 50);
+    /// The same of one peer.
+    pub const REQUESTS_OF_PEER: (u32, u32) = (1, 10);
+    /// Peers whose requests are counted.
+    pub const PEERS: usize = 1_024;
+    /// Nonces of peers in one generation of the memory against replays.
+    pub const NONCES: usize = 8_192;
+    /// Messages 5 of one test to an address that is not proven, and messages 7 in answer to messages 6.
+    pub const SENT_TO_ALICE: u8 = 3;
+    /// Messages 6 of one test of ours.
+    pub const SENT_TO_CHARLIE: u8 = 3;
+    /// An IPv4 address or IPv6 /64 that was sent to as Charlie is not sent to again within this time.
+    pub const TARGET_REST: Duration = Duration::from_secs(20);
+    /// Such addresses that are remembered; with so many nobody is sent to.
+    pub const TARGETS: usize = 256;
+    /// RouterInfos of other routers that peers have sent with tests; the oldest makes room.
+    pub const INTRODUCED: usize = 64;
+    /// The same of one peer.
+    pub const INTRODUCED_BY_PEER: usize = 4;
+}
+
+/// What is known of our own address.
+pub mod reach {
+    /// Networks whose word of where we are is kept, for each family; the oldest makes room.
+    pub const VOTES: usize = 24;
+    /// Outcomes of peer tests that are kept, for each family; the oldest makes room.
+    pub const RESULTS: usize = 5;
 }
 
 /// SSU2's introductions, in the roles of Alice, Bob and Charlie.

@@ -15,7 +15,7 @@ use ramson_core::job::{Class, Job, JobDone};
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ConnId;
 use ramson_core::netdb::{FloodfillMode, Verified};
-use ramson_core::own_info::OwnInfo;
+use ramson_core::own_info::{OwnInfo, at_hosts};
 use ramson_core::rng::Rng;
 use ramson_core::router::{Command, Config, Event, Input, Output, Router, Snapshot};
 use ramson_core::time::{Duration, Instant, Now};
@@ -283,6 +283,8 @@ impl Net {
                 network_id: config.network_id,
                 bandwidth: config.bandwidth,
                 published: if config.publishable { config.listen.clone() } else { Vec::new() },
+                udp_published: if config.publishable { at_hosts(&config.listen, &config.udp) } else { Vec::new() },
+                hidden: config.hidden,
                 ipv4: config.addresses.ipv4,
                 ipv6: config.addresses.ipv6,
                 udp: config.udp.clone(),

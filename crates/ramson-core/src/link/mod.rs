@@ -49,6 +49,10 @@ use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::{Hash, RouterInfo};
 use ramson_wire::i2np::Message;
 use ramson_wire::ntcp2::TerminationReason;
+pub use ssu2::peer_test::{
+    Message as PeerTestMessage, Outside as PeerTestOutside, TestDone as PeerTestDone, TestJob as PeerTestJob,
+    TestStats as PeerTestStats,
+};
 use ssu2::transfer::Totals;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -155,6 +159,22 @@ pub enum Event {
     Clock {
         peer: IpAddr,
         offset_ms: i64,
+    },
+    /// A peer that we have dialled over UDP sees us here.
+    SeenAt {
+        by: IpAddr,
+        seen: SocketAddr,
+    },
+    /// A block of a peer test in a session over UDP, whose peer is at this address.
+    PeerTest {
+        from: Hash,
+        addr: SocketAddr,
+        message: Box<PeerTestMessage>,
+    },
+    /// A message of a peer test outside of all sessions.
+    Outside {
+        from: SocketAddr,
+        outside: PeerTestOutside,
     },
     /// The RouterInfo of a router that is needed for an introduction: to be answered with [`Links::handle_info`] at
     /// once, and again when a look-up brings it.
@@ -468,7 +488,7 @@ impl Links {
         let Some(mut conn) = self.conns.remove(&id) else { return };
         self.timers.cancel(&id);
         if id.is_udp() {
-            self.forget_udp(id, &mut conn);
+            self.forget_udp(now, id, &mut conn);
             self.forget_relay(now, id, &conn);
         }
         self.dirty.remove(&id);

@@ -141,7 +141,9 @@ impl Pair {
     fn carry_out(&mut self, m: usize, event: Event) {
         let now = self.now(m);
         match event {
-            Event::Udp(_) => panic!("no UDP here"),
+            Event::Udp(_) | Event::SeenAt { .. } | Event::PeerTest { .. } | Event::Outside { .. } => {
+                panic!("no UDP here")
+            }
             Event::Open { conn, .. } => {
                 let inbound = ConnId(ConnId::INBOUND | self.accepted);
                 self.accepted += 1;

@@ -5,6 +5,7 @@
 
 mod incoming;
 mod outgoing;
+mod outside;
 mod relay;
 
 use super::connection::{Connection, State};
@@ -63,6 +64,7 @@ pub(super) struct Udp {
     rng: Rng,
     /// Where packets are sealed.
     packet: Vec<u8>,
+    spoken: outside::Spoken,
 }
 
 /// An established session over UDP.
@@ -126,15 +128,25 @@ impl Links {
             next_conn: 0,
             rng,
             packet: Vec::new(),
+            spoken: outside::Spoken::default(),
         }));
     }
 
     /// Where the peer can be reached over UDP, and by which keys; `None` when nowhere by an address that we may use.
     pub(super) fn udp_target(&self, info: &RouterInfo) -> Option<(SocketAddr, ResponderKeys)> {
+        self.udp_target_where(info, |_| true)
+    }
+
+    fn udp_target_where(
+        &self,
+        info: &RouterInfo,
+        wanted: impl Fn(&SocketAddr) -> bool,
+    ) -> Option<(SocketAddr, ResponderKeys)> {
         let udp = self.udp.as_ref()?;
         info.ssu2_addresses().iter().find_map(|address| {
             let addr = address.endpoint()?;
-            let usable = self.config.addresses.allows(&addr) && udp.socket_of(addr.is_ipv4()).is_some();
+            let usable =
+                self.config.addresses.allows(&addr) && udp.socket_of(addr.is_ipv4()).is_some() && wanted(&addr);
             let keys =
                 ResponderKeys { router: info.hash(), static_key: address.static_key, intro_key: address.intro_key };
             usable.then_some((addr, keys))
@@ -144,6 +156,11 @@ impl Links {
     /// Begins a session with a peer over UDP. False when there is no way, or no room.
     pub(super) fn dial_udp(&mut self, now: Now, info: &Arc<RouterInfo>) -> bool {
         let Some((addr, keys)) = self.udp_target(info) else { return false };
+        self.dial_udp_at(now, info, addr, keys)
+    }
+
+    fn dial_udp_at(&mut self, now: Now, info: &Arc<RouterInfo>, addr: SocketAddr, keys: ResponderKeys) -> bool {
+        self.note_spoken_to(now, addr.ip());
         let Some(udp) = &mut self.udp else { return false };
         let hash = info.hash();
         let id = ConnId(ConnId::UDP | udp.next_conn);
@@ -189,6 +206,8 @@ impl Links {
                 endpoint::Event::Control { id, to, blocks } => self.control(now, id, to, blocks),
                 endpoint::Event::Moved { id, ip_changed } => self.moved(now, id, ip_changed),
                 endpoint::Event::Clock { peer, offset_ms } => self.events.push_back(Event::Clock { peer, offset_ms }),
+                endpoint::Event::SeenAt { id, seen } => self.seen_at(id, seen),
+                endpoint::Event::Outside { from, outside } => self.events.push_back(Event::Outside { from, outside }),
                 endpoint::Event::Tag { id, tag } => self.handle_tag(now, id, tag),
                 endpoint::Event::HolePunch { from, nonce, packet } => self.hole_punch(now, from, nonce, packet),
                 endpoint::Event::Down { id, reason } => self.udp_down(now, id, reason),
@@ -294,7 +313,8 @@ impl Links {
     }
 
     /// A connection over UDP is forgotten: so is its session.
-    pub(super) fn forget_udp(&mut self, id: ConnId, conn: &mut Connection) {
+    pub(super) fn forget_udp(&mut self, now: Now, id: ConnId, conn: &mut Connection) {
+        self.note_spoken_to(now, conn.addr.ip());
         if let State::UdpUp(session) = &mut conn.state {
             session.transfer.close(&mut self.totals);
         }

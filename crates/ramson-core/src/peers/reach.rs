@@ -78,19 +78,21 @@ mod tests {
     use super::*;
     use crate::keys::RouterKeys;
     use crate::link::Introduced;
-    use crate::own_info::OwnInfo;
+    use crate::own_info::{OwnInfo, at_hosts};
     use crate::rng::Rng;
     use crate::tunnel::Congestion;
     use ramson_wire::data::Hash;
 
     fn reach(published: &[&str], udp: &[&str], introduced: &[bool]) -> Reach {
         let one = |v4: &bool| Introduced { router: Hash([1; 32]), v4: *v4, tag: 7, expires: 1 };
-        let parse = |all: &[&str]| all.iter().map(|addr| addr.parse().unwrap()).collect();
+        let parse = |all: &[&str]| all.iter().map(|addr| addr.parse().unwrap()).collect::<Vec<_>>();
         let own = OwnInfo {
             network_id: 99,
             bandwidth: 'L',
             published: parse(published),
             udp: parse(udp),
+            udp_published: at_hosts(&parse(published), &parse(udp)),
+            hidden: false,
             introducers: introduced.iter().map(one).collect(),
             ipv4: true,
             ipv6: true,

@@ -82,8 +82,9 @@ impl Router {
 
     /// By a family of which we publish no address nobody can dial us.
     pub(super) fn tell_firewalled(&mut self) {
-        let published = |v4: bool| self.own.published.iter().any(|addr| addr.ip().to_canonical().is_ipv4() == v4);
-        let (v4, v6) = (self.own.ipv4 && !published(true), self.own.ipv6 && !published(false));
+        let published = |v4: bool| self.own.udp_published.iter().any(|addr| addr.is_ipv4() == v4);
+        let wants = |v4: bool| !self.own.hidden && !published(v4);
+        let (v4, v6) = (self.own.ipv4 && wants(true), self.own.ipv6 && wants(false));
         self.links.set_firewalled(self.now, v4, v6);
     }
 }

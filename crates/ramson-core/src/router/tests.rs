@@ -54,6 +54,7 @@ impl Solo {
             publishable: !listen.is_empty(),
             udp: Vec::new(),
             withheld: Vec::new(),
+            hidden: false,
             padding: PaddingStrategy::Random,
             small_network: false,
             exploratory: PoolConfig { inbound: wanted, outbound: wanted },

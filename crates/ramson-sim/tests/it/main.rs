@@ -15,6 +15,7 @@ mod losses;
 mod neighbours;
 mod netdb;
 mod questions;
+mod reach;
 mod replay;
 mod scenarios;
 mod session;

@@ -20,6 +20,7 @@ use super::job::{Outcome, Step};
 use super::limits;
 use super::outside::IntroKey;
 use super::packet::{Opener, Sealer};
+use super::peer_test::Outside;
 use super::tokens::{NextTokens, Tokens};
 use crate::bucket::Bucket;
 use crate::link::ConnId;
@@ -99,6 +100,16 @@ pub(crate) enum Event {
     Clock {
         peer: IpAddr,
         offset_ms: i64,
+    },
+    /// The peer that we dial sees us here.
+    SeenAt {
+        id: ConnId,
+        seen: SocketAddr,
+    },
+    /// A message of a peer test.
+    Outside {
+        from: SocketAddr,
+        outside: Outside,
     },
     /// The peer introduces us under this tag; without one it asks for one.
     Tag {

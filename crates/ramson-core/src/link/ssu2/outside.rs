@@ -13,13 +13,13 @@ use ramson_wire::ssu2::{
 use std::net::SocketAddr;
 
 /// An introduction key, prepared.
-pub(super) struct IntroKey {
+pub(in crate::link) struct IntroKey {
     pub(super) bytes: [u8; 32],
     aead: AeadKey,
 }
 
 impl IntroKey {
-    pub(super) fn new(bytes: [u8; 32]) -> Self {
+    pub(in crate::link) fn new(bytes: [u8; 32]) -> Self {
         Self { bytes, aead: AeadKey::new(&bytes) }
     }
 
@@ -55,7 +55,7 @@ impl IntroKey {
 
 /// Makes a PeerTest or HolePunch to who has this introduction key: packet number and token are random, and nobody looks
 /// at the token.
-pub(super) fn message(
+pub(in crate::link) fn message(
     intro: &IntroKey,
     kind: MessageType,
     (destination, source): (ConnectionId, ConnectionId),

@@ -83,6 +83,8 @@ impl World {
             bandwidth: 'L',
             published: if nat == Nat::None { vec![socket] } else { vec![] },
             udp: vec![socket],
+            udp_published: if nat == Nat::None { vec![socket] } else { vec![] },
+            hidden: false,
             introducers: vec![],
             ipv4: true,
             ipv6: false,

@@ -39,6 +39,8 @@ fn own(n: u8) -> OwnInfo {
         bandwidth: 'L',
         published: vec![([10, 0, 0, n], 9_000).into()],
         udp: vec![addr(n)],
+        udp_published: vec![addr(n)],
+        hidden: false,
         ipv4: true,
         ipv6: false,
         introducers: vec![],
@@ -149,6 +151,7 @@ impl World {
                 Event::RouterInfo { .. } => node.infos += 1,
                 Event::Open { conn, .. } => node.opened.push(conn),
                 Event::Write { .. } | Event::Close { .. } | Event::Clock { .. } => {}
+                Event::SeenAt { .. } | Event::PeerTest { .. } | Event::Outside { .. } => {}
                 Event::Info { .. } | Event::WantIntroducers { .. } | Event::Introducers => {}
             }
         }

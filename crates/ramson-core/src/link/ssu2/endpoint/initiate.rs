@@ -198,6 +198,9 @@ impl Endpoint {
         self.establish(now, id, established, intro_key);
         self.send_until_answered(now, id, packets, pause);
         self.events.push_back(Event::Up { id, info: None });
+        if let Some(seen) = created.address {
+            self.events.push_back(Event::SeenAt { id, seen });
+        }
         if let Some(tag) = created.relay_tag {
             self.events.push_back(Event::Tag { id, tag: Some(tag) });
         }

@@ -115,7 +115,8 @@ impl Node {
                 }
                 Event::Moved { id, .. } => self.moved.push(id),
                 Event::Down { id, reason } => self.down.push((id, reason)),
-                Event::Clock { .. } | Event::Tag { .. } | Event::HolePunch { .. } => {}
+                Event::Clock { .. } | Event::SeenAt { .. } | Event::Outside { .. } => {}
+                Event::Tag { .. } | Event::HolePunch { .. } => {}
             }
         }
         out
