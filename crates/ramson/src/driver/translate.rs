@@ -289,6 +289,7 @@ pub(crate) fn reachability(snapshot: &Snapshot) -> Reachability {
         hidden: snapshot.hidden,
         udp_v4: tested(snapshot.reach[0]),
         udp_v6: tested(snapshot.reach[1]),
+        mapped: snapshot.mapped.iter().flat_map(mapped).collect(),
     }
 }
 
@@ -309,6 +310,11 @@ pub(crate) const fn tested_words(state: reach::Reachability) -> &'static str {
         Tested::Firewalled => "a firewall or a translator keeps others out",
         Tested::Symmetric => "a translator that has another port for every peer keeps others out",
     }
+}
+
+fn mapped(mapped: &router::Mapped) -> Vec<String> {
+    let of = |what: &str, addr: Option<SocketAddr>| addr.map(|addr| format!("{what} {addr} by {}", mapped.by));
+    of("UDP", mapped.udp).into_iter().chain(of("TCP", mapped.tcp)).collect()
 }
 
 fn pool(state: PoolState) -> TunnelStatus {
@@ -432,7 +438,7 @@ mod tests {
     fn a_destination_keeps_its_options() {
         let keys = PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng));
         let destination = keys.destination().clone();
-        let inbound = TunnelOptions { hops: 1, quantity: 4, extra_hops: 2 };
+        let inbound = TunnelOptions { hops: 1, quantity: 4, extra_hops: 2, dangerously_short: true };
         let options = DestinationOptions { inbound, ..DestinationOptions::server("x") };
         let router::Command::CreateDestination { id, options } = create(DestinationId(7), &options, keys) else {
             panic!("another command");
