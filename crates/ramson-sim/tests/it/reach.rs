@@ -44,7 +44,7 @@ fn a_router_finds_out_what_stands_in_front_of_it() {
         assert_eq!(verdict(&mut world, home), expected, "{kind:?}, seed {seed}");
         world.net.run_for(Duration::from_secs(5));
         let status = world.net.snapshot(home);
-        let outer = world.net.nat(home).map(|nat| nat.outer());
+        let outer = world.net.nat(home).map(ramson_sim::Nat::outer);
         match expected {
             Reachability::Open => {
                 let [addr] = status.published_udp[..] else { panic!("{:?}", status.published_udp) };
