@@ -4,7 +4,7 @@ use crate::churn;
 use crate::geo::{self, Region};
 use crate::invariants::Invariants;
 use crate::link::{Access, Link, NodeId};
-use crate::net::{Net, Settings};
+use crate::net::{Net, Settings, Transport};
 use crate::node::Place;
 use crate::outcome::{LookUp, Outcome, Passage, Sample};
 use crate::role::Role;
@@ -100,6 +100,9 @@ impl<'a> Arena<'a> {
             false => Link::default(),
         };
         settings.link.loss = scenario.world.loss;
+        if !scenario.world.translators.is_empty() {
+            settings.transport = Transport::Udp;
+        }
         if let Some(minute) = scenario.world.starts_at {
             settings.start_unix_ms = settings.start_unix_ms / DAY_MS * DAY_MS + minute * 60_000;
         }
@@ -156,6 +159,12 @@ impl<'a> Arena<'a> {
                 }
             };
             let id = self.net.add_router_with(0, change);
+            // Nobody is dialled over TCP where all is UDP.
+            let translator = self.rng.pick(&world.translators).copied();
+            if let (true, Some(translator)) = (firewalled, translator) {
+                self.net.set_nat(id, Some(translator.kind()));
+            }
+            let firewalled = firewalled || translator.is_some();
             if world.regions {
                 let region = Some(Region::draw(&mut self.rng));
                 let line = geo::weighted(&mut self.rng, geo::LINES.into_iter().map(|(u, d, n)| ((u, d), n)));

@@ -1,6 +1,7 @@
 //! A scenario: what the world is made of, what happens in it, and what must hold. A small TOML file that a person can
 //! write; CONTRIBUTING.md says how.
 
+use crate::nat::NatKind;
 use serde::Deserialize;
 
 /// One scenario.
@@ -53,6 +54,10 @@ pub struct World {
     /// The share of routers that cannot be dialled.
     #[serde(default)]
     pub firewalled: f64,
+    /// Where there are any, links are sessions over UDP, and each router that cannot be dialled is behind a translator of
+    /// one of these kinds.
+    #[serde(default)]
+    pub translators: Vec<Translator>,
     /// Routers come and go as published figures say, so many times faster; 0 for never.
     #[serde(default)]
     pub churn: f64,
@@ -62,6 +67,28 @@ pub struct World {
     /// The network's time of day at the start, in minutes from midnight (UTC).
     #[serde(default)]
     pub starts_at: Option<u64>,
+}
+
+/// What an address translator does.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Translator {
+    FullCone,
+    Restricted,
+    PortRestricted,
+    Symmetric,
+}
+
+impl Translator {
+    /// The same in the words of RFC 4787.
+    pub const fn kind(self) -> NatKind {
+        match self {
+            Self::FullCone => NatKind::FULL_CONE,
+            Self::Restricted => NatKind::RESTRICTED,
+            Self::PortRestricted => NatKind::PORT_RESTRICTED,
+            Self::Symmetric => NatKind::SYMMETRIC,
+        }
+    }
 }
 
 /// What programs at the routers do.

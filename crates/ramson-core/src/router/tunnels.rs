@@ -98,7 +98,9 @@ impl Router {
         if to == self.hash {
             return self.handle_delivered(self.hash, message);
         }
-        if self.links.is_connected(&to) || self.store.get(&to).is_some() {
+        // Of a router that cannot be dialled we may know what it said before it had introducers.
+        let stale = class == Class::Transit && self.store.get(&to).is_some_and(|info| !self.links.can_dial(info));
+        if self.links.is_connected(&to) || (self.store.get(&to).is_some() && !stale) {
             if !self.send_by_link(&to, message, class) && !self.links.is_connected(&to) {
                 self.tunnels.handle_unreachable(self.now, to);
             }

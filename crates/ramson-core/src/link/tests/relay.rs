@@ -64,7 +64,7 @@ impl World {
             astray: 0,
         };
         for (n, nat) in nats.iter().enumerate() {
-            let node = world.node(seed, n, *nat);
+            let node = Self::node(seed, n, *nat);
             world.nodes.push(node);
             world.publish(n);
             let now = world.now();
@@ -74,7 +74,7 @@ impl World {
         world
     }
 
-    fn node(&self, seed: u8, n: usize, nat: Nat) -> Node {
+    fn node(seed: u8, n: usize, nat: Nat) -> Node {
         let mut rng = Rng::from_seed([seed.wrapping_mul(16).wrapping_add(n as u8 + 1); 32]);
         let keys = RouterKeys::generate(&mut rng);
         let socket: SocketAddr = ([10, 1, 0, n as u8 + 1], 7_000).into();
@@ -412,4 +412,47 @@ fn t12_introducers_that_cannot_be_are_not_asked() {
 fn one(n: usize, router: &str, tag: &str, expires: &str) -> Vec<(String, String)> {
     let option = |key: &str, value: &str| (format!("{key}{n}"), value.to_owned());
     vec![option("ih", router), option("itag", tag), option("iexp", expires)]
+}
+
+/// Translators of every kind at both ends, lines good and bad, introducers that die: in no world a dial lasts for ever, and
+/// where they can meet on a good line they do.
+#[test]
+fn no_dial_is_stuck_in_any_world() {
+    no_dial_is_stuck(24);
+}
+
+#[test]
+#[ignore = "minutes: cargo test -p ramson-core no_dial_is_stuck -- --ignored"]
+fn no_dial_is_stuck_in_many_worlds() {
+    no_dial_is_stuck(1_536);
+}
+
+fn no_dial_is_stuck(worlds: u32) {
+    let mut met = 0;
+    for world in 0..worlds {
+        let (seed, charlie) = ((world / 6) as u8, [PortRestricted, Symmetric][world as usize % 2]);
+        let alice = [Open, PortRestricted, Symmetric][world as usize / 2 % 3];
+        let mut net = World::new(seed, &[Open, Open, Open, charlie, alice]);
+        net.run(5);
+        let bad = net.rng.below(3);
+        (net.loss, net.doubled, net.delay) = [(0.0, 0.0, (20, 20)), (0.05, 0.05, (5, 90)), (0.3, 0.1, (5, 200))][bad];
+        if net.rng.below(4) == 0 {
+            let dies = net.rng.below(3);
+            net.nodes[dies].alive = false;
+        }
+        assert!(net.send(4, 3, 7) && net.send(3, 0, 8), "world {world}");
+        net.run(60);
+        for n in [3, 4] {
+            // What is younger than a dial may last is no matter of that.
+            let now = net.now;
+            let conns = net.nodes[n].links.conns.values();
+            let stuck = conns.filter(|conn| !conn.is_up() && now.since(conn.opened) > Duration::from_secs(40)).count();
+            assert_eq!(stuck, 0, "world {world}: node {n}");
+        }
+        let came = !net.nodes[3].received.is_empty();
+        let meet = charlie == PortRestricted && alice != Symmetric || alice == Open;
+        assert!(came || !meet || bad > 0, "world {world}: they have not met");
+        met += u32::from(came);
+    }
+    assert!(met * 3 > worlds, "{met} of {worlds}");
 }
