@@ -37,6 +37,9 @@ const SYN_ACK_DELAY: Duration = Duration::from_millis(10);
 const SYN_ACK_AGAIN: Duration = Duration::from_millis(80);
 /// Answers to our SYN, each with another id, that count besides the first one.
 const MAX_ANSWERS: u8 = 3;
+/// Behind these packets the first one behind our SYN goes again, unless it was acknowledged: i2pd ends a stream, without a word
+/// and within a fraction of a round trip, where a few packets have come and that one has not.
+const FIRST_AGAIN_BEHIND: [u32; 2] = [2, 5];
 /// The longest pause between repetitions while the path is tried: a probe is one packet. That of a SYN.
 const MAX_PROBE_PAUSE: Duration = Duration::from_secs(2);
 const MAX_SYN_PAUSE: Duration = Duration::from_secs(6);
