@@ -6,7 +6,7 @@ use crate::link::ssu2::peer_test::{self, Found, Role, TestDone, TestResult, Verd
 use crate::link::{Links, PeerTestMessage, PeerTestOutside};
 use crate::reach::{self, Nat, ReachConfig, Reachability, Shown};
 use ramson_wire::codec::Encode;
-use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::data::{Hash, RouterInfo, Ssu2Address};
 use ramson_wire::i2np::Kind;
 use ramson_wire::i2np::database_store::{self, DatabaseStore, Entry};
 use ramson_wire::ssu2::{MessageType, RouterInfoBlock};
@@ -150,7 +150,7 @@ impl Router {
         let fits = |hash: &Hash| {
             let info = self.store.get(hash);
             let addresses = info.iter().flat_map(|info| info.ssu2_addresses()).filter(|address| address.peer_test);
-            let mut hosts = addresses.filter_map(|address| address.endpoint()).map(|addr| addr.ip());
+            let mut hosts = addresses.filter_map(Ssu2Address::endpoint).map(|addr| addr.ip());
             hosts.any(|host| host.is_ipv4() == v4 && if small { host != ip } else { !is_near(host, ip) })
         };
         let fitting: Vec<Hash> = peers.into_iter().filter(fits).collect();
