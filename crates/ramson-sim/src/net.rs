@@ -561,6 +561,15 @@ impl Net {
         !self.nodes[id.0].events.is_empty()
     }
 
+    /// Has a router send another one something by a link: it is looked up and dialled where that is needed.
+    pub fn greet(&mut self, id: NodeId, to: NodeId) {
+        let to = self.hash(to);
+        if let Machine::Router(router) = &mut self.nodes[id.0].machine {
+            router.greet(to);
+        }
+        self.feed(id, Input::Timeout);
+    }
+
     /// Asks the router at a node for something.
     pub fn command(&mut self, id: NodeId, command: Command) {
         self.note(What::Command, id, [command_number(&command), 0], &[]);

@@ -1,8 +1,13 @@
 //! Who introduces us while nobody can dial us, and what the links want to know for introductions.
 
 use super::Router;
+use crate::link::Introduced;
+#[cfg(any(test, fuzzing, feature = "checks"))]
+use ramson_wire::codec::Encode;
 use ramson_wire::data::ssu2_address::INTRODUCERS;
 use ramson_wire::data::{Hash, RouterInfo};
+#[cfg(any(test, fuzzing, feature = "checks"))]
+use ramson_wire::i2np::{Kind, delivery_status::DeliveryStatus};
 
 /// Routers that are drawn to find one that might introduce us.
 const DRAWN: usize = 64;
@@ -46,6 +51,25 @@ impl Router {
                 wanted -= 1;
             }
         }
+    }
+
+    /// Sends a router something by a link, looking it up and dialling it where that is needed.
+    #[cfg(any(test, fuzzing, feature = "checks"))]
+    pub fn greet(&mut self, to: Hash) {
+        let status = DeliveryStatus { message_id: 1, timestamp: self.now.unix_ms };
+        let message = self.message(Kind::DELIVERY_STATUS, super::network::DIRECT_MS, status.to_bytes());
+        self.send_or_look_up(to, message, crate::link::Class::Own);
+    }
+
+    /// Sessions of ours that do not stand yet.
+    #[cfg(any(test, fuzzing, feature = "checks"))]
+    pub fn dialling(&self) -> usize {
+        self.links.dialling()
+    }
+
+    /// Who introduces us.
+    pub fn introducers(&self) -> Vec<Introduced> {
+        self.links.introducers()
     }
 
     pub(super) fn introducers_changed(&mut self) {

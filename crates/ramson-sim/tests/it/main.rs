@@ -8,6 +8,7 @@ mod datagrams;
 mod floodfill;
 mod guards;
 mod hostile;
+mod introductions;
 mod isolation;
 mod keyless;
 mod losses;

@@ -64,7 +64,7 @@ impl World {
             astray: 0,
         };
         for (n, nat) in nats.iter().enumerate() {
-            let node = world.node(seed, n, *nat);
+            let node = Self::node(seed, n, *nat);
             world.nodes.push(node);
             world.publish(n);
             let now = world.now();
@@ -74,7 +74,7 @@ impl World {
         world
     }
 
-    fn node(&self, seed: u8, n: usize, nat: Nat) -> Node {
+    fn node(seed: u8, n: usize, nat: Nat) -> Node {
         let mut rng = Rng::from_seed([seed.wrapping_mul(16).wrapping_add(n as u8 + 1); 32]);
         let keys = RouterKeys::generate(&mut rng);
         let socket: SocketAddr = ([10, 1, 0, n as u8 + 1], 7_000).into();

@@ -114,6 +114,12 @@ impl Links {
         RouterInfo::from_bytes(bytes).is_ok_and(|info| self.note_info(now, peer, &Arc::new(info)))
     }
 
+    /// Connections of ours that do not stand yet.
+    #[cfg(any(test, fuzzing, feature = "checks"))]
+    pub(crate) fn dialling(&self) -> usize {
+        self.conns.values().filter(|conn| !conn.inbound && !conn.is_up()).count()
+    }
+
     // ---- dialling ----
 
     /// Whether a router says who introduces it to those who dial by a family that we have.
@@ -276,7 +282,11 @@ impl Links {
             match event {
                 relay::Event::Blocks { conn, blocks } => self.control(now, conn, None, blocks),
                 relay::Event::Store { conn, info } => self.store_at(now, conn, info),
-                relay::Event::Datagram { to, bytes } => self.send_datagrams(to, bytes.len(), bytes),
+                relay::Event::Punch { alice, to, bytes } => {
+                    // Whom we have opened the way for proves nothing by coming in.
+                    self.dialled.insert(alice, ());
+                    self.send_datagrams(to, bytes.len(), bytes);
+                }
                 relay::Event::Job(conn, job) => {
                     let step = Step::Ssu2(Box::new(Ssu2Step::Relay(Box::new(job))));
                     self.events.push_back(Event::Job(LinkJob { conn, step }));

@@ -11,6 +11,7 @@ use ramson_wire::i2np::database_store::gzip;
 use ramson_wire::ssu2::{
     Block, RelayAgreement, RelayIntro, RelayRequest, RelayResponse, RouterInfoBlock, Signed, VERSION,
 };
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 /// A tag of ours, and the session that it stands for.
@@ -57,8 +58,8 @@ impl Relay {
             None if self.tags.len() >= limits::TAGS => return,
             None => loop {
                 let tag = self.rng.nonzero_u32();
-                if !self.tags.contains_key(&tag) {
-                    self.tags.insert(tag, Tag { charlie: charlie.router, conn: charlie.conn, v4 });
+                if let Entry::Vacant(vacant) = self.tags.entry(tag) {
+                    vacant.insert(Tag { charlie: charlie.router, conn: charlie.conn, v4 });
                     break tag;
                 }
             },

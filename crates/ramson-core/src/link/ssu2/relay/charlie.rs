@@ -204,17 +204,17 @@ impl Relay {
         let mut response = Vec::with_capacity(128);
         RelayResponse::encode(&mut response, code, &Signed { bytes, signature }, Some(intro.token));
         if let (Answer::Checking(intro_key), code::ACCEPT) = (&intro.answer, code) {
-            self.punch(now, key.1, &intro.to, intro_key, &response);
+            self.punch(now, key.1, (intro.alice, intro.to), intro_key, &response);
         }
         self.events.push_back(Event::Blocks { conn: key.0, blocks: response });
     }
 
     /// One for each request (threats P-41): if it is lost behind our translator it has done its work there, and Alice
     /// hears of us by Bob.
-    fn punch(&mut self, now: Now, nonce: u32, to: &SocketAddr, intro_key: &[u8; 32], response: &[u8]) {
+    fn punch(&mut self, now: Now, nonce: u32, (alice, to): (Hash, SocketAddr), intro_key: &[u8; 32], response: &[u8]) {
         let mut blocks = Vec::with_capacity(response.len() + 48);
         Block::encode_date_time(&mut blocks, now.unix_secs());
-        Block::encode_address(&mut blocks, to);
+        Block::encode_address(&mut blocks, &to);
         blocks.extend_from_slice(response);
         Block::encode_padding(&mut blocks, self.rng.below(16));
         let destination = connection_id(nonce);
@@ -223,7 +223,7 @@ impl Relay {
         let network = self.config.network_id;
         let packet = outside::message(&intro, MessageType::HolePunch, ids, network, &blocks, &mut self.rng);
         if let Some(bytes) = packet {
-            self.events.push_back(Event::Datagram { to: *to, bytes });
+            self.events.push_back(Event::Punch { alice, to, bytes });
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct RelayDone {
 impl RelayJob {
     /// Does the work: up to two verifications and a signature.
     pub(crate) fn run(self, known: Known<'_>) -> RelayDone {
-        let good = self.check.is_none_or(|check| check.is_good(known));
+        let good = self.check.is_none_or(|check| check.run(known));
         let message = if good { self.signature.if_good } else { self.signature.if_bad };
         let signature = message.map(|message| self.key.sign(&message).to_vec());
         RelayDone { token: self.token, good, signature }
@@ -55,7 +55,7 @@ impl RelayJob {
 }
 
 impl Check {
-    fn is_good(self, known: Known<'_>) -> bool {
+    fn run(self, known: Known<'_>) -> bool {
         if self.unverified && Verified::new_knowing(Arc::clone(&self.signer), known).is_err() {
             return false;
         }

@@ -11,6 +11,8 @@
 mod alice;
 mod bob;
 mod charlie;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod introducers;
 mod job;
 #[cfg(test)]
@@ -90,7 +92,9 @@ pub(crate) enum Event {
         conn: ConnId,
         info: Arc<RouterInfo>,
     },
-    Datagram {
+    /// A HolePunch to this router, which will dial us soon.
+    Punch {
+        alice: Hash,
         to: SocketAddr,
         bytes: Vec<u8>,
     },

@@ -201,7 +201,7 @@ fn t61_charlie_answers_only_what_alice_has_signed_by_his_introducer_for_where_sh
     let (bob, mut charlie, tag) = bob_and_charlie();
     let alice = machine(1);
     let good = agreement(5, tag, addr(1), at(0));
-    let punches = |events: &[Event]| events.iter().filter(|event| matches!(event, Event::Datagram { .. })).count();
+    let punches = |events: &[Event]| events.iter().filter(|event| matches!(event, Event::Punch { .. })).count();
     let events = intro(&mut charlie, &bob, &alice, &good, at(0));
     assert_eq!((code_of(&events), punches(&events)), (Some(code::ACCEPT), 1), "one HolePunch for each request");
     assert!(intro(&mut charlie, &bob, &alice, &good, at(0)).is_empty(), "it is answered once");
@@ -296,7 +296,7 @@ fn t61_p40_p41_floods_of_requests_are_bounded() {
     for nonce in 0..10_000 {
         let victim = SocketAddr::from(([99, 9, 9, nonce as u8], 9_000));
         for event in intro(&mut charlie, &bob, &alice, &agreement(nonce, tag, victim, at(0)), at(0)) {
-            if let Event::Datagram { to, bytes: packet } = event {
+            if let Event::Punch { to, bytes: packet, .. } = event {
                 assert_eq!(to, victim);
                 punched += 1;
                 bytes += packet.len();
@@ -549,7 +549,7 @@ fn three_machines_agree() {
     charlie.relay.handle_router_info(at(0), ConnId(7), Arc::clone(&alice.info));
     charlie.relay.handle_intro(at(0), &bob.peer(7, 2, 3), &intro, 77);
     let events = charlie.events(at(0), &[]);
-    let Some(Event::Datagram { to, bytes }) = events.first() else { panic!("no HolePunch") };
+    let Some(Event::Punch { to, bytes, .. }) = events.first() else { panic!("no HolePunch") };
     assert!(*to == addr(1) && bytes.len() <= 250);
     let mut packet = bytes.clone();
     let (header, punch) = alice.intro.open(&mut packet, MessageType::HolePunch).unwrap();
