@@ -432,7 +432,7 @@ mod tests {
     fn a_destination_keeps_its_options() {
         let keys = PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng));
         let destination = keys.destination().clone();
-        let inbound = TunnelOptions { hops: 1, quantity: 4, extra_hops: 2 };
+        let inbound = TunnelOptions { hops: 1, quantity: 4, extra_hops: 2, dangerously_short: true };
         let options = DestinationOptions { inbound, ..DestinationOptions::server("x") };
         let router::Command::CreateDestination { id, options } = create(DestinationId(7), &options, keys) else {
             panic!("another command");

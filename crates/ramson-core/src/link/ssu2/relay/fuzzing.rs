@@ -75,6 +75,8 @@ fn machine(n: usize) -> Machine {
         bandwidth: 'L',
         published: vec![],
         udp: vec![addr(n)],
+        udp_published: vec![],
+        hidden: false,
         introducers: vec![],
         ipv4: true,
         ipv6: false,
