@@ -7,6 +7,9 @@
     reason = "a program for the terminal"
 )]
 
+#[path = "figures/ssu2.rs"]
+mod ssu2;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant as Clock;
@@ -28,6 +31,12 @@ const NOW: Now = Now::new(Instant::from_micros(5_000_000), 1_790_000_000_000);
 const ROUTERS: u64 = 50_000;
 
 fn main() {
+    // First, while the memory of the process is that of what is measured.
+    ssu2::measure();
+    // For a profile of that alone.
+    if std::env::args().any(|arg| arg == "ssu2") {
+        return;
+    }
     let real = RouterInfo::from_bytes(include_bytes!("../../ramson-wire/tests/fixtures/routers/router1.dat")).unwrap();
     println!("FIGURE router-info-bytes {} - B", real.as_bytes().len());
     let before = resident();

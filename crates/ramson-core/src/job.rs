@@ -6,6 +6,7 @@ use crate::dest::{
     keyless::AdoptDone,
 };
 use crate::keys::RouterKeys;
+use crate::link::ssu2::peer_test::{Role, TestDone, TestJob};
 use crate::link::{ConnId, LinkDone, LinkJob};
 use crate::netdb::flood;
 use crate::netdb::store::{Known, VerifyDone, VerifyJob};
@@ -54,6 +55,8 @@ pub enum Job {
         keys: Arc<RouterKeys>,
         unix_ms: u64,
     },
+    /// A step of a peer test, with our keys.
+    PeerTest(Box<TestJob>, Arc<RouterKeys>),
     /// Seal a payload to a router; the token says what for.
     SealToRouter {
         token: u64,
@@ -94,6 +97,7 @@ pub(crate) enum JobOf {
     VerifyStored,
     VerifyLeaseSet(DestinationId, Hash),
     SignInfo,
+    PeerTest(Role, u32),
     SealToRouter(u64),
     OpenAtRouter,
     Nobody,
@@ -114,6 +118,7 @@ pub enum JobDone {
     VerifyRouter(VerifyDone),
     VerifyStored(flood::VerifyDone),
     SignInfo(Result<RouterInfo, DecodeError>),
+    PeerTest(TestDone),
     SealToRouter {
         token: u64,
         body: Result<Vec<u8>, CryptoError>,
@@ -147,6 +152,7 @@ impl Job {
             Self::VerifyRouter(job) => JobOf::VerifyRouter(job.hash()),
             Self::VerifyStored(_) => JobOf::VerifyStored,
             Self::SignInfo { .. } => JobOf::SignInfo,
+            Self::PeerTest(job, _) => JobOf::PeerTest(job.role, job.nonce),
             Self::SealToRouter { token, .. } => JobOf::SealToRouter(*token),
             Self::OpenAtRouter { .. } => JobOf::OpenAtRouter,
             Self::VerifyLeaseSet { destination, set } => JobOf::VerifyLeaseSet(*destination, set.key()),
@@ -159,9 +165,12 @@ impl Job {
     pub fn class(&self) -> Class {
         match self {
             Self::Link(job) if job.conn.is_inbound() => Class::Inbound,
-            Self::Link(_) | Self::Tunnel(TunnelJob::Create(_)) | Self::SignInfo { .. } | Self::SealToRouter { .. } => {
-                Class::Own
-            }
+            Self::PeerTest(job, _) if job.role != Role::Alice => Class::Inbound,
+            Self::Link(_)
+            | Self::PeerTest(..)
+            | Self::Tunnel(TunnelJob::Create(_))
+            | Self::SignInfo { .. }
+            | Self::SealToRouter { .. } => Class::Own,
             Self::Destination(..) | Self::Stream(..) | Self::VerifyLeaseSet { .. } => Class::Client,
             Self::Tunnel(TunnelJob::Request(_)) | Self::OpenAtRouter { .. } => Class::Transit,
             Self::VerifyRouter(_) | Self::VerifyStored(_) => Class::Verify,
@@ -183,6 +192,7 @@ impl Job {
             Self::VerifyRouter(job) => JobDone::VerifyRouter(job.run_knowing(known)),
             Self::VerifyStored(job) => JobDone::VerifyStored(job.run()),
             Self::SignInfo { own, keys, unix_ms } => JobDone::SignInfo(own.sign(&keys, unix_ms)),
+            Self::PeerTest(job, keys) => JobDone::PeerTest(job.run(&keys)),
             Self::SealToRouter { token, key, payload } => {
                 JobDone::SealToRouter { token, body: garlic::router::seal(rng, &key, &payload) }
             }

@@ -24,6 +24,7 @@ mod meter;
 pub mod netdb;
 pub mod own_info;
 pub mod peers;
+pub mod reach;
 pub mod rng;
 pub mod router;
 mod seen;

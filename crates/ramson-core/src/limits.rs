@@ -2,6 +2,8 @@
 
 /// Links: sessions and what waits in them.
 pub mod link {
+    /// Hosts that something was sent to over UDP and that are remembered for peer tests; the oldest makes room.
+    pub const SPOKEN_TO: usize = 4_096;
     use crate::time::Duration;
 
     /// Bytes that wait for one peer, with what holding them costs; a message beyond is dropped.
@@ -64,6 +66,93 @@ pub mod ssu2 {
     pub const CHALLENGES_PER_SECOND: u32 = 10;
     /// Bytes of a SessionConfirmed in fragments; further ones are dropped.
     pub const CONFIRMED_BYTES: usize = 16 << 10;
+}
+
+/// Peer tests of SSU2.
+pub mod peer_test {
+    use crate::time::Duration;
+
+    /// Tests of ours at once.
+    pub const OWN: usize = 8;
+    /// Tests as Bob at once; more are refused.
+    pub const AS_BOB: usize = 64;
+    /// Tests as Charlie at once; more are not answered.
+    pub const AS_CHARLIE: usize = 64;
+    /// Requests as Bob or Charlie per second, and how many at once; further ones are not answered.
+    pub const REQUESTS: (u32, u32) = (10, 50);
+    /// The same of one peer.
+    pub const REQUESTS_OF_PEER: (u32, u32) = (1, 10);
+    /// Peers whose requests are counted.
+    pub const PEERS: usize = 1_024;
+    /// Nonces of peers in one generation of the memory against replays.
+    pub const NONCES: usize = 8_192;
+    /// Messages 5 of one test to an address that is not proven, and messages 7 in answer to messages 6.
+    pub const SENT_TO_ALICE: u8 = 3;
+    /// Messages 6 of one test of ours.
+    pub const SENT_TO_CHARLIE: u8 = 3;
+    /// An IPv4 address or IPv6 /64 that was sent to as Charlie is not sent to again within this time.
+    pub const TARGET_REST: Duration = Duration::from_secs(20);
+    /// Such addresses that are remembered; with so many nobody is sent to.
+    pub const TARGETS: usize = 256;
+    /// RouterInfos of other routers that peers have sent with tests; the oldest makes room.
+    pub const INTRODUCED: usize = 64;
+    /// The same of one peer.
+    pub const INTRODUCED_BY_PEER: usize = 4;
+}
+
+/// What is known of our own address.
+pub mod reach {
+    /// Networks whose word of where we are is kept, for each family; the oldest makes room.
+    pub const VOTES: usize = 24;
+    /// Outcomes of peer tests that are kept, for each family; the oldest makes room.
+    pub const RESULTS: usize = 5;
+}
+
+/// SSU2's introductions, in the roles of Alice, Bob and Charlie.
+pub mod relay {
+    use crate::time::Duration;
+
+    /// Alice: routers that are dialled by introducers at one time; one beyond is not.
+    pub const ATTEMPTS: usize = 64;
+    /// Answers of one introducer's that Charlie has not signed; with so many it is given up.
+    pub const FALSE_ANSWERS: u8 = 3;
+    /// Bob: tags that are given; who asks for one more gets none.
+    pub const TAGS: usize = 1_000;
+    /// Requests that are passed on at one time, and of one peer; those beyond are rejected.
+    pub const FORWARDS: usize = 256;
+    pub const FORWARDS_PER_PEER: usize = 8;
+    /// Requests per second that are passed on, and how many at once: of all, of one peer, and of one IPv4 /24 or IPv6
+    /// /48, not in private networks. Those beyond are rejected.
+    pub const REQUESTS: (u32, u32) = (20, 100);
+    pub const REQUESTS_PER_PEER: (u32, u32) = (1, 10);
+    pub const REQUESTS_PER_PREFIX: (u32, u32) = (4, 40);
+    /// Rejections per second, each of which is signed, and how many at once; beyond, silence.
+    pub const REJECTIONS: (u32, u32) = (10, 50);
+    /// Charlie: requests per second that are answered, and how many at once, of all and of one introducer; beyond,
+    /// silence.
+    pub const INTROS: (u32, u32) = (10, 60);
+    pub const INTROS_PER_PEER: (u32, u32) = (4, 30);
+    /// Requests that are being answered; beyond, silence.
+    pub const INTROS_HELD: usize = 64;
+    /// HolePunches per second to one IPv4 /24 or IPv6 /48, and how many at once, not in private networks; who is there
+    /// and asks for one beyond is rejected.
+    pub const PUNCHES_PER_PREFIX: (u32, u32) = (1, 8);
+    /// Peers or prefixes that are counted for each of these rates; beyond, nothing is left to those that are not.
+    pub const COUNTED: usize = 4_096;
+    /// Requests in one generation of the memory against replays; a full one begins the next early.
+    pub const NONCES: usize = 4_096;
+    /// Age of a generation: longer than a request is fresh.
+    pub const NONCES_GENERATION: Duration = Duration::from_secs(150);
+    /// RouterInfos of others that introducers have sent, each for ten seconds; the oldest makes room.
+    pub const INFOS: usize = 16;
+    /// Introducers of one family that are kept; the specification has three of them published. No more are asked.
+    pub const INTRODUCERS_PER_FAMILY: usize = 5;
+    /// Of both families.
+    pub const INTRODUCERS: usize = 10;
+    /// Sessions in which a tag was asked for; no other peer is asked.
+    pub const ASKED: usize = 256;
+    /// Jobs of introductions that are out; what needs one more is dropped.
+    pub const JOBS: usize = 128;
 }
 
 /// SSU2's data phase.

@@ -57,6 +57,9 @@ impl Crowd {
             ipv4: true,
             ipv6: false,
             udp: Vec::new(),
+            udp_published: Vec::new(),
+            hidden: false,
+            introducers: Vec::new(),
             floodfill: false,
             congestion: ramson_core::tunnel::Congestion::None,
         };

@@ -106,6 +106,8 @@ pub(crate) struct Network {
     allow_reserved_addresses: bool,
     #[serde(default)]
     allow_same_subnet: bool,
+    #[serde(default)]
+    hidden: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -397,6 +399,7 @@ impl Settings {
             },
             ssu2: Ssu2Config { enabled: self.ssu2.enabled, port: self.ssu2.port },
             port_mapping: self.port_mapping.config(),
+            hidden: self.network.hidden,
             reseed: ReseedConfig {
                 servers: self.reseed.servers.0.clone(),
                 files: self.reseed.files.iter().map(|f| data_dir.join(f)).collect(),

@@ -15,7 +15,7 @@ use ramson_core::job::{Class, Job, JobDone};
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ConnId;
 use ramson_core::netdb::{FloodfillMode, Verified};
-use ramson_core::own_info::OwnInfo;
+use ramson_core::own_info::{OwnInfo, at_hosts};
 use ramson_core::rng::Rng;
 use ramson_core::router::{Command, Config, Event, Input, Output, Router, Snapshot};
 use ramson_core::time::{Duration, Instant, Now};
@@ -283,9 +283,12 @@ impl Net {
                 network_id: config.network_id,
                 bandwidth: config.bandwidth,
                 published: if config.publishable { config.listen.clone() } else { Vec::new() },
+                udp_published: if config.publishable { at_hosts(&config.listen, &config.udp) } else { Vec::new() },
+                hidden: config.hidden,
                 ipv4: config.addresses.ipv4,
                 ipv6: config.addresses.ipv6,
                 udp: config.udp.clone(),
+                introducers: Vec::new(),
                 floodfill: config.publishable && config.floodfill == FloodfillMode::Yes,
                 congestion: if config.transit_tunnels == 0 { Congestion::Rejecting } else { Congestion::None },
             }
@@ -556,6 +559,15 @@ impl Net {
     /// Whether the router at a node has told anything that was not taken.
     pub fn has_events(&self, id: NodeId) -> bool {
         !self.nodes[id.0].events.is_empty()
+    }
+
+    /// Has a router send another one something by a link: it is looked up and dialled where that is needed.
+    pub fn greet(&mut self, id: NodeId, to: NodeId) {
+        let to = self.hash(to);
+        if let Machine::Router(router) = &mut self.nodes[id.0].machine {
+            router.greet(to);
+        }
+        self.feed(id, Input::Timeout);
     }
 
     /// Asks the router at a node for something.

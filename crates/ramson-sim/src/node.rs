@@ -44,6 +44,7 @@ pub fn router_config(addr: SocketAddr) -> Config {
         publishable: true,
         udp: Vec::new(),
         withheld: Vec::new(),
+        hidden: false,
         padding: PaddingStrategy::Random,
         small_network: true,
         exploratory: PoolConfig { inbound: wanted, outbound: wanted },

@@ -1,5 +1,6 @@
 //! The hash over everything that happened.
 
+use ramson_core::reach::Reachability;
 use ramson_core::router::{Command, Event};
 use ramson_core::time::Instant;
 use siphasher::sip::SipHasher13;
@@ -122,5 +123,8 @@ pub(crate) fn event_numbers(event: &Event) -> ([u64; 2], &[u8]) {
         Event::Message { destination, payload } => ([23, destination.0], payload),
         Event::MessageSent { destination, message, .. } => ([24, destination.0 << 32 | u64::from(*message)], &[]),
         Event::TunnelsSet { token, .. } => ([25, *token], &[]),
+        Event::ReachabilityTested { v4, state } => {
+            ([26, u64::from(*v4) << 8 | u64::from(*state != Reachability::Open)], &[])
+        }
     }
 }

@@ -193,6 +193,10 @@ impl DestinationOptions {
 
     pub(crate) fn check(&self) -> Result<(), Error> {
         for (tunnels, way) in [(&self.inbound, "inbound"), (&self.outbound, "outbound")] {
+            if tunnels.hops < TunnelOptions::SAFE_HOPS && !tunnels.dangerously_short {
+                let text = format!("{way} tunnels of fewer than 2 hops show who we are: dangerously_short allows them");
+                return Err(Error::new(ErrorKind::Misuse, text));
+            }
             if tunnels.hops.saturating_add(tunnels.extra_hops) > 7 {
                 return Err(Error::new(ErrorKind::Misuse, format!("{way} tunnels have at most 7 hops")));
             }
@@ -207,18 +211,26 @@ impl DestinationOptions {
 /// Length and number of the tunnels of one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelOptions {
-    /// 0 to 7. Each hop less makes it easier to see who we are. Danger: with 1, that one router sees both this machine and
-    /// the other end of the tunnel; with 0, whoever reads the LeaseSet or gets a message sees this machine's router itself.
+    /// 2 to 7, or fewer with [`TunnelOptions::dangerously_short`]. Each hop less makes it easier to see who we are.
     pub hops: u8,
     /// 1 to 16.
     pub quantity: u8,
     /// Each tunnel has none to so many hops more, as it is drawn.
     pub extra_hops: u8,
+    /// Allow [`hops`](TunnelOptions::hops) of 0 and 1. For what needs no anonymity, and for tests. Danger: with 1, that one
+    /// router sees both this machine and the other end of the tunnel; with 0, whoever reads the LeaseSet or gets a message
+    /// sees this machine's router itself.
+    pub dangerously_short: bool,
+}
+
+impl TunnelOptions {
+    /// With so many hops, or more, no single router sees both ends of a tunnel.
+    pub const SAFE_HOPS: u8 = 2;
 }
 
 impl Default for TunnelOptions {
     fn default() -> Self {
-        Self { hops: 3, quantity: 3, extra_hops: 0 }
+        Self { hops: 3, quantity: 3, extra_hops: 0, dangerously_short: false }
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Config {
     pub bandwidth: BandwidthConfig,
     /// Whether the router keeps a part of the network database for others.
     pub floodfill: Floodfill,
+    /// Nobody is told where the router is, and it does nothing for others: no address is published, no RouterInfo is given
+    /// to floodfills, and no tunnels of others go through it. For where running a router is dangerous.
+    pub hidden: bool,
     /// Through which proxy outgoing connections to peers go. No NTCP2 address is published then.
     pub proxy: Option<Proxy>,
 }
@@ -47,6 +50,7 @@ impl Config {
             transit: TransitConfig::default(),
             bandwidth: BandwidthConfig::default(),
             floodfill: Floodfill::default(),
+            hidden: false,
             proxy: None,
         }
     }

@@ -95,6 +95,7 @@ pub use ramson_wire::data::base32::host_name as b32;
 pub use ramson_wire::data::{Destination, Hash, Mapping};
 pub use status::{
     BuildStatus, ClockStatus, DeclinedBy, DestinationStatus, Draining, DroppedBy, Event, InboundTunnel, Inside,
-    LinkStatus, NetDbStatus, OwnTunnel, Progress, Reachability, Route, Stage, Status, TransitStatus, TunnelStatus,
+    LinkStatus, NetDbStatus, OwnTunnel, Progress, Reachability, Route, Stage, Status, Tested, TransitStatus,
+    TunnelStatus,
 };
 pub use stream::Stream;

@@ -117,10 +117,32 @@ pub struct Reachability {
     pub reachable: bool,
     /// The reason, in words for a person.
     pub why: String,
-    /// Addresses in our RouterInfo, as `NTCP2 192.0.2.1:12345`.
+    /// Addresses in our RouterInfo, as `NTCP2 192.0.2.1:12345` and `SSU2 192.0.2.1:12345`.
     pub published: Vec<String>,
     /// Ports that a gateway says it forwards to us, as `UDP 192.0.2.1:12345 by UPnP`.
     pub mapped: Vec<String>,
+    /// None are, since the settings want it so.
+    pub hidden: bool,
+    /// What peer tests have shown of IPv4, over UDP.
+    pub udp_v4: Tested,
+    /// The same of IPv6.
+    pub udp_v6: Tested,
+}
+
+/// What peer tests have shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Tested {
+    /// Nothing yet.
+    #[default]
+    Unknown,
+    /// Others can reach us.
+    Open,
+    /// Only those can whom we have sent something: a firewall or a translator stands in between.
+    Firewalled,
+    /// A translator stands in between that has another port for every peer.
+    Symmetric,
 }
 
 /// Our clock against the network's.

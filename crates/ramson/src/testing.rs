@@ -483,6 +483,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn short_tunnels_are_asked_for_by_a_name_that_warns() {
+        let (network, _) = pair().await;
+        for hops in [0, 1] {
+            let short =
+                |dangerously_short| crate::TunnelOptions { hops, dangerously_short, ..crate::TunnelOptions::default() };
+            let outbound = |flag| DestinationOptions { outbound: short(flag), ..DestinationOptions::client("x") };
+            let inbound = |flag| DestinationOptions { inbound: short(flag), ..DestinationOptions::client("x") };
+            for refused in [inbound(false), outbound(false)] {
+                assert_eq!(network.router().destination(refused, None).await.unwrap_err().kind(), ErrorKind::Misuse);
+            }
+            for taken in [inbound(true), outbound(true)] {
+                assert!(network.router().destination(taken, None).await.is_ok());
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn after_shutdown_every_call_says_so() {
         let (network, LocalPair { ours: _ours, .. }) = pair().await;
         let ramson = network.router();

@@ -12,6 +12,8 @@ pub(crate) mod program;
 pub use crate::dest::session::fuzzing::ratchet;
 pub use crate::i2cp::fuzzing::i2cp_client;
 pub use crate::link::fuzzing::link;
+pub use crate::link::ssu2::peer_test::fuzzing::peer_test;
+pub use crate::link::ssu2::relay::fuzzing::relay;
 pub use crate::link::ssu2::transfer::fuzzing::transfer;
 pub use crate::netdb::fuzzing::netdb;
 pub use crate::router::fuzzing::garlic;
@@ -29,6 +31,8 @@ pub fn seeds() -> Vec<(&'static str, Seeds)> {
         ("netdb", crate::netdb::fuzzing::seeds()),
         ("ratchet", crate::dest::session::fuzzing::seeds()),
         ("stream", crate::stream::fuzzing::seeds()),
+        ("peer_test", crate::link::ssu2::peer_test::fuzzing::seeds()),
+        ("relay", crate::link::ssu2::relay::fuzzing::seeds()),
         ("transfer", crate::link::ssu2::transfer::fuzzing::seeds()),
     ]
 }

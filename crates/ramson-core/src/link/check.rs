@@ -23,6 +23,9 @@ impl Links {
         assert_eq!((&origins, handshakes), (&self.inbound_of, self.inbound_handshakes), "the books are right");
         assert!(origins.values().all(|count| *count <= limits::INBOUND_PER_ADDRESS));
         assert!(self.skew_answers.len() <= 1_000);
+        if let Some(udp) = &self.udp {
+            udp.relay_check();
+        }
         let stalled: Vec<_> = self.conns.iter().filter(|(_, conn)| conn.stalled).map(|(id, _)| *id).collect();
         let mut waiting: Vec<_> = self.stalled.iter().copied().collect();
         waiting.sort_unstable();

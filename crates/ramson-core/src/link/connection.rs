@@ -55,6 +55,8 @@ pub(super) enum State {
     Up(Box<Session>),
     /// Outbound over UDP: the endpoint makes the session.
     UdpDialling(Arc<RouterInfo>),
+    /// Outbound over UDP: an introducer is asked, and says where the peer is.
+    UdpIntroducing(Arc<RouterInfo>),
     UdpUp(Box<UdpSession>),
 }
 

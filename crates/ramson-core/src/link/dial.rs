@@ -45,7 +45,7 @@ impl Links {
 
     /// Whether the peer can be dialled at all.
     pub fn can_dial(&self, info: &RouterInfo) -> bool {
-        self.dial_target(info).is_some() || self.udp_target(info).is_some()
+        self.dial_target(info).is_some() || self.udp_target(info).is_some() || self.is_introduced(info)
     }
 
     fn dial_target_where(
@@ -80,7 +80,7 @@ impl Links {
             return true;
         }
         let Some(addr) = self.next_target(info).filter(|_| !self.prefers_udp(info)) else {
-            return self.dial_udp(now, info);
+            return self.dial_udp(now, info) || self.dial_introduced(now, info);
         };
         if self.conns.len() >= limits::CONNECTIONS {
             return false;

@@ -313,6 +313,7 @@ impl Links {
         let dialled_before = self.dialled.get(&hash).is_some();
         debug!(conn = id.0, peer = ?hash, inbound, "session");
         self.events.push_back(Event::Up { peer: hash, inbound, addr, router_info: info, dialled_before });
+        self.session_for_relay(now, id, &hash);
     }
 
     /// Which of two sessions with one peer goes. Where both sides have dialled at about the same time, both must keep

@@ -81,6 +81,9 @@ fn machine(n: u8, skew_ms: u64) -> Machine {
         ipv4: true,
         ipv6: true,
         udp: Vec::new(),
+        udp_published: Vec::new(),
+        hidden: false,
+        introducers: Vec::new(),
         congestion: crate::tunnel::Congestion::None,
     };
     let config = LinkConfig {
@@ -401,6 +404,8 @@ impl Net {
             Event::RouterInfo { .. } => self.outcome.router_infos += 1,
             Event::Terminated { .. } => self.outcome.terminated += 1,
             Event::Down { .. } | Event::Unreachable { .. } | Event::Clock { .. } => {}
+            Event::SeenAt { .. } | Event::PeerTest { .. } | Event::Outside { .. } => {}
+            Event::Info { .. } | Event::WantIntroducers { .. } | Event::Introducers => {}
         }
     }
 

@@ -24,6 +24,7 @@ mod udp;
 pub use address::{AddressRules, Prefix};
 pub use job::{LinkDone, LinkJob};
 pub use outbox::Class;
+pub use ssu2::relay::Introduced;
 pub use ssu2::transfer::TransferStats;
 /// SSU2 sessions over a line in virtual time.
 #[cfg(any(test, fuzzing, feature = "checks"))]
@@ -48,6 +49,10 @@ use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::{Hash, RouterInfo};
 use ramson_wire::i2np::Message;
 use ramson_wire::ntcp2::TerminationReason;
+pub use ssu2::peer_test::{
+    Message as PeerTestMessage, Outside as PeerTestOutside, TestDone as PeerTestDone, TestJob as PeerTestJob,
+    TestStats as PeerTestStats,
+};
 use ssu2::transfer::Totals;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -155,6 +160,35 @@ pub enum Event {
         peer: IpAddr,
         offset_ms: i64,
     },
+    /// A peer that we have dialled over UDP sees us here.
+    SeenAt {
+        by: IpAddr,
+        seen: SocketAddr,
+    },
+    /// A block of a peer test in a session over UDP, whose peer is at this address.
+    PeerTest {
+        from: Hash,
+        addr: SocketAddr,
+        message: Box<PeerTestMessage>,
+    },
+    /// A message of a peer test outside of all sessions.
+    Outside {
+        from: SocketAddr,
+        outside: PeerTestOutside,
+    },
+    /// The RouterInfo of a router that is needed for an introduction: to be answered with [`Links::handle_info`] at
+    /// once, and again when a look-up brings it.
+    Info {
+        router: Hash,
+        /// It is worth a look-up.
+        look_up: bool,
+    },
+    /// Nobody can dial us by this family, and too few introduce us: routers that might are to be dialled or asked.
+    WantIntroducers {
+        v4: bool,
+    },
+    /// [`Links::introducers`] says something else than before.
+    Introducers,
     /// The peer ended the session for this reason.
     Terminated {
         peer: Hash,
@@ -454,7 +488,8 @@ impl Links {
         let Some(mut conn) = self.conns.remove(&id) else { return };
         self.timers.cancel(&id);
         if id.is_udp() {
-            self.forget_udp(id, &mut conn);
+            self.forget_udp(now, id, &mut conn);
+            self.forget_relay(now, id, &conn);
         }
         self.dirty.remove(&id);
         if conn.stalled {
@@ -512,6 +547,7 @@ impl Links {
                 self.note_failure(now, hash, conn.addr.is_ipv4(), id.is_udp());
                 let gone = self.hung_up.get(&hash).is_some_and(|at| now.mono.since(*at) < GONE);
                 self.events.push_back(Event::Unreachable { peer: hash, lost, gone });
+                self.no_session_for_relay(now, &hash);
             }
         }
     }

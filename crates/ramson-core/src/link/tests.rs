@@ -2,6 +2,7 @@ mod bounds;
 mod handshake;
 mod hostile;
 mod probes;
+mod relay;
 mod replay;
 mod throttled;
 mod udp;
@@ -140,7 +141,9 @@ impl Pair {
     fn carry_out(&mut self, m: usize, event: Event) {
         let now = self.now(m);
         match event {
-            Event::Udp(_) => panic!("no UDP here"),
+            Event::Udp(_) | Event::SeenAt { .. } | Event::PeerTest { .. } | Event::Outside { .. } => {
+                panic!("no UDP here")
+            }
             Event::Open { conn, .. } => {
                 let inbound = ConnId(ConnId::INBOUND | self.accepted);
                 self.accepted += 1;
@@ -180,6 +183,7 @@ impl Pair {
                 self.machines[m].log.push(format!("unreachable lost={lost}{}", if gone { " gone" } else { "" }));
             }
             Event::RouterInfo { .. } => self.machines[m].log.push("router info".into()),
+            Event::Info { .. } | Event::WantIntroducers { .. } | Event::Introducers => {}
             Event::Clock { offset_ms, .. } => self.machines[m].offsets.push(offset_ms),
             Event::Terminated { reason, .. } => self.machines[m].log.push(format!("terminated {reason:?}")),
         }

@@ -6,16 +6,20 @@
 mod incoming;
 mod moved;
 mod outgoing;
+mod outside;
+mod relay;
 
 use super::connection::{Connection, State};
 use super::job::{LinkJob, Step};
-use super::ssu2::endpoint::{self, Endpoint, EndpointConfig};
+use super::ssu2::endpoint::{self, Dial, Endpoint, EndpointConfig};
 use super::ssu2::handshake::ResponderKeys;
+use super::ssu2::relay::{Relay, RelayConfig};
 use super::ssu2::transfer::{PathChange, Transfer, TransferConfig};
 use super::{ConnId, Event, Links};
 use crate::limits::link as limits;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, Now};
+use ramson_wire::crypto::sign::SigningKey;
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::RouterInfo;
 use ramson_wire::ntcp2::TerminationReason;
@@ -46,11 +50,14 @@ pub struct UdpConfig {
     /// The published static key ("s") and introduction key ("i").
     pub static_key: SecretKey,
     pub intro_key: [u8; 32],
+    /// The key of our identity, which signs introductions.
+    pub signing: Arc<SigningKey>,
 }
 
 /// The sessions over UDP.
 pub(super) struct Udp {
     endpoint: Endpoint,
+    relay: Relay,
     sockets: Vec<SocketAddr>,
     /// Sockets that take no more datagrams.
     blocked: Vec<bool>,
@@ -60,6 +67,7 @@ pub(super) struct Udp {
     asked_all: Option<Instant>,
     /// Where packets are sealed.
     packet: Vec<u8>,
+    spoken: outside::Spoken,
 }
 
 /// An established session over UDP.
@@ -78,11 +86,16 @@ impl Udp {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.endpoint.next_timeout()
+        self.endpoint.next_timeout().into_iter().chain(self.relay.next_timeout()).min()
     }
 
     pub(super) fn set_router_info(&mut self, bytes: &[u8]) {
         self.endpoint.set_router_info(bytes.to_vec());
+    }
+
+    #[cfg(any(test, fuzzing, feature = "checks"))]
+    pub(super) fn relay_check(&self) {
+        self.relay.check();
     }
 
     pub(super) const fn stats(&self) -> endpoint::EndpointStats {
@@ -105,7 +118,14 @@ impl Links {
             router: self.config.router,
             addresses: self.config.addresses,
         };
+        let relay = RelayConfig {
+            network_id: self.config.network_id,
+            router: self.config.router,
+            addresses: self.config.addresses,
+            signing: config.signing,
+        };
         self.udp = Some(Box::new(Udp {
+            relay: Relay::new(relay, rng.child("relay")),
             endpoint: Endpoint::new(endpoint_config, rng.child("endpoint")),
             blocked: vec![false; config.sockets.len()],
             sockets: config.sockets,
@@ -113,15 +133,25 @@ impl Links {
             rng,
             asked_all: None,
             packet: Vec::new(),
+            spoken: outside::Spoken::default(),
         }));
     }
 
     /// Where the peer can be reached over UDP, and by which keys; `None` when nowhere by an address that we may use.
     pub(super) fn udp_target(&self, info: &RouterInfo) -> Option<(SocketAddr, ResponderKeys)> {
+        self.udp_target_where(info, |_| true)
+    }
+
+    fn udp_target_where(
+        &self,
+        info: &RouterInfo,
+        wanted: impl Fn(&SocketAddr) -> bool,
+    ) -> Option<(SocketAddr, ResponderKeys)> {
         let udp = self.udp.as_ref()?;
         info.ssu2_addresses().iter().find_map(|address| {
             let addr = address.endpoint()?;
-            let usable = self.config.addresses.allows(&addr) && udp.socket_of(addr.is_ipv4()).is_some();
+            let usable =
+                self.config.addresses.allows(&addr) && udp.socket_of(addr.is_ipv4()).is_some() && wanted(&addr);
             let keys =
                 ResponderKeys { router: info.hash(), static_key: address.static_key, intro_key: address.intro_key };
             usable.then_some((addr, keys))
@@ -131,10 +161,17 @@ impl Links {
     /// Begins a session with a peer over UDP. False when there is no way, or no room.
     pub(super) fn dial_udp(&mut self, now: Now, info: &Arc<RouterInfo>) -> bool {
         let Some((addr, keys)) = self.udp_target(info) else { return false };
+        self.dial_udp_at(now, info, addr, keys)
+    }
+
+    fn dial_udp_at(&mut self, now: Now, info: &Arc<RouterInfo>, addr: SocketAddr, keys: ResponderKeys) -> bool {
+        self.note_spoken_to(now, addr.ip());
         let Some(udp) = &mut self.udp else { return false };
         let hash = info.hash();
         let id = ConnId(ConnId::UDP | udp.next_conn);
-        if self.conns.len() >= limits::CONNECTIONS || !udp.endpoint.dial(now, id, hash, keys, addr) {
+        let relay_tag = udp.asks_for_tag(id, info, &addr);
+        let how = Dial { token: None, relay_tag };
+        if self.conns.len() >= limits::CONNECTIONS || !udp.endpoint.dial(now, id, hash, keys, addr, how) {
             return false;
         }
         udp.next_conn += 1;
@@ -174,9 +211,14 @@ impl Links {
                 endpoint::Event::Control { id, to, blocks } => self.control(now, id, to, blocks),
                 endpoint::Event::Moved { id, ip_changed } => self.moved(now, id, ip_changed),
                 endpoint::Event::Clock { peer, offset_ms } => self.events.push_back(Event::Clock { peer, offset_ms }),
+                endpoint::Event::SeenAt { id, seen } => self.seen_at(id, seen),
+                endpoint::Event::Outside { from, outside } => self.events.push_back(Event::Outside { from, outside }),
+                endpoint::Event::Tag { id, tag } => self.handle_tag(now, id, tag),
+                endpoint::Event::HolePunch { from, nonce, packet } => self.hole_punch(now, from, nonce, packet),
                 endpoint::Event::Down { id, reason } => self.udp_down(now, id, reason),
             }
         }
+        self.drain_relay(now);
     }
 
     fn udp_up(&mut self, now: Now, id: ConnId, info: Option<crate::netdb::store::Verified>) {
@@ -284,7 +326,8 @@ impl Links {
     }
 
     /// A connection over UDP is forgotten: so is its session.
-    pub(super) fn forget_udp(&mut self, id: ConnId, conn: &mut Connection) {
+    pub(super) fn forget_udp(&mut self, now: Now, id: ConnId, conn: &mut Connection) {
+        self.note_spoken_to(now, conn.addr.ip());
         if let State::UdpUp(session) = &mut conn.state {
             session.transfer.close(&mut self.totals);
         }
@@ -298,6 +341,7 @@ impl Links {
     pub(super) fn handle_udp_timeout(&mut self, now: Now) {
         if let Some(udp) = &mut self.udp {
             udp.endpoint.handle_timeout(now);
+            udp.relay.handle_timeout(now);
         }
         self.drain_udp(now);
     }
@@ -305,7 +349,10 @@ impl Links {
     /// A step of a handshake over UDP is done.
     pub(super) fn udp_job(&mut self, now: Now, id: ConnId, outcome: super::ssu2::job::Outcome) {
         if let Some(udp) = &mut self.udp {
-            udp.endpoint.handle_job(now, id, outcome);
+            match outcome {
+                super::ssu2::job::Outcome::Relay(done) => udp.relay.handle_job(now, done),
+                outcome => udp.endpoint.handle_job(now, id, outcome),
+            }
         }
         self.drain_udp(now);
     }

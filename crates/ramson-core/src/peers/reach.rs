@@ -3,10 +3,12 @@
 use ramson_wire::data::{RouterAddress, RouterInfo};
 
 /// The transports and families by which a router can be dialled, and by which it dials. One bit each: NTCP2 over IPv4,
-/// NTCP2 over IPv6, SSU2 over IPv4, SSU2 over IPv6. Introducers are not counted: they reach some peers, not all.
+/// NTCP2 over IPv6, SSU2 over IPv4, SSU2 over IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     published: u8,
+    /// By which it can be dialled with the help of introducers, which takes seconds and may fail.
+    introduced: u8,
     dials: u8,
 }
 
@@ -17,7 +19,7 @@ impl Reach {
     pub const SSU2_V6: u8 = 8;
 
     pub const fn new(published: u8, dials: u8) -> Self {
-        Self { published, dials }
+        Self { published, introduced: 0, dials }
     }
 
     pub fn of(info: &RouterInfo) -> Self {
@@ -44,11 +46,20 @@ impl Reach {
         {
             self.published |= bit;
         }
+        if of_host.is_none() && address.options.get("ih0").is_some() {
+            self.introduced |= of_caps & (Self::SSU2_V4 | Self::SSU2_V6);
+        }
     }
 
     /// Whether this router can dial `other`.
     pub const fn can_dial(self, other: Self) -> bool {
         self.dials & other.published != 0
+    }
+
+    /// Whether this router reaches `other` at all, by introducers if need be. Good enough for a link of ours; who chooses
+    /// hops that dial each other asks [`Reach::can_dial`].
+    pub const fn can_reach(self, other: Self) -> bool {
+        self.can_dial(other) || self.dials & other.introduced != 0
     }
 
     /// Whether anybody can dial this router.
@@ -59,5 +70,48 @@ impl Reach {
     /// Whether it can be dialled over IPv4, as an inbound gateway must be.
     pub const fn is_published_v4(self) -> bool {
         self.published & (Self::NTCP2_V4 | Self::SSU2_V4) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::RouterKeys;
+    use crate::link::Introduced;
+    use crate::own_info::{OwnInfo, at_hosts};
+    use crate::rng::Rng;
+    use crate::tunnel::Congestion;
+    use ramson_wire::data::Hash;
+
+    fn reach(published: &[&str], udp: &[&str], introduced: &[bool]) -> Reach {
+        let one = |v4: &bool| Introduced { router: Hash([1; 32]), v4: *v4, tag: 7, expires: 1 };
+        let parse = |all: &[&str]| all.iter().map(|addr| addr.parse().unwrap()).collect::<Vec<_>>();
+        let own = OwnInfo {
+            network_id: 99,
+            bandwidth: 'L',
+            published: parse(published),
+            udp: parse(udp),
+            udp_published: at_hosts(&parse(published), &parse(udp)),
+            hidden: false,
+            introducers: introduced.iter().map(one).collect(),
+            ipv4: true,
+            ipv6: true,
+            floodfill: false,
+            congestion: Congestion::None,
+        };
+        Reach::of(&own.sign(&RouterKeys::generate(&mut Rng::from_seed([1; 32])), 5).unwrap())
+    }
+
+    /// A router that is introduced is reached by those who have its family over UDP; nobody takes that for an address.
+    #[test]
+    fn introducers_reach_but_are_no_address() {
+        let sockets = ["0.0.0.0:7000", "[::]:7000"];
+        let (hidden, introduced) = (reach(&[], &sockets, &[]), reach(&[], &sockets, &[true]));
+        let open = reach(&["1.2.3.4:9000"], &["0.0.0.0:7000"], &[]);
+        let (v4, v6) = (Reach::new(0, Reach::SSU2_V4), Reach::new(0, Reach::SSU2_V6));
+        assert!(!introduced.is_published() && !v4.can_dial(introduced) && v4.can_reach(introduced));
+        assert!(!v6.can_reach(introduced) && v6.can_reach(reach(&[], &sockets, &[false])));
+        assert!(!Reach::new(0, Reach::NTCP2_V4).can_reach(introduced), "there are none for TCP");
+        assert!(!v4.can_reach(hidden) && introduced.can_dial(open) && v4.can_reach(open));
     }
 }

@@ -239,7 +239,7 @@ impl<'a> Choice<'a> {
 
     fn is_next_to_us(&self, one: &Candidate) -> bool {
         let own = self.terms.own.reach;
-        let reaches = if self.terms.inbound { one.reach.can_dial(own) } else { own.can_dial(one.reach) };
+        let reaches = if self.terms.inbound { one.reach.can_dial(own) } else { own.can_reach(one.reach) };
         reaches || (self.terms.connected)(&one.hash)
     }
 

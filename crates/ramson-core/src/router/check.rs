@@ -16,6 +16,8 @@ impl Router {
         self.lookups.check();
         self.publisher.check();
         self.tunnels.check();
+        self.reach.check();
+        self.tests.check();
         self.floodfill.iter().for_each(Floodfill::check_books);
         self.answers.check_books();
         self.locals.values().for_each(Local::check);

@@ -10,6 +10,7 @@ use crate::job::{Job, JobDone};
 use crate::link::ntcp2::padding::PaddingStrategy;
 use crate::link::{AddressRules, CloseKind, ConnId, Datagrams, LinkLimits, UdpId};
 use crate::netdb::FloodfillMode;
+use crate::reach::Reachability;
 use crate::stream::StreamId;
 use crate::time::{Duration, Instant};
 use crate::tunnel::{PoolConfig, PoolError};
@@ -43,6 +44,8 @@ pub struct Config {
     pub transit_bytes_per_second: u64,
     /// The published bandwidth letter.
     pub bandwidth: char,
+    /// Publish no address and take part in nothing of others: cap H.
+    pub hidden: bool,
     /// What all links together may use.
     pub limits: LinkLimits,
     /// Whether to serve as a floodfill.
@@ -402,6 +405,11 @@ pub enum Event {
     Reachable {
         published: bool,
         why: &'static str,
+    },
+    /// Peer tests have shown whether others can reach us over UDP by IPv4, else by IPv6.
+    ReachabilityTested {
+        v4: bool,
+        state: Reachability,
     },
     /// We serve as a floodfill from now on, or no longer.
     Floodfill {

@@ -10,6 +10,7 @@ use crate::dest::DestinationDone;
 use crate::job::{JobName, JobOf};
 use crate::limits::router as limits;
 use crate::link::ConnId;
+use crate::link::ssu2::peer_test::TestJob;
 use crate::time::Now;
 use ramson_wire::data::Hash;
 
@@ -151,6 +152,7 @@ impl Router {
                 }
             }
             JobOf::SignInfo => self.signing_over(),
+            JobOf::PeerTest(role, nonce) => self.test_job_done(&TestJob::failed(role, nonce)),
             JobOf::SealToRouter(token) => drop(self.sealing.remove(&token)),
             JobOf::OpenAtRouter => self.garlic.job_done(),
             JobOf::VerifyLeaseSet(id, key) => self.lease_set_verified(id, key, None),

@@ -134,6 +134,7 @@ impl Solo {
             publishable: form & 2 == 0,
             udp: Vec::new(),
             withheld: Vec::new(),
+            hidden: false,
             padding: PaddingStrategy::Random,
             small_network: form & 4 == 0,
             exploratory: PoolConfig { inbound: wanted, outbound: wanted },
@@ -598,6 +599,7 @@ impl Solo {
             | Event::StreamFailed { .. }
             | Event::StreamClosed(_)
             | Event::Reachable { .. }
+            | Event::ReachabilityTested { .. }
             | Event::Floodfill { .. }
             | Event::ClockCorrected { .. }
             | Event::Stopped => {}

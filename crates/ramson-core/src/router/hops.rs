@@ -254,7 +254,10 @@ impl Router {
 
     pub(super) fn own_reach(&self) -> Reach {
         let (v4, v6) = (self.config.addresses.ipv4, self.config.addresses.ipv6);
-        let dials = (u8::from(v4) * Reach::NTCP2_V4) | (u8::from(v6) * Reach::NTCP2_V6);
+        let tcp = (u8::from(v4) * Reach::NTCP2_V4) | (u8::from(v6) * Reach::NTCP2_V6);
+        let socket = |v4: bool| self.config.udp.iter().any(|socket| socket.is_ipv4() == v4);
+        let udp = (u8::from(v4 && socket(true)) * Reach::SSU2_V4) | (u8::from(v6 && socket(false)) * Reach::SSU2_V6);
+        let dials = tcp | udp;
         // Until a floodfill has our RouterInfo, only those can dial us who have it from a session.
         let announced: &[_] = if self.publisher.is_published() { &self.own.published } else { &[] };
         let published = announced

@@ -17,12 +17,15 @@ mod floodfill;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod hops;
+mod introductions;
 mod keyless;
 mod local;
 mod lookups;
+mod mapped;
 mod network;
 pub(crate) mod programs;
 mod questions;
+mod reach;
 mod status;
 mod tunnels;
 
@@ -39,12 +42,14 @@ use crate::job::{Job, JobDone};
 use crate::keys::RouterKeys;
 use crate::limits::netdb::ROUTERS;
 use crate::limits::router::{MESSAGES, MESSAGES_GENERATION, REDIALS};
+use crate::link::ssu2::peer_test::{PeerTests, TestConfig};
 pub use crate::link::{Datagrams, UdpId};
 use crate::link::{LinkConfig, Links, UdpConfig};
 use crate::netdb::store::Source;
 use crate::netdb::{Explorer, Fitness, Floodfill, Lookups, RouterInfoPublisher, RouterStore};
 use crate::own_info::OwnInfo;
 use crate::peers::Profiles;
+use crate::reach::{Reach, Reachability};
 use crate::rng::Rng;
 use crate::seen::Seen;
 use crate::time::{Duration, Instant, Now};
@@ -86,6 +91,12 @@ pub struct Router {
     reached: network::Reached,
     /// What a gateway says that it forwards to us.
     mapped: Option<Mapped>,
+    /// Whether we can be reached, the tests of that and of others, who was asked last by IPv4 and IPv6, and what of it the
+    /// program has been told.
+    reach: Reach,
+    tests: PeerTests,
+    last_tester: [Option<Hash>; 2],
+    told_reach: [Reachability; 2],
     /// One-time keys under which answers to the router's own look-ups come.
     one_time: BTreeMap<[u8; 8], lookups::OneTime>,
     /// Messages for routers whose RouterInfo is being looked up.
@@ -190,14 +201,16 @@ impl Router {
         };
         let key = StaticKey { secret: keys.static_key.clone(), public: keys.static_key.public_key() };
         let tunnels = Tunnels::new(now, TunnelConfig { own: hash, key, transit }, &mut rng);
-        let private = config.network_id != 2;
         let own = OwnInfo {
             network_id: config.network_id,
             bandwidth: config.bandwidth,
-            published: if private && config.publishable { config.listen.clone() } else { Vec::new() },
+            published: Vec::new(),
+            udp_published: Vec::new(),
+            hidden: config.hidden,
             ipv4: config.addresses.ipv4,
             ipv6: config.addresses.ipv6,
             udp: config.udp.clone(),
+            introducers: Vec::new(),
             floodfill: false,
             congestion: match config.transit_tunnels == 0 || config.transit_bytes_per_second == 0 {
                 true => Congestion::Rejecting,
@@ -220,6 +233,10 @@ impl Router {
             resign: false,
             reached: network::Reached::default(),
             mapped: None,
+            reach: Reach::new(now, &reach::config(&config), rng.child("reach")),
+            tests: PeerTests::new(now, TestConfig { own: hash, addresses: config.addresses }, rng.child("tests")),
+            last_tester: [None; 2],
+            told_reach: [Reachability::Unknown; 2],
             one_time: BTreeMap::new(),
             waiting: BTreeMap::new(),
             sealing: BTreeMap::new(),
@@ -259,6 +276,7 @@ impl Router {
                 sockets: router.config.udp.clone(),
                 static_key: router.keys.ssu2_key(),
                 intro_key: router.keys.ssu2_intro(),
+                signing: Arc::new(router.keys.signing.clone()),
             });
         }
         router.begin();
@@ -272,6 +290,7 @@ impl Router {
     }
 
     fn begin(&mut self) {
+        self.update_published();
         self.update_floodfill();
         self.sign_own_info();
         self.timers.set(Timer::Sweep, self.now.mono + SWEEP);
@@ -344,7 +363,7 @@ impl Router {
                 let _ = self.store.offer(now, Arc::from(info), Source::Disk);
             }
             Input::Profiles(saved) => drop(self.profiles.load(now, saved)),
-            Input::Mapped(mapped) => self.mapped = mapped,
+            Input::Mapped(mapped) => self.handle_mapped(mapped),
             Input::TimeFloor(unix_ms) => self.raise_floor(unix_ms),
             Input::Entropy(entropy) => self.rng.feed(&entropy),
             Input::Command(command) => self.handle_command(command),
@@ -382,6 +401,8 @@ impl Router {
                 self.handle_lookup(None, event);
             } else if let Some(event) = self.publisher.poll_event() {
                 self.handle_publisher(event);
+            } else if self.drain_reach() {
+                continue;
             } else if let Some(id) = self.dirty.pop_first() {
                 self.drain_local(id);
             } else {
@@ -410,9 +431,11 @@ impl Router {
         [
             self.links.next_timeout(),
             self.lookups.next_timeout(),
-            self.publisher.next_timeout(),
+            self.publisher.next_timeout().filter(|_| !self.config.hidden),
             Some(self.explorer.next_timeout()),
             self.tunnels.next_timeout(),
+            Some(self.reach.next_timeout()),
+            self.tests.next_timeout(),
             self.timers.next(),
         ]
         .into_iter()
@@ -432,7 +455,8 @@ impl Router {
         if due(self.lookups.next_timeout()) {
             self.lookups.handle_timeout(now, &self.store);
         }
-        if due(self.publisher.next_timeout()) {
+        // Who hides is told to no floodfill.
+        if !self.config.hidden && due(self.publisher.next_timeout()) {
             self.publisher.handle_timeout(now, &self.store);
         }
         if let Some(key) = self.explorer.handle_timeout(now, &self.store) {
@@ -441,6 +465,8 @@ impl Router {
         if due(self.tunnels.next_timeout()) {
             self.tunnels.handle_timeout(now);
         }
+        self.reach.handle_timeout(now);
+        self.tests.handle_timeout(now);
         while let Some(timer) = self.timers.pop_due(now.mono) {
             self.runs(Machine::Shared);
             match timer {
@@ -465,6 +491,7 @@ impl Router {
             JobDone::VerifyRouter(done) => self.store.handle_job(now, done),
             JobDone::VerifyStored(done) => self.stored_verified(done),
             JobDone::SignInfo(info) => self.own_info_signed(info),
+            JobDone::PeerTest(done) => self.test_job_done(&done),
             JobDone::SealToRouter { token, body } => self.sealed(token, body),
             JobDone::OpenAtRouter { from, payload } => self.opened_at_router(from, payload),
             JobDone::Destination(id, done) => self.local_job(id, |local, now| local.destination_done(now, done)),

@@ -7,6 +7,7 @@ use crate::link::{self, Class};
 use crate::netdb::publish;
 use crate::netdb::store::{self, Change, Source};
 use crate::own_info::says_other;
+use crate::reach::Reachability;
 use crate::time::Duration;
 use ramson_wire::codec::{Decode, DecodeError, Encode};
 use ramson_wire::data::{Hash, RouterInfo};
@@ -14,7 +15,7 @@ use ramson_wire::i2np::database_search_reply::DatabaseSearchReply;
 use ramson_wire::i2np::database_store::{DatabaseStore, Entry, StoreReply};
 use ramson_wire::i2np::delivery_status::DeliveryStatus;
 use ramson_wire::i2np::{Kind, Message};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// How long after its expiration a message is still handled, and how far ahead it may expire.
@@ -30,18 +31,23 @@ pub(super) const DIRECT_MS: u64 = 30_000;
 /// By which families an inbound session came from a router that we never dialled.
 #[derive(Debug, Default)]
 pub(super) struct Reached {
-    v4: bool,
-    v6: bool,
+    /// By IPv4 and by IPv6; over TCP, and over UDP.
+    tcp: [bool; 2],
+    udp: [bool; 2],
 }
 
 impl Reached {
     pub(super) const fn any(&self) -> bool {
-        self.v4 || self.v6
+        let ([a, b], [c, d]) = (self.tcp, self.udp);
+        a || b || c || d
     }
 
-    /// Notes one by this family. Returns whether there was one before.
-    const fn note(&mut self, v4: bool) -> bool {
-        std::mem::replace(if v4 { &mut self.v4 } else { &mut self.v6 }, true)
+    pub(super) const fn by_tcp(&self, v4: bool) -> bool {
+        self.tcp[if v4 { 0 } else { 1 }]
+    }
+
+    pub(super) const fn by_any(&self, v4: bool) -> bool {
+        self.by_tcp(v4) || self.udp[if v4 { 0 } else { 1 }]
     }
 }
 
@@ -71,7 +77,7 @@ impl Router {
                     self.begin_tunnels();
                 }
                 if inbound && !dialled_before {
-                    self.proven_reachable(addr);
+                    self.proven_reachable(&peer, addr);
                 }
             }
             link::Event::Down { peer, hung_up } => {
@@ -85,6 +91,12 @@ impl Router {
                 }
             }
             link::Event::Terminated { .. } => {}
+            link::Event::SeenAt { by, seen } => self.reach.handle_seen(now, by, seen),
+            link::Event::PeerTest { from, addr, message } => self.handle_peer_test(from, addr, *message),
+            link::Event::Outside { from, outside } => self.handle_test_outside(from, &outside),
+            link::Event::Info { router, look_up } => self.info_wanted(router, look_up),
+            link::Event::WantIntroducers { v4 } => self.find_introducers(v4),
+            link::Event::Introducers => self.introducers_changed(),
             link::Event::Unreachable { peer, gone, .. } => {
                 self.profiles.note_unanswered(now, &peer);
                 self.tunnels.handle_unreachable(now, peer);
@@ -104,9 +116,10 @@ impl Router {
                 }
             }
             link::Event::RouterInfo { from, bytes, flood } => {
-                if let Ok(info) = RouterInfo::from_bytes(&bytes)
-                    && info.hash() == from
-                {
+                let Ok(info) = RouterInfo::from_bytes(&bytes) else { return };
+                if info.hash() != from {
+                    self.note_introduced(from, &Arc::new(info));
+                } else {
                     if let (true, Some(floodfill)) = (flood, &mut self.floodfill) {
                         return floodfill.handle_flood_request(now, Arc::new(info), &mut self.store);
                     }
@@ -170,6 +183,12 @@ impl Router {
     pub(super) fn handle_database_store(&mut self, from: Option<Hash>, hop: Option<Hash>, body: &[u8]) {
         let Ok(store) = DatabaseStore::from_bytes(body) else { return };
         if let Entry::RouterInfo(info) = &store.entry {
+            if let Some(from) = from {
+                self.links.note_info(self.now, &from, info);
+                if from != store.key {
+                    self.note_introduced(from, info);
+                }
+            }
             let source = match self.lookups.source_of(&store.key) {
                 Some(source) => source,
                 None if from == Some(store.key) && self.floodfill.is_none() => Source::Unasked,
@@ -195,6 +214,7 @@ impl Router {
                 self.lookups.handle_store(&hash);
                 self.begin_with_routers(BEGIN_WITH);
                 self.release_waiting(&hash);
+                self.info_for_introductions(&hash);
                 if let Some(floodfill) = &mut self.floodfill {
                     floodfill.handle_stored(self.now, &hash, &self.store);
                 }
@@ -223,6 +243,7 @@ impl Router {
     /// Has our RouterInfo signed with what is true now.
     pub(super) fn sign_own_info(&mut self) {
         self.timers.set(Timer::OwnInfo, self.now.mono + RESIGN);
+        self.tell_firewalled();
         if std::mem::replace(&mut self.signing, true) {
             self.resign = true;
             return;
@@ -265,17 +286,21 @@ impl Router {
 
     /// Somebody has come in by himself: cap R and our addresses of the family by which he came are published, where
     /// the operator has named any.
-    fn proven_reachable(&mut self, addr: IpAddr) {
+    fn proven_reachable(&mut self, peer: &Hash, addr: IpAddr) {
         let v4 = addr.to_canonical().is_ipv4();
-        if self.reached.note(v4) || !self.config.publishable {
+        let by_udp = self.links.udp_address(peer).is_some();
+        // Behind a translator those come in whom we were introduced to.
+        if by_udp && matches!(self.reach.state(v4), Reachability::Firewalled(_)) {
             return;
         }
-        let of_family = self.config.listen.iter().filter(|addr| addr.ip().to_canonical().is_ipv4() == v4);
-        let new: Vec<SocketAddr> = of_family.filter(|addr| !self.own.published.contains(addr)).copied().collect();
-        if !new.is_empty() {
-            self.own.published.extend(new);
+        let reached = if by_udp { &mut self.reached.udp } else { &mut self.reached.tcp };
+        if std::mem::replace(&mut reached[usize::from(!v4)], true) {
+            return;
+        }
+        let before = self.own.published.len() + self.own.udp_published.len();
+        self.update_published();
+        if self.own.published.len() + self.own.udp_published.len() > before {
             self.event(Event::Reachable { published: true, why: "a router that we never dialled has connected" });
-            self.sign_own_info();
         }
     }
 

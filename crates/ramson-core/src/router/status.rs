@@ -1,8 +1,10 @@
 //! A snapshot of the router, for the status.
 
 use super::{DestinationId, Mapped, PoolState, Router};
+use crate::link::PeerTestStats;
 use crate::link::{LinkLimits, LinkStats};
 use crate::netdb::{Floodfill, flood};
+use crate::reach::{Nat, Reachability};
 use crate::tunnel::{Congestion, Direction, PoolConfig, PoolId, Stats, TransitRules};
 use ramson_wire::data::{AnyLeaseSet, Hash, RouterInfo};
 use std::net::SocketAddr;
@@ -46,6 +48,14 @@ pub struct Snapshot {
     pub withheld: Vec<SocketAddr>,
     /// What a gateway says that it forwards to us.
     pub mapped: Option<Mapped>,
+    /// The published addresses of SSU2.
+    pub published_udp: Vec<SocketAddr>,
+    /// We publish none, since we want so.
+    pub hidden: bool,
+    /// Whether others can reach us over UDP, as peer tests have shown: by IPv4 and by IPv6.
+    pub reach: [Reachability; 2],
+    /// Tests of others that we took part in.
+    pub peer_tests: PeerTestStats,
     pub locals: Vec<LocalStatus>,
     /// Panics since the start, each of which has cost one machine or one job.
     pub faults: u64,
@@ -135,6 +145,10 @@ impl Router {
             reachable: self.own.is_reachable(),
             why: self.why_reachable(),
             published: self.own.published.clone(),
+            published_udp: self.own.udp_published.clone(),
+            hidden: self.config.hidden,
+            reach: [true, false].map(|v4| self.reach.state(v4)),
+            peer_tests: self.tests.stats(),
             withheld: self.config.withheld.clone(),
             mapped: self.mapped,
             locals: locals.collect(),
@@ -185,9 +199,20 @@ impl Router {
     }
 
     fn why_reachable(&self) -> &'static str {
+        let tested = |state: Reachability| [true, false].iter().any(|v4| self.reach.state(*v4) == state);
+        if self.config.hidden {
+            return "hidden, as the settings want it";
+        }
         match (self.own.is_reachable(), self.reached.any()) {
+            (true, _) if tested(Reachability::Open) => "peer tests have shown it",
             (true, true) => "a router that we never dialled has connected",
             (true, false) => "the network is private and an address is configured",
+            (false, _) if tested(Reachability::Firewalled(Nat::Symmetric)) => {
+                "peer tests have shown a translator that has another port for every peer"
+            }
+            (false, _) if tested(Reachability::Firewalled(Nat::Filtering)) => {
+                "peer tests have shown a firewall, or a translator that lets in nobody else"
+            }
             (false, _) if !self.config.publishable && self.config.withheld.is_empty() => "no address is configured",
             (false, _) if !self.config.publishable => "no address can be published",
             (false, _) => "nobody that we did not dial has connected yet",

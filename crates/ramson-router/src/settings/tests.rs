@@ -114,8 +114,8 @@ fn tunnels_are_shaped_as_they_say() {
     let settings = Settings::parse(text).unwrap();
     let client = &settings.client[0];
     let options = client.shape().apply(ramson::DestinationOptions::client("x"));
-    assert_eq!(options.inbound, TunnelOptions { hops: 2, quantity: 6, extra_hops: 1 });
-    assert_eq!(options.outbound, TunnelOptions { hops: 1, quantity: 4, extra_hops: 0 });
+    assert_eq!(options.inbound, TunnelOptions { hops: 2, quantity: 6, extra_hops: 1, dangerously_short: false });
+    assert_eq!(options.outbound, TunnelOptions { hops: 1, quantity: 4, extra_hops: 0, dangerously_short: true });
     assert!(options.compress && client.is_delayed() && client.to.0.len() == 2);
     assert_eq!(client.close_after().unwrap().as_secs(), 300);
     let socks = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().socks;

@@ -30,8 +30,11 @@ pub(crate) struct Shape<'a> {
 
 impl Shape<'_> {
     fn way(&self, way: &Way) -> TunnelOptions {
+        let hops = way.hops.unwrap_or(self.hops).0;
         TunnelOptions {
-            hops: way.hops.unwrap_or(self.hops).0,
+            hops,
+            // Who writes such a number means it.
+            dangerously_short: hops < TunnelOptions::SAFE_HOPS,
             quantity: way.quantity.unwrap_or(self.quantity).0,
             extra_hops: way.extra_hops.or(self.extra_hops).map_or(0, |hops| hops.0),
         }

@@ -4,7 +4,7 @@ use super::Shared;
 use super::rates::{Counter, Rates};
 use super::rpc::Fault;
 use crate::names::Source;
-use ramson::{Inside, Stage, Status, TunnelStatus};
+use ramson::{Inside, Stage, Status, Tested, TunnelStatus};
 use ramson_wire::data::{Hash, base64};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -74,8 +74,8 @@ fn net(name: &str, status: &Status, inside: &Inside, rates: &Rates) -> Option<Va
     let mean = |counter| json!(rates.per_second(counter, Duration::from_secs(15)));
     let v6 = |told: &String| told.contains('[');
     Some(match name {
-        "status" => json!(reachability(status, |told| !v6(told))),
-        "status.v6" => json!(reachability(status, v6)),
+        "status" => json!(reachability(status, status.reachability.udp_v4, |told| !v6(told))),
+        "status.v6" => json!(reachability(status, status.reachability.udp_v6, v6)),
         "error" | "error.v6" => json!(trouble(status)),
         "testing" | "testing.v6" => json!(u8::from(status.progress.stage < Stage::Ready)),
         "bw.inbound.1s" => json!(status.links.bytes_per_second_in as f64),
@@ -114,11 +114,20 @@ fn said(status: &Status) -> String {
     }
 }
 
-/// The network status of I2PControl: 0 OK, 1 testing, 2 firewalled.
-fn reachability(status: &Status, is_family: impl Fn(&String) -> bool) -> u8 {
+/// The network status of I2PControl: 0 OK, 1 testing, 2 firewalled, 3 hidden, 5 a firewalled floodfill, 6 firewalled but
+/// for TCP, 11 behind a symmetric translator.
+fn reachability(status: &Status, udp: Tested, is_family: impl Fn(&String) -> bool) -> u8 {
+    let published = &status.reachability.published;
     match status.progress.stage {
+        _ if status.reachability.hidden => 3,
+        _ if udp == Tested::Symmetric => 11,
+        _ if udp == Tested::Firewalled && status.netdb.serves => 5,
+        _ if udp == Tested::Firewalled && published.iter().any(|told| is_family(told) && told.starts_with("NTCP2")) => {
+            6
+        }
+        _ if udp == Tested::Firewalled => 2,
         Stage::Ready | Stage::ShuttingDown => {
-            let told = status.reachability.published.iter().any(is_family);
+            let told = published.iter().any(is_family);
             if status.reachability.reachable && told { 0 } else { 2 }
         }
         _ => 1,
@@ -186,16 +195,27 @@ mod tests {
     #[test]
     fn the_state_of_the_network_is_told_in_the_codes_of_the_specification() {
         let mut status = Status::default();
-        assert_eq!((reachability(&status, |_| true), trouble(&status)), (1, 0));
+        assert_eq!((reachability(&status, Tested::Unknown, |_| true), trouble(&status)), (1, 0));
         status.progress.stage = Stage::Ready;
         status.uptime_seconds = 500;
-        assert_eq!((reachability(&status, |_| true), trouble(&status), said(&status).as_str()), (2, 2, "Firewalled"));
+        let codes = (reachability(&status, Tested::Unknown, |_| true), trouble(&status));
+        assert_eq!((codes, said(&status).as_str()), ((2, 2), "Firewalled"));
         status.reachability.reachable = true;
         status.reachability.published = vec!["NTCP2 192.0.2.1:9".into()];
         status.links.outbound = 3;
         let net = |name: &str| net(name, &status, &Inside::default(), &Rates::default()).unwrap();
         assert_eq!([net("status"), net("status.v6"), net("error")], [json!(0), json!(2), json!(0)]);
         assert_eq!(said(&status), "OK");
+        let code = |udp: Tested| reachability(&status, udp, |told| !told.contains('['));
+        let tested = [Tested::Unknown, Tested::Open, Tested::Firewalled, Tested::Symmetric];
+        assert_eq!(tested.map(code), [0, 0, 6, 11], "it has come in by TCP");
+        status.reachability.published = vec!["SSU2 [2001:db8::1]:9".into()];
+        assert_eq!(reachability(&status, Tested::Firewalled, |told| !told.contains('[')), 2);
+        status.netdb.serves = true;
+        assert_eq!(reachability(&status, Tested::Firewalled, |_| true), 5);
+        status.reachability.hidden = true;
+        assert_eq!(reachability(&status, Tested::Open, |_| true), 3);
+        (status.reachability.hidden, status.netdb.serves) = (false, false);
         status.clock.offset_ms = -61_000;
         assert_eq!(trouble(&status), 1);
     }

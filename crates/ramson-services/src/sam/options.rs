@@ -53,8 +53,10 @@ fn tunnels(line: &Line, way: &str) -> Result<TunnelOptions, Refusal> {
             "{way}.quantity is 1 to {QUANTITY}, and {way}.backupQuantity 0 to {QUANTITY}"
         )));
     }
+    let hops = u8::try_from(least).unwrap_or(default.hops);
     Ok(TunnelOptions {
-        hops: u8::try_from(least).unwrap_or(default.hops),
+        hops,
+        dangerously_short: hops < TunnelOptions::SAFE_HOPS,
         extra_hops: u8::try_from(most - least).unwrap_or(0),
         // Tunnels in reserve are used like the others here.
         quantity: quantity.saturating_add(backup).min(QUANTITY),
@@ -159,8 +161,8 @@ mod tests {
              i2cp.gzip=true i2cp.leaseSetEncType=6,4 i2cp.leaseSetType=3 i2p.streaming.profile=1 inbound.allowZeroHop=true",
         );
         let options = options.unwrap();
-        assert_eq!(options.inbound, TunnelOptions { hops: 2, quantity: 6, extra_hops: 0 });
-        assert_eq!(options.outbound, TunnelOptions { hops: 1, quantity: 16, extra_hops: 1 });
+        assert_eq!(options.inbound, TunnelOptions { hops: 2, quantity: 6, extra_hops: 0, dangerously_short: false });
+        assert_eq!(options.outbound, TunnelOptions { hops: 1, quantity: 16, extra_hops: 1, dangerously_short: true });
         assert_eq!((options.name.as_str(), options.publish, options.compress), ("tracker", false, true));
         let drawn = |variance: &str| {
             let it = read(&format!("inbound.length=2 inbound.lengthVariance={variance}")).unwrap().inbound;

@@ -358,6 +358,7 @@ impl Clients {
             | router::Event::MessageSent { .. }
             | router::Event::TunnelsSet { .. }
             | router::Event::Reachable { .. }
+            | router::Event::ReachabilityTested { .. }
             | router::Event::Floodfill { .. }
             | router::Event::ClockCorrected { .. }
             | router::Event::Stopped => {}

@@ -256,6 +256,11 @@ impl Driver {
                 }
                 let _ = self.end.events.send(Event::Reachability(translate::reachability(&self.router.snapshot())));
             }
+            router::Event::ReachabilityTested { v4, state } => {
+                let family = if *v4 { "IPv4" } else { "IPv6" };
+                tracing::info!("over UDP and {family}, {}", translate::tested_words(*state));
+                let _ = self.end.events.send(Event::Reachability(translate::reachability(&self.router.snapshot())));
+            }
             router::Event::Floodfill { serves: true } => {
                 tracing::info!("the router serves as a floodfill: it keeps a part of the network database for others");
             }

@@ -8,11 +8,12 @@ use crate::net::connections::Source;
 use crate::seam::DestinationId;
 use crate::status::{
     BuildStatus, ClockStatus, DeclinedBy, DestinationStatus, Draining, DroppedBy, InboundTunnel, Inside, LinkStatus,
-    NetDbStatus, OwnTunnel, Reachability, Route, Status, TransitStatus, TunnelStatus,
+    NetDbStatus, OwnTunnel, Reachability, Route, Status, Tested, TransitStatus, TunnelStatus,
 };
 use ramson_core::link::ntcp2::padding::PaddingStrategy;
 use ramson_core::link::{AddressRules, LinkLimits};
 use ramson_core::netdb::FloodfillMode;
+use ramson_core::reach;
 use ramson_core::router::{self, LocalOptions, PoolState, Removed, Router, Snapshot};
 use ramson_core::time::Instant;
 use ramson_core::tunnel::{Direction, PoolConfig, Wanted};
@@ -34,15 +35,17 @@ pub(crate) fn config(config: &Config, addresses: Publishing, ipv4: bool, ipv6: b
         publishable: !listen.is_empty(),
         listen,
         udp: Vec::new(),
+        hidden: config.hidden,
         withheld,
         padding: if config.ntcp2.printable_padding { PaddingStrategy::Printable } else { PaddingStrategy::Random },
         small_network: config.network.allow_same_subnet,
         exploratory: PoolConfig { inbound: exploratory, outbound: exploratory },
-        transit_tunnels: if config.transit.enabled { config.transit.max_tunnels } else { 0 },
+        transit_tunnels: if config.transit.enabled && !config.hidden { config.transit.max_tunnels } else { 0 },
         transit_bytes_per_second: transit_bytes(config),
         bandwidth: bandwidth_letter(transit_bytes(config)),
         limits: LinkLimits { incoming: config.bandwidth.incoming, outgoing: config.bandwidth.outgoing },
         floodfill: match config.floodfill {
+            _ if config.hidden => FloodfillMode::No,
             Floodfill::No => FloodfillMode::No,
             Floodfill::Yes => FloodfillMode::Yes,
             Floodfill::Auto => FloodfillMode::Auto,
@@ -277,11 +280,35 @@ pub(crate) fn reachability(snapshot: &Snapshot) -> Reachability {
         let withheld = withheld.join(", ");
         why = format!("{why} (not published, since connections to others would not come from there: {withheld})");
     }
+    let ntcp2 = snapshot.published.iter().map(|addr| format!("NTCP2 {addr}"));
+    let ssu2 = snapshot.published_udp.iter().map(|addr| format!("SSU2 {addr}"));
     Reachability {
         reachable: snapshot.reachable,
         why,
-        published: snapshot.published.iter().map(|addr| format!("NTCP2 {addr}")).collect(),
+        published: ntcp2.chain(ssu2).collect(),
         mapped: snapshot.mapped.iter().flat_map(mapped).collect(),
+        hidden: snapshot.hidden,
+        udp_v4: tested(snapshot.reach[0]),
+        udp_v6: tested(snapshot.reach[1]),
+    }
+}
+
+const fn tested(state: reach::Reachability) -> Tested {
+    match state {
+        reach::Reachability::Unknown => Tested::Unknown,
+        reach::Reachability::Open => Tested::Open,
+        reach::Reachability::Firewalled(reach::Nat::Filtering) => Tested::Firewalled,
+        reach::Reachability::Firewalled(reach::Nat::Symmetric) => Tested::Symmetric,
+    }
+}
+
+/// What peer tests have shown, for a person.
+pub(crate) const fn tested_words(state: reach::Reachability) -> &'static str {
+    match tested(state) {
+        Tested::Unknown => "it is not known any more whether others can reach the router",
+        Tested::Open => "others can reach the router",
+        Tested::Firewalled => "a firewall or a translator keeps others out",
+        Tested::Symmetric => "a translator that has another port for every peer keeps others out",
     }
 }
 
@@ -321,6 +348,19 @@ mod tests {
         let private = config(&Config::private("/nowhere", 99), publishing, true, true);
         assert!(private.publishable && private.addresses.allow_reserved && private.small_network);
         assert_eq!((private.network_id, private.listen), (99, published));
+    }
+
+    #[test]
+    fn who_hides_takes_part_in_nothing_of_others() {
+        let settings = Config { hidden: true, floodfill: Floodfill::Yes, ..Config::new("/nowhere") };
+        let publishing = Publishing { publish: addresses(&["20.30.7.1:9000"]), ..Publishing::default() };
+        let core = config(&settings, publishing, true, false);
+        assert!(core.hidden && core.floodfill == FloodfillMode::No);
+        assert_eq!(core.transit_tunnels, 0);
+        let keys = ramson_core::keys::RouterKeys::generate(&mut ramson_core::rng::Rng::from_seed([1; 32]));
+        let now = ramson_core::time::Now::new(Instant::ZERO, 1_750_000_000_000);
+        let said = reachability(&router::Router::new(core, keys, [2; 32], now).snapshot());
+        assert!(said.hidden && !said.reachable && said.published.is_empty(), "{said:?}");
     }
 
     #[test]
@@ -398,7 +438,7 @@ mod tests {
     fn a_destination_keeps_its_options() {
         let keys = PrivateKeys::random(&mut rand_core::UnwrapErr(getrandom::SysRng));
         let destination = keys.destination().clone();
-        let inbound = TunnelOptions { hops: 1, quantity: 4, extra_hops: 2 };
+        let inbound = TunnelOptions { hops: 1, quantity: 4, extra_hops: 2, dangerously_short: true };
         let options = DestinationOptions { inbound, ..DestinationOptions::server("x") };
         let router::Command::CreateDestination { id, options } = create(DestinationId(7), &options, keys) else {
             panic!("another command");

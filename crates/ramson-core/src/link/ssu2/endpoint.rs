@@ -20,6 +20,7 @@ use super::job::{Outcome, Step};
 use super::limits;
 use super::outside::IntroKey;
 use super::packet::{Opener, Sealer};
+use super::peer_test::Outside;
 use super::tokens::{NextTokens, Tokens};
 use crate::bucket::Bucket;
 use crate::link::ConnId;
@@ -29,10 +30,11 @@ use crate::rng::{Rng, SeededMap, SeededState};
 use crate::seen::Seen;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
+pub(crate) use initiate::Dial;
 use path::Path;
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::Hash;
-use ramson_wire::ssu2::{Block, ConnectionId, LongHeader, Termination, TerminationReason};
+use ramson_wire::ssu2::{Block, ConnectionId, LongHeader, MessageType, Termination, TerminationReason};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -98,6 +100,27 @@ pub(crate) enum Event {
     Clock {
         peer: IpAddr,
         offset_ms: i64,
+    },
+    /// The peer that we dial sees us here.
+    SeenAt {
+        id: ConnId,
+        seen: SocketAddr,
+    },
+    /// A message of a peer test.
+    Outside {
+        from: SocketAddr,
+        outside: Outside,
+    },
+    /// The peer introduces us under this tag; without one it asks for one.
+    Tag {
+        id: ConnId,
+        tag: Option<u32>,
+    },
+    /// A HolePunch, it seems: to be opened with [`Endpoint::open_punch`] if one for this nonce is expected.
+    HolePunch {
+        from: SocketAddr,
+        nonce: u32,
+        packet: Vec<u8>,
     },
     /// The session, or the handshake, is over; the reason if the peer has told one.
     Down {
@@ -174,6 +197,10 @@ struct Session {
     trip: Option<Duration>,
     /// The peer's clock less ours, milliseconds.
     offset_ms: Option<i64>,
+    /// Where the peer sees us, as its SessionCreated says.
+    seen: Option<SocketAddr>,
+    /// A tag is asked for in the SessionRequest, by whoever has dialled.
+    relay_tag: bool,
 }
 
 /// Packets that go out again, and when next after that.
@@ -281,6 +308,41 @@ impl Endpoint {
         self.sessions.get(&id).map(|session| session.addr)
     }
 
+    /// Where the peer of this session has seen us, if we have dialled it.
+    pub(crate) fn seen(&self, id: ConnId) -> Option<SocketAddr> {
+        self.sessions.get(&id)?.seen
+    }
+
+    /// The blocks of a HolePunch to us.
+    pub(crate) fn open_punch<'a>(&self, packet: &'a mut [u8]) -> Option<&'a [u8]> {
+        let (header, blocks) = self.intro.open(packet, MessageType::HolePunch).ok()?;
+        (header.source == header.destination.inverse()).then_some(blocks)
+    }
+
+    /// A session that is being dialled is seen to be elsewhere.
+    pub(crate) fn redirect(&mut self, now: Now, id: ConnId, addr: SocketAddr) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.inbound || matches!(session.state, State::Up(_) | State::Draining { .. }) {
+            return;
+        }
+        let old = std::mem::replace(&mut session.addr, addr);
+        if let Some(ids) = self.dialling.get_mut(&old) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.dialling.remove(&old);
+            }
+        }
+        self.dialling.entry(addr).or_default().insert(id);
+        if self.sessions.get(&id).is_some_and(|session| session.resend.is_some()) {
+            self.timers.set_sooner((id, Timer::Resend), now.mono);
+        }
+    }
+
+    /// A token for a session that comes from this address at once.
+    pub(crate) fn token_for(&mut self, now: Now, to: &SocketAddr) -> u64 {
+        self.tokens.retry(now.mono, to)
+    }
+
     /// How long the handshake took there and back, if it has shown that.
     pub(crate) fn trip(&self, id: ConnId) -> Option<Duration> {
         self.sessions.get(&id)?.trip
@@ -338,6 +400,8 @@ impl Endpoint {
             Outcome::Opened(request, made) => self.request_opened(now, id, request, made),
             Outcome::Confirmed(initiated) => self.confirmed(now, id, *initiated),
             Outcome::NotConfirmed(state, error) => self.not_confirmed(now, id, state, error),
+            // Those are the links' own.
+            Outcome::Relay(_) => {}
             Outcome::Failed(error) => {
                 tracing::debug!(conn = id.0, ?error, "handshake failed");
                 self.remove(id, None);

@@ -4,6 +4,7 @@ use super::handshake::{
     AwaitConfirmed, AwaitCreated, Confirmed, Create, Created, Established, HandshakeError, Initiator, Request,
     Responder,
 };
+use super::relay::{RelayDone, RelayJob};
 use crate::netdb::store::{Known, Verified};
 use crate::rng::Rng;
 use ramson_wire::codec::{Decode, DecodeError};
@@ -21,6 +22,8 @@ pub(crate) enum Step {
     Request1 { responder: Box<Responder>, packet: Vec<u8>, create: Create, max_skew: u32 },
     /// Responder: open a SessionConfirmed, and verify the RouterInfo in it.
     Confirmed { state: Box<AwaitConfirmed>, header: [u8; SHORT_HEADER], body: Vec<u8> },
+    /// Not of a handshake: of an introduction.
+    Relay(Box<RelayJob>),
 }
 
 pub(crate) enum Outcome {
@@ -34,6 +37,7 @@ pub(crate) enum Outcome {
     Confirmed(Box<Initiated>),
     /// That was none: the state waits on.
     NotConfirmed(Box<AwaitConfirmed>, HandshakeError),
+    Relay(RelayDone),
     Failed(HandshakeError),
 }
 
@@ -54,6 +58,7 @@ impl Step {
     /// Does the work. What it draws at random it draws here. `known` may have verified the peer's RouterInfo before.
     pub(crate) fn run(self, rng: &mut Rng, known: Known<'_>) -> Outcome {
         match self {
+            Self::Relay(job) => Outcome::Relay(job.run(known)),
             Self::Request(initiator) => match initiator.request(rng) {
                 Ok((packet, next)) => Outcome::Requested(packet, Box::new(next)),
                 Err(error) => Outcome::Failed(error),

@@ -4,8 +4,10 @@ mod confirmed;
 pub(crate) mod endpoint;
 pub mod handshake;
 pub(crate) mod job;
-mod outside;
+pub(in crate::link) mod outside;
 mod packet;
+pub(crate) mod peer_test;
+pub mod relay;
 mod tokens;
 pub(crate) mod transfer;
 

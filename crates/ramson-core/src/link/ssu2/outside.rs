@@ -1,27 +1,29 @@
-//! Messages outside a handshake: TokenRequest and Retry, under the responder's introduction key alone. Whoever knows that
-//! key, and everybody may, can make them: they prove nothing but that what was sent to an address was received there.
-//! <https://geti2p.net/spec/ssu2#kdf-for-retry>
+//! Messages outside a handshake: TokenRequest and Retry under the responder's introduction key alone, PeerTest and
+//! HolePunch under that of whom they go to. Whoever knows that key, and everybody may, can make them: they prove nothing
+//! but that what was sent to an address was received there.
+//! <https://geti2p.net/spec/ssu2#kdf-for-retry>, <https://geti2p.net/spec/ssu2#peer-test-type-7>
 
 use super::handshake::{HandshakeError, Ids};
 use crate::rng::Rng;
 use ramson_wire::crypto::aead::AeadKey;
 use ramson_wire::ssu2::{
-    self, Block, Blocks, LONG_HEADER, LongHeader, MessageType, Termination, TerminationReason, VERSION, protection,
+    self, Block, Blocks, ConnectionId, LONG_HEADER, LongHeader, MessageType, Termination, TerminationReason, VERSION,
+    protection,
 };
 use std::net::SocketAddr;
 
 /// An introduction key, prepared.
-pub(super) struct IntroKey {
+pub(in crate::link) struct IntroKey {
     pub(super) bytes: [u8; 32],
     aead: AeadKey,
 }
 
 impl IntroKey {
-    pub(super) fn new(bytes: [u8; 32]) -> Self {
+    pub(in crate::link) fn new(bytes: [u8; 32]) -> Self {
         Self { bytes, aead: AeadKey::new(&bytes) }
     }
 
-    /// Makes a packet of a header and blocks.
+    /// Makes a packet of a header and blocks, of at least the smallest size.
     fn seal(&self, header: &LongHeader, blocks: &[u8]) -> Option<Vec<u8>> {
         let bytes = header.to_bytes();
         let mut packet = Vec::with_capacity(LONG_HEADER + blocks.len() + 32);
@@ -49,6 +51,22 @@ impl IntroKey {
         let blocks = self.aead.open(u64::from(header.packet_number), parts.header, parts.sealed)?;
         Ok((header, blocks))
     }
+}
+
+/// Makes a PeerTest or HolePunch to who has this introduction key: packet number and token are random, and nobody looks
+/// at the token.
+pub(in crate::link) fn message(
+    intro: &IntroKey,
+    kind: MessageType,
+    (destination, source): (ConnectionId, ConnectionId),
+    network_id: u8,
+    blocks: &[u8],
+    rng: &mut Rng,
+) -> Option<Vec<u8>> {
+    let packet_number = u32::from_be_bytes(rng.bytes());
+    let token = u64::from_be_bytes(rng.bytes());
+    let header = LongHeader { destination, packet_number, kind, version: VERSION, network_id, flag: 0, source, token };
+    intro.seal(&header, blocks)
 }
 
 /// Makes a TokenRequest to who has this introduction key, with so much padding.
@@ -174,6 +192,25 @@ mod tests {
                 assert_eq!((answered.destination, answered.source), (ids.initiator, ids.responder));
                 assert_eq!(read_retry(&answered, blocks), Ok(answer));
             }
+        }
+    }
+
+    #[test]
+    fn messages_of_tests_and_introductions_come_as_they_went() {
+        let intro = IntroKey::new([7; 32]);
+        let mut rng = Rng::from_seed([1; 32]);
+        let id = ConnectionId::of_nonce(0x0102_0304);
+        for kind in [MessageType::PeerTest, MessageType::HolePunch] {
+            let mut blocks = Vec::new();
+            Block::encode_date_time(&mut blocks, 1000);
+            let mut packet = message(&intro, kind, (id, id.inverse()), 99, &blocks, &mut rng).unwrap();
+            let again = message(&intro, kind, (id, id.inverse()), 99, &blocks, &mut rng).unwrap();
+            assert_ne!(packet, again, "its number is random");
+            let (header, opened) = intro.open(&mut packet, kind).unwrap();
+            assert_eq!((header.kind, header.network_id, header.flag), (kind, 99, 0));
+            assert_eq!((header.destination, header.source), (id, id.inverse()));
+            assert_eq!(timestamp(opened), Ok(Some(1000)));
+            assert!(IntroKey::new([8; 32]).open(&mut again.clone(), kind).is_err(), "for nobody else");
         }
     }
 

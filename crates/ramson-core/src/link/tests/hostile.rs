@@ -192,7 +192,7 @@ fn t46_a_session_ends_before_its_nonces_do() {
     assert_eq!((pair.lengths(1), pair.lengths(0)), (vec![10, 11, 12], vec![10, 13]), "by a session of its own");
 }
 
-/// Addresses that lead over others, as many as a RouterInfo has room for: we speak no SSU2 and ask no introducer, whoever it is and whatever its tag.
+/// Addresses that lead over others, as many as a RouterInfo has room for: without SSU2 no introducer is asked, whoever it is and whatever its tag.
 #[test]
 fn t12_introducers_are_never_asked() {
     let mut pair = Pair::new(0);

@@ -41,8 +41,11 @@ fn own(n: u8) -> OwnInfo {
         bandwidth: 'L',
         published: vec![([10, 0, 0, n], 9_000).into()],
         udp: vec![addr(n)],
+        udp_published: vec![addr(n)],
+        hidden: false,
         ipv4: true,
         ipv6: false,
+        introducers: vec![],
         floodfill: false,
         congestion: Congestion::None,
     }
@@ -68,7 +71,12 @@ fn node(n: u8, tcp: bool) -> Node {
     };
     let mut links = Links::new(config, rng.child("links"));
     let (static_key, intro_key) = (keys.ssu2_key(), keys.ssu2_intro());
-    links.enable_udp(UdpConfig { sockets: vec![addr(n)], static_key, intro_key });
+    links.enable_udp(UdpConfig {
+        sockets: vec![addr(n)],
+        static_key,
+        intro_key,
+        signing: Arc::new(keys.signing.clone()),
+    });
     links.set_router_info(info.as_bytes().to_vec());
     let info = Arc::new(info);
     Node {
@@ -147,6 +155,8 @@ impl World {
                 Event::RouterInfo { .. } => node.infos += 1,
                 Event::Open { conn, .. } => node.opened.push(conn),
                 Event::Write { .. } | Event::Close { .. } | Event::Clock { .. } => {}
+                Event::SeenAt { .. } | Event::PeerTest { .. } | Event::Outside { .. } => {}
+                Event::Info { .. } | Event::WantIntroducers { .. } | Event::Introducers => {}
             }
         }
         self.nodes[n].links.check();

@@ -2,7 +2,7 @@
 
 use super::super::connection::State;
 use super::super::ssu2::transfer::Received;
-use super::super::{ConnId, Event, Links};
+use super::super::{ConnId, Event, Links, PeerTestMessage};
 use crate::time::Now;
 use ramson_wire::i2np::Message;
 use ramson_wire::ntcp2::TerminationReason;
@@ -72,11 +72,18 @@ impl Links {
             Block::RouterInfo(info) => {
                 if let Ok(bytes) = info.router_info() {
                     let (bytes, flood) = (bytes.into_owned(), info.flood);
+                    // It may be of another router, for an introduction or a peer test.
+                    self.info_for_relay(now, id, &peer, &bytes);
                     self.events.push_back(Event::RouterInfo { from: peer, bytes, flood });
                 }
             }
-            // The clock is learnt from handshakes alone (threats T45). We introduce nobody, and take part in no peer test.
-            _ => {}
+            Block::PeerTest(test) => {
+                let message = Box::new(PeerTestMessage::from(test));
+                self.events.push_back(Event::PeerTest { from: peer, addr: from, message });
+            }
+            Block::Address(seen) => self.seen_at(id, *seen),
+            // The clock is learnt from handshakes alone (threats T45).
+            other => self.relay_block(now, id, other),
         }
     }
 

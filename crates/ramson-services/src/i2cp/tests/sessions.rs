@@ -25,8 +25,8 @@ async fn a_session_is_what_its_options_say_and_ends_with_its_connection() {
     let hash = program.destination().hash();
     let made = door.network.options(hash).unwrap();
     assert_eq!((made.name.as_str(), made.publish, made.transient), ("my program", false, true));
-    assert_eq!(made.inbound, TunnelOptions { hops: 2, quantity: 5, extra_hops: 0 });
-    assert_eq!(made.outbound, TunnelOptions { hops: 1, quantity: 3, extra_hops: 1 });
+    assert_eq!(made.inbound, TunnelOptions { hops: 2, quantity: 5, extra_hops: 0, dangerously_short: false });
+    assert_eq!(made.outbound, TunnelOptions { hops: 1, quantity: 3, extra_hops: 1, dangerously_short: true });
     while door.network.lease_set(hash).is_none() {
         tokio::task::yield_now().await;
     }

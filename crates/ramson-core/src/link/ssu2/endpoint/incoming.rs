@@ -1,6 +1,7 @@
 //! To whom a datagram belongs. <https://geti2p.net/spec/ssu2#inbound-packet-handling>
 
 use super::super::handshake::is_long;
+use super::super::peer_test::Outside;
 use super::{ConnId, Endpoint, Event, Received, State, Timer};
 use crate::limits::ssu2 as limits;
 use crate::time::Now;
@@ -27,9 +28,21 @@ impl Endpoint {
         match self.kind_outside(packet) {
             Some(MessageType::SessionRequest) => self.session_request(now, from, packet),
             Some(MessageType::TokenRequest) => self.token_request(now, from, packet),
+            Some(MessageType::PeerTest) => self.peer_test(from, packet),
+            Some(MessageType::HolePunch) => self.hole_punch(from, first, packet),
             _ => self.of_dialled(now, from, packet),
         }
         None
+    }
+
+    /// A HolePunch has its nonce twice for a connection ID.
+    fn hole_punch(&mut self, from: SocketAddr, [a, b, c, d, rest @ ..]: [u8; 8], packet: &[u8]) {
+        if [a, b, c, d] != rest {
+            self.stats.dropped += 1;
+            return;
+        }
+        let nonce = u32::from_be_bytes(rest);
+        self.events.push_back(Event::HolePunch { from, nonce, packet: packet.to_vec() });
     }
 
     /// What a packet is under our introduction key, if it is of our version and network.
@@ -37,6 +50,15 @@ impl Endpoint {
         let [_, _, _, _, kind, version, network, _] = protection::second(packet, &self.intro.bytes)?;
         let ours = version == VERSION && network == self.config.network_id;
         MessageType::from_code(kind).filter(|kind| ours && kind.is_long())
+    }
+
+    /// A message of a test, if it opens: who it is for is looked up by its nonce.
+    fn peer_test(&mut self, from: SocketAddr, packet: &mut [u8]) {
+        let opened = self.intro.open(packet, MessageType::PeerTest);
+        match opened.map(|(header, blocks)| Outside::read(&header, blocks)) {
+            Ok(Ok(Some(outside))) => self.events.push_back(Event::Outside { from, outside }),
+            _ => self.stats.dropped += 1,
+        }
     }
 
     fn of_session<'a>(&mut self, now: Now, id: ConnId, from: SocketAddr, packet: &'a mut [u8]) -> Option<Received<'a>> {

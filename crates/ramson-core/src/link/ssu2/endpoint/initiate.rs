@@ -17,6 +17,15 @@ use tracing::debug;
 /// How long after a SessionRequest with a token of a Retry another Retry says nothing of that token.
 const STALE_RETRY: Duration = Duration::from_secs(2);
 
+/// How a router is dialled.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Dial {
+    /// A token that somebody else has brought from there.
+    pub(crate) token: Option<u64>,
+    /// It is asked to introduce us.
+    pub(crate) relay_tag: bool,
+}
+
 impl Endpoint {
     /// Begins a session with a router at this address. False when there is no room, or nothing to introduce us by.
     pub(crate) fn dial(
@@ -26,6 +35,7 @@ impl Endpoint {
         peer: Hash,
         responder: ResponderKeys,
         addr: SocketAddr,
+        how: Dial,
     ) -> bool {
         if self.router_info.is_empty() || self.sessions.contains_key(&id) || self.len() >= limits::SESSIONS {
             return false;
@@ -44,12 +54,14 @@ impl Endpoint {
             sent_at: now.mono,
             trip: None,
             offset_ms: None,
+            seen: None,
+            relay_tag: how.relay_tag,
         };
         self.sessions.insert(id, session);
         self.ids.insert(ids.initiator, id);
         self.dialling.entry(addr).or_default().insert(id);
         self.set_deadline(now, id, DIAL_DEADLINE);
-        match self.next_tokens.take(now, &peer, &addr) {
+        match how.token.or_else(|| self.next_tokens.take(now, &peer, &addr)) {
             Some(token) => self.make_request(now, id, token),
             None => self.request_token(now, id),
         }
@@ -85,7 +97,7 @@ impl Endpoint {
             ids: session.ids,
             token,
             timestamp: rounded_secs(now),
-            relay_tag: false,
+            relay_tag: session.relay_tag,
             padding,
         };
         session.state = State::Working;
@@ -182,9 +194,16 @@ impl Endpoint {
             return self.remove(id, created.termination);
         }
         let pause = session.pause();
+        session.seen = created.address;
         self.establish(now, id, established, intro_key);
         self.send_until_answered(now, id, packets, pause);
         self.events.push_back(Event::Up { id, info: None });
+        if let Some(seen) = created.address {
+            self.events.push_back(Event::SeenAt { id, seen });
+        }
+        if let Some(tag) = created.relay_tag {
+            self.events.push_back(Event::Tag { id, tag: Some(tag) });
+        }
         if let (Some(peer), Some(token)) = (peer, created.new_token) {
             self.next_tokens.insert(now, peer, addr, token);
         }

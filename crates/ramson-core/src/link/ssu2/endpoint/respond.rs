@@ -89,6 +89,8 @@ impl Endpoint {
             sent_at: now.mono,
             trip: None,
             offset_ms: None,
+            seen: None,
+            relay_tag: false,
         };
         self.sessions.insert(id, session);
         self.ids.insert(ids.responder, id);
@@ -169,6 +171,7 @@ impl Endpoint {
             return;
         };
         session.offset_ms = Some(offset(request.timestamp, now));
+        session.relay_tag = request.relay_tag;
         let (fragments, early) = (Fragments::default(), Vec::new());
         session.state = State::AwaitConfirmed(Box::new(Awaiting { state, fragments, early }));
         self.send_until_answered(now, id, vec![packet], FIRST_RESEND);
@@ -230,6 +233,10 @@ impl Endpoint {
         self.events.push_back(Event::Up { id, info: Some(peer.info) });
         // What stands behind the RouterInfo is as good as in a packet of its own: it is packet 0, and wants an ACK.
         self.events.push_back(Event::Packet { id, number: 0, immediate_ack: true, payload: behind_info(&payload) });
+        // Only now it is known who asks.
+        if self.sessions.get(&id).is_some_and(|session| session.relay_tag) {
+            self.events.push_back(Event::Tag { id, tag: None });
+        }
         self.open_early(id, early);
     }
 

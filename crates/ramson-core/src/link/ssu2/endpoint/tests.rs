@@ -115,7 +115,8 @@ impl Node {
                 }
                 Event::Moved { id, .. } => self.moved.push(id),
                 Event::Down { id, reason } => self.down.push((id, reason)),
-                Event::Clock { .. } => {}
+                Event::Clock { .. } | Event::SeenAt { .. } | Event::Outside { .. } => {}
+                Event::Tag { .. } | Event::HolePunch { .. } => {}
             }
         }
         out
@@ -186,7 +187,7 @@ impl World {
         let id = ConnId(ConnId::UDP | node.next_conn);
         node.next_conn += 1;
         let now = node.now(self.now);
-        assert!(node.endpoint.dial(now, id, hash, keys, addr));
+        assert!(node.endpoint.dial(now, id, hash, keys, addr, Dial::default()));
         self.drain(from);
         id
     }

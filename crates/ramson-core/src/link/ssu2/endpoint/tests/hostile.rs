@@ -344,7 +344,8 @@ fn sessions_are_bounded() {
     let mut world = World::new(13, 2, FAIR);
     let (keys, hash, addr) = (world.nodes[1].keys, world.nodes[1].hash, world.nodes[1].addr);
     let node = &mut world.nodes[0];
-    let dials = (0..limits::SESSIONS as u64 + 3).map(|n| node.endpoint.dial(world.now, ConnId(n), hash, keys, addr));
+    let dials = (0..limits::SESSIONS as u64 + 3)
+        .map(|n| node.endpoint.dial(world.now, ConnId(n), hash, keys, addr, Dial::default()));
     assert_eq!(dials.filter(|begun| *begun).count(), limits::SESSIONS);
     // One who asks is told.
     node.drain(world.now);

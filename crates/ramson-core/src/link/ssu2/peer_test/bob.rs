@@ -1,0 +1,151 @@
+//! The role of Bob: he finds a Charlie for Alice, and carries their words.
+
+use super::job::{TestDone, TestJob, Verify};
+use super::message::{self, Message};
+use super::{Event, Found, LEAST_PORT, PeerTests, Role, code, is_fresh, is_same_host};
+use crate::limits::peer_test as limits;
+use crate::time::{Duration, Now};
+use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::ssu2::PeerTest;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Charlie answers within this time. Alice waits a little longer.
+const LIFETIME: Duration = Duration::from_secs(10);
+
+/// A test that a peer has asked for.
+pub(super) struct Bob {
+    alice: Hash,
+    /// Where her session is.
+    addr: SocketAddr,
+    request: Message,
+    state: State,
+}
+
+enum State {
+    /// Nothing is known of Alice.
+    AwaitInfo,
+    /// Her signature is being verified.
+    Verifying(Arc<RouterInfo>),
+    /// A Charlie is being chosen.
+    Choosing(Arc<RouterInfo>),
+    /// He has the request.
+    AwaitCharlie(Hash),
+    /// He has agreed: what is known of him goes to Alice ahead of this block.
+    Answering(Vec<u8>),
+}
+
+impl PeerTests {
+    /// Message 1. Who comes again with the same nonce has not heard us yet: the data phase repeats what was lost.
+    pub(super) fn asked_by_alice(&mut self, now: Now, from: Hash, addr: SocketAddr, request: Message) {
+        let nonce = request.nonce;
+        if !self.is_new(now, Role::Bob, &from, nonce) || !self.admits(now, from) {
+            return;
+        }
+        let tested = request.alice;
+        let refuses = if !self.serves(addr.is_ipv4()) {
+            Some(code::BOB_UNSPECIFIED)
+        } else if self.bob.len() >= limits::AS_BOB || self.bob.contains_key(&nonce) {
+            Some(code::BOB_LIMIT)
+        } else if tested.is_ipv4() != addr.is_ipv4()
+            || !is_same_host(tested.ip(), addr.ip())
+            || tested.port() < LEAST_PORT
+            || !self.config.addresses.allows(&tested)
+        {
+            Some(code::BOB_ADDRESS)
+        } else if !is_fresh(now, request.timestamp) {
+            Some(code::BOB_UNSPECIFIED)
+        } else {
+            None
+        };
+        if let Some(refusal) = refuses {
+            return self.bob_refuses(from, &request, refusal);
+        }
+        self.bob.insert(nonce, Bob { alice: from, addr, request, state: State::AwaitInfo });
+        self.timers.set((Role::Bob, nonce), now.mono + LIFETIME);
+        self.events.push_back(Event::Find { role: Role::Bob, nonce, router: from, ip: None });
+    }
+
+    pub(super) fn bob_found(&mut self, nonce: u32, found: Found) {
+        let Some(bob) = self.bob.get_mut(&nonce) else { return };
+        match (&bob.state, found.info) {
+            // She has a session, so she has shown who she is; but nothing can be told to Charlie.
+            (State::AwaitInfo, None) => self.bob_ends(nonce, code::BOB_UNSPECIFIED),
+            (State::AwaitInfo, Some(info)) => {
+                let message = PeerTest::signed_message(&bob.request.signed, &self.config.own, None);
+                let signature = bob.request.signature.clone();
+                let verify = Some(Verify { by: Arc::clone(&info), known: true, message, signature });
+                bob.state = State::Verifying(info);
+                self.events.push_back(Event::Job(TestJob { role: Role::Bob, nonce, verify, sign: None }));
+            }
+            (State::Answering(block), info) => {
+                let (alice, block) = (bob.alice, block.clone());
+                self.bob.remove(&nonce);
+                self.timers.cancel(&(Role::Bob, nonce));
+                self.stats.as_bob += 1;
+                self.say(alice, info, block);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn bob_job(&mut self, done: &TestDone) {
+        let nonce = done.nonce;
+        let Some(bob) = self.bob.get_mut(&nonce) else { return };
+        let State::Verifying(info) = &bob.state else { return };
+        if !done.good {
+            return self.bob_ends(nonce, code::BOB_SIGNATURE);
+        }
+        bob.state = State::Choosing(Arc::clone(info));
+        let (v4, alice, ip) = (bob.addr.is_ipv4(), bob.alice, bob.addr.ip());
+        self.events.push_back(Event::Choose { nonce, v4, alice, ip });
+    }
+
+    pub(super) fn bob_chosen(&mut self, now: Now, nonce: u32, charlie: Option<Hash>) {
+        let Some(bob) = self.bob.get_mut(&nonce) else { return };
+        let State::Choosing(info) = &bob.state else { return };
+        let info = Arc::clone(info);
+        let Some(charlie) = charlie.filter(|charlie| *charlie != bob.alice) else {
+            return self.bob_ends(nonce, code::BOB_NO_CHARLIE);
+        };
+        bob.state = State::AwaitCharlie(charlie);
+        let block = bob.request.passed_on(2, code::ACCEPT, &bob.alice);
+        self.timers.set((Role::Bob, nonce), now.mono + LIFETIME);
+        self.say(charlie, Some(info), block);
+    }
+
+    /// Message 3. Charlie's signature is Alice's affair.
+    pub(super) fn answered_by_charlie(&mut self, from: Hash, message: &Message) {
+        let nonce = message.nonce;
+        let Some(bob) = self.bob.get_mut(&nonce) else { return };
+        if !matches!(bob.state, State::AwaitCharlie(charlie) if charlie == from) || message.alice != bob.request.alice {
+            return;
+        }
+        let block = message.passed_on(4, message.code, &from);
+        if message.code != code::ACCEPT {
+            let alice = bob.alice;
+            self.bob.remove(&nonce);
+            self.timers.cancel(&(Role::Bob, nonce));
+            return self.say(alice, None, block);
+        }
+        bob.state = State::Answering(block);
+        self.events.push_back(Event::Find { role: Role::Bob, nonce, router: from, ip: None });
+    }
+
+    pub(super) fn bob_timeout(&mut self, nonce: u32) {
+        self.bob_ends(nonce, code::BOB_UNSPECIFIED);
+    }
+
+    fn bob_ends(&mut self, nonce: u32, refusal: u8) {
+        self.timers.cancel(&(Role::Bob, nonce));
+        let Some(bob) = self.bob.remove(&nonce) else { return };
+        self.bob_refuses(bob.alice, &bob.request, refusal);
+    }
+
+    /// Message 4 of one who refuses: with the request as it came, and no Charlie. Peers look at the code alone.
+    fn bob_refuses(&mut self, alice: Hash, request: &Message, refusal: u8) {
+        self.stats.refused += 1;
+        let block = message::block(4, refusal, Some(&Hash([0; 32])), &request.signed, &request.signature);
+        self.say(alice, None, block);
+    }
+}

@@ -1,0 +1,5 @@
+//! Three machines and one clock.
+
+mod hostile;
+mod roles;
+mod world;
