@@ -3,8 +3,8 @@
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
 use crate::{
-    alone, clients, drops, figures, half, hops, i2cp, kill, library, mapping, names, nat, pages, reach, sam, scenarios,
-    soak, tunnels, udp,
+    alone, clients, drops, figures, half, hops, i2cp, java, kill, library, mapping, names, nat, pages, reach, sam,
+    scenarios, soak, tunnels, udp,
 };
 
 /// A named scenario and the network that it runs in.
@@ -39,6 +39,10 @@ const PROXY: NetSpec = NetSpec { way: Way::Proxy, ..SID };
 const BOTH_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Both, ..SID };
 const OWN_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Subjects, ..SID };
 const ALONE: NetSpec = NetSpec { carriers: Carriers::Alone, floodfills: Floodfills::Alone, ..SID };
+const JAVA: NetSpec = NetSpec { carriers: Carriers::Java, floodfills: Floodfills::Java, ..SID };
+const JAVA_SSU2: NetSpec = NetSpec { way: Way::Ssu2, ..JAVA };
+/// Three subjects keep the network database.
+const JAVA_CLIENTS: NetSpec = NetSpec { floodfills: Floodfills::Subjects, ..JAVA };
 const HALF: NetSpec = NetSpec { carriers: Carriers::Half, floodfills: Floodfills::Half, ..SID };
 
 /// All scenarios, in an order that lets neighbours share a network.
@@ -403,6 +407,30 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "the same where three subjects are the only floodfills",
         spec: OWN_FLOODFILLS,
         run: scenarios::floodfill,
+    },
+    Scenario {
+        name: "java",
+        about: "five Java routers and two subjects carry each other: sessions, tunnels, LeaseSets, pages, 2 MB, SAM (I2P_JAVA)",
+        spec: JAVA,
+        run: java::java,
+    },
+    Scenario {
+        name: "library-java",
+        about: "library-i2cp with Java's I2CP in place of i2pd's",
+        spec: JAVA,
+        run: java::library,
+    },
+    Scenario {
+        name: "java-floodfill",
+        about: "the same as java where three subjects are the only floodfills",
+        spec: JAVA_CLIENTS,
+        run: java::floodfill,
+    },
+    Scenario {
+        name: "java-ssu2",
+        about: "the same as java where Java and the subjects reach each other by SSU2 only",
+        spec: JAVA_SSU2,
+        run: java::java,
     },
     Scenario {
         name: "half",

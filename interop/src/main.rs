@@ -9,6 +9,7 @@ mod get;
 mod half;
 mod hops;
 mod i2cp;
+mod java;
 mod kill;
 mod library;
 mod list;

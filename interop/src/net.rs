@@ -34,6 +34,8 @@ pub(crate) enum Floodfills {
     Half,
     /// A few of many routers under test.
     Alone,
+    /// Two of the Java routers.
+    Java,
 }
 
 /// Who carries the tunnels.
@@ -49,6 +51,8 @@ pub(crate) enum Carriers {
     Alone,
     /// Routers under test, with builds of the subject that lose tunnel messages when told to.
     Lossy,
+    /// Java routers and the routers under test; of the i2pds there are only two ends.
+    Java,
 }
 
 /// How the routers under test reach the others.
@@ -114,7 +118,7 @@ impl Net {
         let routers = match spec.carriers {
             Carriers::Peers => "12",
             Carriers::Half => "6",
-            Carriers::Alone => "2",
+            Carriers::Alone | Carriers::Java => "2",
             Carriers::Subjects | Carriers::Lossy => "7",
         };
         let mut up = vec![
@@ -125,7 +129,7 @@ impl Net {
             match spec.floodfills {
                 Floodfills::Peers => "5",
                 Floodfills::Both => "2",
-                Floodfills::Subjects | Floodfills::Alone => "0",
+                Floodfills::Subjects | Floodfills::Alone | Floodfills::Java => "0",
                 Floodfills::Half => "3",
             },
             "--transports",
@@ -150,7 +154,7 @@ impl Net {
         if spec.way == Way::Nat {
             up.extend(["--ip-plan", "public"]);
         }
-        if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy | Carriers::Alone) {
+        if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy | Carriers::Alone | Carriers::Java) {
             up.push("--no-transit");
         }
         let said = net.testnet(&up);

@@ -219,7 +219,7 @@ impl Subject {
 
     /// The hash of the router's identity, in I2P's base 64.
     pub(crate) fn identity(&self) -> Result<String, String> {
-        Ok(base64(&Sha256::digest(identity_of(&self.dir.join("data/router.info"))?)))
+        base64_of(&self.dir.join("data/router.info"))
     }
 
     /// Deletes the keys of the eepsite: the next start makes others.
@@ -350,7 +350,7 @@ impl Subject {
     fn configure(&self, net: &Net, spec: NetSpec) -> Result<(), String> {
         let number = self.name.trim_start_matches("mine").parse::<usize>();
         let floodfill = match spec.floodfills {
-            Floodfills::Peers => false,
+            Floodfills::Peers | Floodfills::Java => false,
             Floodfills::Both | Floodfills::Subjects => true,
             Floodfills::Half => number.is_ok_and(|number| number > PLAIN_HALF),
             Floodfills::Alone => number.is_ok_and(|number| number > PLAIN_ALONE),
@@ -504,6 +504,11 @@ fn identity_of(file: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes.get(..end).ok_or_else(|| format!("{shown}: too short"))?.to_vec())
 }
 
+/// The hash of the identity that a RouterInfo begins with, in I2P's base 64.
+pub(crate) fn base64_of(file: &Path) -> Result<String, String> {
+    Ok(base64(&Sha256::digest(identity_of(file)?)))
+}
+
 /// The b32 name of the destination of a private key file.
 pub(crate) fn address_of(file: &Path) -> Result<String, String> {
     Ok(base32(&Sha256::digest(identity_of(file)?)) + ".b32.i2p")
@@ -514,11 +519,21 @@ pub(crate) fn b32_of(hash: &str) -> Option<String> {
     Some(base32(&hash_of(hash)?) + ".b32.i2p")
 }
 
+/// The b32 name of a destination in I2P's base 64.
+pub(crate) fn name_of(destination: &str) -> Option<String> {
+    Some(base32(&Sha256::digest(bytes_of(destination)?)) + ".b32.i2p")
+}
+
 /// A hash in I2P's base 64, as bytes.
 pub(crate) fn hash_of(hash: &str) -> Option<Vec<u8>> {
+    bytes_of(hash).filter(|bytes| bytes.len() == 32)
+}
+
+/// I2P's base 64, as bytes.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
     let mut bits = 0u32;
     let (mut held, mut bytes) = (0, Vec::new());
-    for c in hash.trim_end_matches('=').bytes() {
+    for c in text.trim_end_matches('=').bytes() {
         let digit = match c {
             b'A'..=b'Z' => c - b'A',
             b'a'..=b'z' => c - b'a' + 26,
@@ -534,7 +549,7 @@ pub(crate) fn hash_of(hash: &str) -> Option<Vec<u8>> {
             bytes.push((bits >> held) as u8);
         }
     }
-    (bytes.len() == 32).then_some(bytes)
+    Some(bytes)
 }
 
 fn base32(bytes: &[u8]) -> String {
@@ -582,5 +597,8 @@ mod tests {
         assert_eq!(base64(&[0xff, 0xff, 0xfe]), "~~~-");
         assert_eq!(b32_of(&base64(&[7; 32])), Some(base32(&[7; 32]) + ".b32.i2p"));
         assert_eq!(b32_of("AAAA"), None);
+        // The SHA-256 of "foob".
+        assert_eq!(name_of("Zm9vYg=="), Some(base32(&Sha256::digest(b"foob")) + ".b32.i2p"));
+        assert_eq!(name_of("!"), None);
     }
 }

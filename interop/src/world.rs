@@ -4,6 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::drops;
+use crate::java;
 use crate::net::{Carriers, Net, NetSpec, this_program, within};
 use crate::subject::{Kind, Place, Subject};
 
@@ -11,6 +12,8 @@ use crate::subject::{Kind, Place, Subject};
 pub(crate) struct World {
     // Dropped in this order: the routers under test before the network that they are in.
     subjects: Vec<Subject>,
+    /// The Java routers, where the scenario's network has some.
+    pub(crate) javas: Vec<java::Router>,
     pub(crate) net: Net,
     kind: Kind,
     pub(crate) spec: NetSpec,
@@ -53,7 +56,7 @@ const PROXY: &str = "127.0.0.1:4444";
 
 impl World {
     pub(crate) fn new(net: Net, kind: Kind, spec: NetSpec) -> Self {
-        Self { subjects: Vec::new(), net, kind, spec }
+        Self { subjects: Vec::new(), javas: Vec::new(), net, kind, spec }
     }
 
     /// The router under test with this number, running.

@@ -398,8 +398,8 @@ impl Settings {
                 printable_padding: self.ntcp2.printable_padding,
             },
             ssu2: Ssu2Config { enabled: self.ssu2.enabled, port: self.ssu2.port },
-            port_mapping: self.port_mapping.config(),
             hidden: self.network.hidden,
+            port_mapping: self.port_mapping.config(),
             reseed: ReseedConfig {
                 servers: self.reseed.servers.0.clone(),
                 files: self.reseed.files.iter().map(|f| data_dir.join(f)).collect(),

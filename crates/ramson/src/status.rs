@@ -119,14 +119,14 @@ pub struct Reachability {
     pub why: String,
     /// Addresses in our RouterInfo, as `NTCP2 192.0.2.1:12345` and `SSU2 192.0.2.1:12345`.
     pub published: Vec<String>,
-    /// Ports that a gateway says it forwards to us, as `UDP 192.0.2.1:12345 by UPnP`.
-    pub mapped: Vec<String>,
     /// None are, since the settings want it so.
     pub hidden: bool,
     /// What peer tests have shown of IPv4, over UDP.
     pub udp_v4: Tested,
     /// The same of IPv6.
     pub udp_v6: Tested,
+    /// Ports that a gateway says it forwards to us, as `UDP 192.0.2.1:12345 by UPnP`.
+    pub mapped: Vec<String>,
 }
 
 /// What peer tests have shown.

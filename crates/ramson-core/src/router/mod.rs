@@ -89,14 +89,14 @@ pub struct Router {
     resign: bool,
     /// By which families routers that we never dialled have come in.
     reached: network::Reached,
-    /// What a gateway says that it forwards to us.
-    mapped: Option<Mapped>,
     /// Whether we can be reached, the tests of that and of others, who was asked last by IPv4 and IPv6, and what of it the
     /// program has been told.
     reach: Reach,
     tests: PeerTests,
     last_tester: [Option<Hash>; 2],
     told_reach: [Reachability; 2],
+    /// What a gateway says that it forwards to us.
+    mapped: Option<Mapped>,
     /// One-time keys under which answers to the router's own look-ups come.
     one_time: BTreeMap<[u8; 8], lookups::OneTime>,
     /// Messages for routers whose RouterInfo is being looked up.
@@ -232,11 +232,11 @@ impl Router {
             signing: false,
             resign: false,
             reached: network::Reached::default(),
-            mapped: None,
             reach: Reach::new(now, &reach::config(&config), rng.child("reach")),
             tests: PeerTests::new(now, TestConfig { own: hash, addresses: config.addresses }, rng.child("tests")),
             last_tester: [None; 2],
             told_reach: [Reachability::Unknown; 2],
+            mapped: None,
             one_time: BTreeMap::new(),
             waiting: BTreeMap::new(),
             sealing: BTreeMap::new(),
@@ -471,8 +471,8 @@ impl Router {
             self.runs(Machine::Shared);
             match timer {
                 Timer::Local(id) => self.handle_local_timeout(id),
-                Timer::Close(id) => self.remove_local(id),
-                Timer::Stop => self.stop(),
+                Timer::Close(id) => self.finish_local(id),
+                Timer::Stop => self.finish(),
                 Timer::Begin => self.begin_with_routers(1),
                 Timer::Tunnels => self.begin_tunnels(),
                 Timer::OwnInfo => self.sign_own_info(),

@@ -46,8 +46,6 @@ pub struct Snapshot {
     pub published: Vec<SocketAddr>,
     /// Addresses of the operator that are not published, since outgoing connections do not come from them.
     pub withheld: Vec<SocketAddr>,
-    /// What a gateway says that it forwards to us.
-    pub mapped: Option<Mapped>,
     /// The published addresses of SSU2.
     pub published_udp: Vec<SocketAddr>,
     /// We publish none, since we want so.
@@ -56,6 +54,8 @@ pub struct Snapshot {
     pub reach: [Reachability; 2],
     /// Tests of others that we took part in.
     pub peer_tests: PeerTestStats,
+    /// What a gateway says that it forwards to us.
+    pub mapped: Option<Mapped>,
     pub locals: Vec<LocalStatus>,
     /// Panics since the start, each of which has cost one machine or one job.
     pub faults: u64,
