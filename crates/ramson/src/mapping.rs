@@ -275,7 +275,7 @@ impl Mapper {
         let Some((way, lan, forwarded)) = self.method.take() else { return };
         match way {
             Method::Pcp | Method::NatPmp => {
-                pmp::take_back((way == Method::Pcp).then_some(self.nonce), lan, self.ports).await
+                pmp::take_back((way == Method::Pcp).then_some(self.nonce), lan, self.ports).await;
             }
             Method::Upnp => upnp::take_back(lan, &forwarded, self.ssdp).await,
         }
