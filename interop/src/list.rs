@@ -30,6 +30,7 @@ const SSU2_MIXED: NetSpec = NetSpec { way: Way::Ssu2, ..MIXED };
 const SSU2_IPV6: NetSpec = NetSpec { way: Way::Ssu2Ipv6, ..SID };
 const FAMILIES: NetSpec = NetSpec { way: Way::Families, ..SID };
 const NAT: NetSpec = NetSpec { way: Way::Nat, ..SID };
+const NAT_MANY: NetSpec = NetSpec { carriers: Carriers::Many, ..NAT };
 /// Subjects alone, which are floodfills; two i2pds are there to begin with.
 const NAT_OWN: NetSpec = NetSpec { way: Way::Nat, carriers: Carriers::Alone, floodfills: Floodfills::Subjects, ..SID };
 const OWN_HOPS: NetSpec = NetSpec { carriers: Carriers::Subjects, ..SID };
@@ -363,13 +364,13 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "nat-verdict",
         about: "peer tests with i2pds tell subjects behind each kind of translator what they are",
-        spec: NAT,
+        spec: NAT_MANY,
         run: reach::verdicts,
     },
     Scenario {
         name: "nat-introduced",
         about: "subjects behind translators are reached through i2pds as introducers, and read each other",
-        spec: NAT,
+        spec: NAT_MANY,
         run: reach::introduced,
     },
     Scenario {

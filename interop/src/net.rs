@@ -45,6 +45,8 @@ pub(crate) enum Carriers {
     Peers,
     /// Routers under test; of the i2pds there are only floodfills and two ends.
     Subjects,
+    /// Thirty i2pds: in a small network nearly everybody knows everybody, and whom Charlie knows already he does not test.
+    Many,
     /// Six of each.
     Half,
     /// Routers under test; two i2pds are there to begin with, and end before anything is measured.
@@ -117,6 +119,7 @@ impl Net {
         let start = Instant::now();
         let routers = match spec.carriers {
             Carriers::Peers => "12",
+            Carriers::Many => "30",
             Carriers::Half => "6",
             Carriers::Alone | Carriers::Java => "2",
             Carriers::Subjects | Carriers::Lossy => "7",

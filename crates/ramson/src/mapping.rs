@@ -125,10 +125,10 @@ impl Mapping {
 }
 
 /// Whether ports are to be mapped: when the settings say so, or when they say nothing and a private IPv4 address is all
-/// that the machine has. Never behind a proxy, or for who does not listen or knows its address.
+/// that the machine has. Never behind a proxy, or for who hides or does not listen.
 fn is_wanted(config: &Config, source: Option<IpAddr>) -> bool {
     let knows = config.ntcp2.publish.iter().any(SocketAddr::is_ipv4);
-    if config.proxy.is_some() || config.ntcp2.outbound_only {
+    if config.proxy.is_some() || config.ntcp2.outbound_only || config.hidden {
         return false;
     }
     match config.port_mapping.wish {
@@ -275,7 +275,7 @@ impl Mapper {
         let Some((way, lan, forwarded)) = self.method.take() else { return };
         match way {
             Method::Pcp | Method::NatPmp => {
-                pmp::take_back((way == Method::Pcp).then_some(self.nonce), lan, self.ports).await
+                pmp::take_back((way == Method::Pcp).then_some(self.nonce), lan, self.ports).await;
             }
             Method::Upnp => upnp::take_back(lan, &forwarded, self.ssdp).await,
         }

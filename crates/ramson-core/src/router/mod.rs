@@ -21,6 +21,7 @@ mod introductions;
 mod keyless;
 mod local;
 mod lookups;
+mod mapped;
 mod network;
 pub(crate) mod programs;
 mod questions;
@@ -362,7 +363,7 @@ impl Router {
                 let _ = self.store.offer(now, Arc::from(info), Source::Disk);
             }
             Input::Profiles(saved) => drop(self.profiles.load(now, saved)),
-            Input::Mapped(mapped) => self.mapped = mapped,
+            Input::Mapped(mapped) => self.handle_mapped(mapped),
             Input::TimeFloor(unix_ms) => self.raise_floor(unix_ms),
             Input::Entropy(entropy) => self.rng.feed(&entropy),
             Input::Command(command) => self.handle_command(command),

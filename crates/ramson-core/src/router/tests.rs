@@ -399,6 +399,22 @@ fn what_changes_while_a_signature_is_made_is_signed_next() {
     }
 }
 
+/// A gateway may be wrong or lie: it changes nothing but one vote, and what the status says of it.
+#[test]
+fn the_word_of_a_gateway_alone_publishes_nothing() {
+    let mut solo = Solo::new();
+    let addr = |last: u8| Some(std::net::SocketAddr::from(([8, 8, 4, last], 9_000)));
+    for last in 0..50 {
+        let mapped = Mapped { gateway: [192, 168, 1, 1].into(), by: "UPnP", udp: addr(last), tcp: addr(last) };
+        solo.input(Input::Mapped(Some(mapped)));
+        assert_eq!(solo.router.snapshot().mapped, Some(mapped));
+    }
+    let snapshot = solo.router.snapshot();
+    assert!(!snapshot.reachable && snapshot.published.is_empty() && snapshot.published_udp.is_empty());
+    solo.input(Input::Mapped(None));
+    assert_eq!(solo.router.snapshot().mapped, None);
+}
+
 #[test]
 fn a_floor_ahead_of_the_clock_dates_our_router_info_anew() {
     let mut solo = Solo::new();

@@ -35,6 +35,11 @@ const SYN_ACK_DELAY: Duration = Duration::from_millis(10);
 /// So long after the first packet behind it our answer to a SYN goes again, unless it was acknowledged: i2pd ends a stream
 /// whose SYN is not there 200 ms after a packet that follows it, and each is lost or late by itself where hops speak SSU2.
 const SYN_ACK_AGAIN: Duration = Duration::from_millis(80);
+/// Answers to our SYN, each with another id, that count besides the first one.
+const MAX_ANSWERS: u8 = 3;
+/// Behind these packets the first one behind our SYN goes again, unless it was acknowledged: i2pd ends a stream, without a word
+/// and within a fraction of a round trip, where a few packets have come and that one has not.
+const FIRST_AGAIN_BEHIND: [u32; 2] = [2, 5];
 /// The longest pause between repetitions while the path is tried: a probe is one packet. That of a SYN.
 const MAX_PROBE_PAUSE: Duration = Duration::from_secs(2);
 const MAX_SYN_PAUSE: Duration = Duration::from_secs(6);
@@ -90,6 +95,8 @@ pub(super) struct Connection {
     pub(super) local_id: u32,
     /// The peer's; 0 until its SYN came.
     pub(super) remote_id: u32,
+    /// Answers to our SYN that have counted besides the first one.
+    answers: u8,
     pub(super) outbound: bool,
     /// The peer's destination, and the key that signs for it.
     pub(super) signer: Option<Signer>,
@@ -163,6 +170,7 @@ impl Connection {
             ports: start.ports,
             local_id: start.local_id,
             remote_id: 0,
+            answers: 0,
             outbound: true,
             signer: start.signer,
             held: Vec::new(),
@@ -436,6 +444,11 @@ impl Connection {
 
     /// The peer's SYN in answer to ours, verified: `packet` is handled next.
     pub(super) fn answered(&mut self, packet: &Packet<'_>, signer: Signer, ctx: &mut Context<'_>) {
+        if self.may_be_answered_again() && packet.recv_id != self.remote_id {
+            self.answers += 1;
+            self.remote_id = packet.recv_id;
+            return self.handle(packet, ctx);
+        }
         if !self.is_opening() {
             return;
         }
@@ -446,6 +459,15 @@ impl Connection {
         self.signer = Some(signer);
         ctx.events.push_back(Event::Opened { stream: self.id, peer });
         self.handle(packet, ctx);
+    }
+
+    /// Whether an answer to our SYN with another id counts: i2pd gives up after 18 s what nobody has acknowledged, and takes
+    /// our SYN for a new one when it comes again. Where the first answer was that late, only the second one leads to a
+    /// stream. Nothing else may have been acknowledged, or have come, by then.
+    pub(super) fn may_be_answered_again(&self) -> bool {
+        let acknowledged = self.tx.first_unacked().unwrap_or(self.tx.next_sequence());
+        let heard = self.rx.acks().is_some_and(|(through, nacks)| through > 0 || !nacks.is_empty());
+        self.outbound && self.phase == Phase::Open && acknowledged <= 1 && !heard && self.answers < MAX_ANSWERS
     }
 
     // How it ends.

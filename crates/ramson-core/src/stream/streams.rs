@@ -486,6 +486,13 @@ impl Streams {
             connection.held.push((from, bytes));
             return Ok(());
         }
+        if packet.is_syn()
+            && packet.recv_id != connection.remote_id
+            && packet.send_id == connection.local_id
+            && connection.may_be_answered_again()
+        {
+            return self.handle_syn_ack(now, stream, trusted, bytes);
+        }
         if packet.recv_id != connection.remote_id || (packet.send_id != connection.local_id && packet.send_id != 0) {
             return Err(Error::Forged);
         }

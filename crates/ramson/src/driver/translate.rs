@@ -286,10 +286,10 @@ pub(crate) fn reachability(snapshot: &Snapshot) -> Reachability {
         reachable: snapshot.reachable,
         why,
         published: ntcp2.chain(ssu2).collect(),
+        mapped: snapshot.mapped.iter().flat_map(mapped).collect(),
         hidden: snapshot.hidden,
         udp_v4: tested(snapshot.reach[0]),
         udp_v6: tested(snapshot.reach[1]),
-        mapped: snapshot.mapped.iter().flat_map(mapped).collect(),
     }
 }
 

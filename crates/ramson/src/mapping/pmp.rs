@@ -49,9 +49,10 @@ pub(super) async fn ask(nonce: Option<pcp::Nonce>, lan: Lan, ports: Ports) -> Re
                 continue;
             }
         };
-        let ip = match (mapped.mapping_type(), outside) {
-            (PortMappingType::Pcp { external_ip: IpAddr::V4(ip), .. }, _) | (PortMappingType::NatPmp, Some(ip)) => ip,
-            _ => continue,
+        let ((PortMappingType::Pcp { external_ip: IpAddr::V4(ip), .. }, _) | (PortMappingType::NatPmp, Some(ip))) =
+            (mapped.mapping_type(), outside)
+        else {
+            continue;
         };
         if mapped.lifetime() > 0 {
             let lifetime = Duration::from_secs(mapped.lifetime().min(LIFETIME).into());

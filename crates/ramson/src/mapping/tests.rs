@@ -373,7 +373,8 @@ async fn nobody_but_the_gateway_is_visited() {
 /// Megabytes in place of an answer, nothing, noise: an error each, within the time that the mapper gives.
 #[tokio::test]
 async fn answers_of_upnp_are_bounded() {
-    let answers: [fn(&str) -> (u16, String); 4] = [
+    type Answer = fn(&str) -> (u16, String);
+    let answers: [Answer; 4] = [
         |_| (200, String::new()),
         |_| (200, "\u{0}<<<>&&".repeat(99)),
         |_| (500, "<x/>".to_owned()),

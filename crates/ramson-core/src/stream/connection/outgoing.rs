@@ -1,6 +1,6 @@
 //! What a stream sends: which packet is next, its header, and whether it may leave.
 
-use super::{Connection, Context, PROBES, Phase, SYN_ACK_AGAIN};
+use super::{Connection, Context, FIRST_AGAIN_BEHIND, PROBES, Phase, SYN_ACK_AGAIN};
 use crate::limits::stream as limits;
 use crate::stream::Event;
 use crate::stream::jobs::Purpose;
@@ -162,6 +162,10 @@ impl Connection {
             self.rx.ack_sent();
         }
         self.emit(packet, kind == Kind::Syn, ctx);
+        let first_is_there = self.tx.first_unacked().is_none_or(|first| first > 1);
+        if before == 0 && FIRST_AGAIN_BEHIND.contains(&sequence) && !first_is_there {
+            self.transmit(1, ctx);
+        }
     }
 
     /// The delay option of a data packet: chokes, or asks for an acknowledgement at once where waiting for one would

@@ -53,6 +53,59 @@ fn a_repeated_syn_ack_is_acknowledged_and_opens_nothing() {
     assert_eq!(solo.events.iter().filter(|e| matches!(e, Event::Opened { .. })).count(), 1);
 }
 
+/// i2pd drops a stream of which it has only the SYN when others have come three times, each way. Where hops speak SSU2, each packet
+/// is lost or late by itself.
+#[test]
+fn the_first_packet_goes_again_behind_others_before_i2pd_gives_the_stream_up() {
+    let sequences = |solo: &Solo, from: usize| -> Vec<u32> {
+        let packets = solo.sent[from..].iter().map(|packet| Packet::parse(packet).unwrap());
+        packets.filter(|packet| !packet.is_plain_ack()).map(|packet| packet.sequence).collect()
+    };
+    let mut solo = Solo::new(Config::default());
+    let (stream, send_id) = solo.connect(b"");
+    let before = solo.sent.len();
+    solo.streams.send(solo.now, stream, vec![7; 1_730 * 3]);
+    solo.drain();
+    assert_eq!(sequences(&solo, before), [1, 2, 1, 3]);
+    // Once it is there, it does not go again.
+    solo.packet(true, data(send_id, 0, 1).encode(&[])).unwrap();
+    let before = solo.sent.len();
+    solo.streams.send(solo.now, stream, vec![7; 1_730 * 3]);
+    solo.drain();
+    assert!(!sequences(&solo, before).contains(&1), "{:?}", sequences(&solo, before));
+}
+
+/// i2pd has given up the stream of its first answer, which came late, and made another one of our SYN that came again.
+#[test]
+fn a_peer_that_takes_our_syn_twice_is_followed_to_its_second_stream() {
+    let mut solo = Solo::new(Config::default());
+    let (stream, send_id) = solo.connect(b"");
+    assert_eq!(solo.streams.send(solo.now, stream, b"request".to_vec()), 7);
+    solo.drain();
+    assert_eq!(solo.last().send_id, 99);
+    let second = |solo: &Solo, id| solo.sign(&Outgoing { recv_id: id, ..solo.syn_ack(send_id) }, b"");
+    // Somebody else's, or an unsigned one, changes nothing.
+    let mut forged = second(&solo, 98);
+    *forged.last_mut().unwrap() ^= 1;
+    let _ = solo.packet(true, forged);
+    solo.pass(3_000);
+    assert_eq!(solo.last().send_id, 99);
+    let again = second(&solo, 100);
+    solo.packet(true, again).unwrap();
+    solo.pass(3_000);
+    assert_eq!(
+        (solo.last().send_id, solo.last().payload),
+        (100, &b"request"[..]),
+        "what was not acknowledged goes there"
+    );
+    solo.packet(true, Outgoing { recv_id: 100, ..data(send_id, 1, 1) }.encode(&[b"answer"])).unwrap();
+    assert_eq!(solo.read(stream), b"answer");
+    // It lives: no later answer takes it away.
+    let late = second(&solo, 101);
+    assert!(solo.packet(true, late).is_err());
+    assert_eq!(solo.events.iter().filter(|e| matches!(e, Event::Opened { .. })).count(), 1);
+}
+
 #[test]
 fn a_repeated_syn_gets_our_answer_again() {
     let mut solo = Solo::new(Config::default());
