@@ -354,6 +354,11 @@ impl Links {
         peers
     }
 
+    /// Whether messages wait for room on their way out.
+    pub const fn is_behind(&self) -> bool {
+        self.totals.waiting > 0
+    }
+
     pub fn stats(&self) -> LinkStats {
         let sessions = self.conns.values().filter(|c| c.is_up()).count();
         let inbound = self.conns.values().filter(|c| c.is_up() && c.inbound).count();

@@ -32,6 +32,9 @@ const MAX_PATHS: usize = 256;
 /// sent, before tunnels and links go; and for the resets of those that have not delivered all by then.
 const STREAMS_END: Duration = Duration::from_secs(1);
 const STREAMS_ABORTED: Duration = Duration::from_millis(500);
+/// Where there are thousands of them, that takes longer: so long at most, and this is how often it is looked at.
+const STREAMS_MOST: Duration = Duration::from_secs(4);
+const STREAMS_LOOK: Duration = Duration::from_millis(100);
 /// Lifetime of garlic on its way.
 const GARLIC_MS: u64 = 60_000;
 
@@ -231,8 +234,11 @@ impl Router {
                 self.dirty.insert(*id);
             }
         }
+        let is_busy = || self.links.is_behind() || self.locals.values().any(|local| local.streams.is_signing());
         if told {
             self.timers.set(Timer::Stop, now.mono + STREAMS_ABORTED);
+        } else if now.mono < self.stop_by && is_busy() {
+            self.timers.set(Timer::Stop, now.mono + STREAMS_LOOK);
         } else {
             self.stop();
         }
@@ -271,6 +277,7 @@ impl Router {
             self.dirty.insert(*id);
         }
         if told {
+            self.stop_by = now.mono + STREAMS_MOST;
             self.timers.set(Timer::Stop, now.mono + STREAMS_END);
         } else {
             self.stop();

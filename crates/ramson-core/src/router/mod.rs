@@ -125,6 +125,8 @@ pub struct Router {
     pools: BTreeMap<PoolId, DestinationId>,
     /// Destinations that may have something to say.
     dirty: BTreeSet<DestinationId>,
+    /// When it stops at the latest, once it has been told to.
+    stop_by: Instant,
     /// More data follows at once: nothing is sealed yet.
     held: bool,
     timers: Timers<Timer>,
@@ -253,6 +255,7 @@ impl Router {
             locals: BTreeMap::new(),
             pools: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            stop_by: now.mono,
             held: false,
             timers: Timers::default(),
             outputs: VecDeque::new(),

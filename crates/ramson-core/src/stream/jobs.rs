@@ -169,6 +169,11 @@ impl Jobs {
         Some(purpose)
     }
 
+    /// Whether none is out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
     /// Signatures of strangers that are being verified.
     pub(super) const fn strangers(&self) -> usize {
         self.strangers

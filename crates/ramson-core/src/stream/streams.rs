@@ -183,6 +183,11 @@ impl Streams {
         self.reset_all(now, |_| false)
     }
 
+    /// Whether packets are being signed that peers are to have.
+    pub fn is_signing(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
     fn reset_all(&mut self, now: Now, spared: impl Fn(&Connection) -> bool) -> bool {
         let open = self.connections.values().filter(|connection| !connection.is_lingering());
         let open: Vec<_> = open.map(|it| (it.id(), it.is_opening(), spared(it))).collect();

@@ -65,7 +65,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// And this often while somebody waits for tunnels, which take less than a second where the network is near.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long streams and sessions may take to end when the router stops.
-const STOP_TIME: Duration = Duration::from_secs(3);
+const STOP_TIME: Duration = Duration::from_secs(6);
 
 /// The one task.
 struct Driver {
