@@ -1,9 +1,9 @@
 //! Whether a router finds out what stands in front of it, and publishes that.
 
 use crate::world::World;
-use ramson_core::reach::{Nat, Reachability};
+use ramson_core::reach::{Nat as Front, Reachability};
 use ramson_core::time::Duration;
-use ramson_sim::{Link, NatKind, NodeId, Settings, Transport};
+use ramson_sim::{Link, Nat, NatKind, NodeId, Settings, Transport};
 
 fn settings(seed: u64) -> Settings {
     let (delay, jitter) = (Duration::from_millis(20), Duration::from_millis(10));
@@ -35,16 +35,16 @@ fn a_router_finds_out_what_stands_in_front_of_it() {
         (None, Reachability::Open),
         (Some(NatKind::FULL_CONE), Reachability::Open),
         (Some(NatKind { keeps_port: false, ..NatKind::FULL_CONE }), Reachability::Open),
-        (Some(NatKind::RESTRICTED), Reachability::Firewalled(Nat::Filtering)),
-        (Some(NatKind::PORT_RESTRICTED), Reachability::Firewalled(Nat::Filtering)),
-        (Some(NatKind::SYMMETRIC), Reachability::Firewalled(Nat::Symmetric)),
+        (Some(NatKind::RESTRICTED), Reachability::Firewalled(Front::Filtering)),
+        (Some(NatKind::PORT_RESTRICTED), Reachability::Firewalled(Front::Filtering)),
+        (Some(NatKind::SYMMETRIC), Reachability::Firewalled(Front::Symmetric)),
     ];
     for (seed, (kind, expected)) in kinds.into_iter().cycle().take(12).enumerate() {
         let (mut world, home) = world(seed as u64, kind);
         assert_eq!(verdict(&mut world, home), expected, "{kind:?}, seed {seed}");
         world.net.run_for(Duration::from_secs(5));
         let status = world.net.snapshot(home);
-        let outer = world.net.nat(home).map(|nat| nat.outer());
+        let outer = world.net.nat(home).map(Nat::outer);
         match expected {
             Reachability::Open => {
                 let [addr] = status.published_udp[..] else { panic!("{:?}", status.published_udp) };
