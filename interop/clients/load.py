@@ -1,7 +1,10 @@
-"""Many SAM sockets, sessions and streams: `load.py serve N` and `load.py ask IDLE SESSIONS STREAMS DESTINATION...`.
+"""Many SAM sockets, sessions and streams: `load.py serve N FILE` and `load.py ask IDLE SESSIONS STREAMS
+DESTINATION...`.
 
-serve forwards the streams of N sessions to an echo. ask opens sockets that only say HELLO, sessions, and streams of all sessions to
-all destinations, says after each step how it went, and goes on when it reads a line.
+serve forwards the streams of N sessions to an echo, and keeps in FILE how many of them have ended in order and how many by a
+reset. ask opens sockets that only say HELLO, sessions, and streams of all sessions to
+all destinations, says after each step how it went, and goes on when it reads a line. At last the streams talk without end, until
+the router stops, and it says how many have seen a reset and how many an end in order.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ import time
 BRIDGE = ("127.0.0.1", 7656)
 LIMIT = 240
 AT_ONCE = 64
+TALKERS = 200
 SHORT = "SIGNATURE_TYPE=7 i2cp.leaseSetEncType=4 inbound.length=1 outbound.length=1 inbound.quantity=1 outbound.quantity=1"
 USUAL = "SIGNATURE_TYPE=7 i2cp.leaseSetEncType=4 inbound.length=1 outbound.length=1 inbound.quantity=3 outbound.quantity=3"
 
@@ -33,15 +37,24 @@ class Sam:
         return self
 
 
-async def echo(reader, writer):
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
+ENDS = {"whole": 0, "reset": 0}
+
+
+async def echo(reader, writer, file):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        ENDS["whole"] += 1
+    except OSError:
+        ENDS["reset"] += 1
     writer.close()
+    with open(file, "w") as f:
+        print(ENDS["reset"], ENDS["whole"], file=f)
 
 
-async def serve(count):
-    server = await asyncio.start_server(echo, "127.0.0.1", 20300, backlog=4096)
+async def serve(count, file):
+    server = await asyncio.start_server(lambda r, w: echo(r, w, file), "127.0.0.1", 20300, backlog=4096)
     kept = []
     for n in range(count):
         session = await Sam().session(f"serves{n}", USUAL)
@@ -102,9 +115,40 @@ async def ask(idle, sessions, streams, destinations):
     opened = await step("streams", stream, range(streams))
     await step("talked", talk, list(enumerate(opened)))
     await step("again", talk, list(enumerate(opened)))
+    await until_the_end(opened)
+
+
+async def until_the_end(opened):
+    """TALKERS of the streams carry data all the time, the others nothing; then the router stops."""
+    ends, rounds = {"reset": 0, "whole": 0}, 0
+
+    async def end_of(n, sam):
+        nonlocal rounds
+        try:
+            while True:
+                if n < TALKERS:
+                    sam.writer.write(bytes([n % 251]) * 4000)
+                    await sam.writer.drain()
+                    await sam.reader.readexactly(4000)
+                    rounds += 1
+                elif not await sam.reader.read(1):
+                    ends["whole"] += 1
+                    return
+        except OSError:
+            ends["reset"] += 1
+        except asyncio.IncompleteReadError:
+            ends["whole"] += 1
+
+    begin = time.time()
+    tasks = [asyncio.create_task(end_of(n, sam)) for n, sam in enumerate(opened)]
+    while rounds < TALKERS:
+        await asyncio.sleep(0.1)
+    print("flowing", rounds, 0, round(time.time() - begin, 1), "", flush=True)
+    await asyncio.wait(tasks, timeout=LIMIT)
+    print("ended", ends["reset"], ends["whole"], round(time.time() - begin, 1), "", flush=True)
 
 
 if sys.argv[1] == "serve":
-    asyncio.run(serve(int(sys.argv[2])))
+    asyncio.run(serve(int(sys.argv[2]), sys.argv[3]))
 else:
     asyncio.run(ask(*map(int, sys.argv[2:5]), sys.argv[5:]))

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::net::{home, within};
-use crate::world::{World, curl, until_page};
+use crate::world::{Route, World, curl, until_page};
 
 /// Until an example has said what it has to, in a network that has just begun.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -43,9 +43,9 @@ impl Example {
         Self::run(name, command)
     }
 
-    /// The same without a router of its own: over I2CP to i2pd, in whose namespace it is.
-    fn at_i2pd(world: &World, name: &'static str, args: &[&str]) -> Result<Self, String> {
-        let mut command = within(&world.theirs()?.namespace, &program(name)?.to_string_lossy());
+    /// The same without a router of its own: over I2CP to the router in whose namespace it is.
+    fn at(router: &Route, name: &'static str, args: &[&str]) -> Result<Self, String> {
+        let mut command = within(&router.namespace, &program(name)?.to_string_lossy());
         command.args(["--i2cp", "127.0.0.1:7654"]).args(args);
         Self::run(name, command)
     }
@@ -102,17 +102,22 @@ impl Example {
 
 /// The echo with its server at a Ramson and its client at i2pd, and the other way round.
 pub(crate) fn library_i2cp(world: &mut World) -> Result<String, String> {
+    echo_over(world, &world.theirs()?)
+}
+
+/// The same at any router that speaks I2CP.
+pub(crate) fn echo_over(world: &World, router: &Route) -> Result<String, String> {
     let mut said = Vec::new();
-    for at_i2pd in ["client", "server"] {
-        let (server, place) = (["--serve"], format!("i2cp-{at_i2pd}"));
-        let server = match at_i2pd {
-            "server" => Example::at_i2pd(world, "echo", &server)?,
+    for over_i2cp in ["client", "server"] {
+        let (server, place) = (["--serve"], format!("i2cp-{over_i2cp}"));
+        let server = match over_i2cp {
+            "server" => Example::at(router, "echo", &server)?,
             _ => Example::start(world, "echo", &place, &server)?,
         };
         let address = server.line("the echo is at ")?;
         let ask = ["--ask", &address];
-        let client = match at_i2pd {
-            "client" => Example::at_i2pd(world, "echo", &ask)?,
+        let client = match over_i2cp {
+            "client" => Example::at(router, "echo", &ask)?,
             _ => Example::start(world, "echo", &place, &ask)?,
         };
         for word in ["ramsons", "are", "wild", "garlic"] {
@@ -124,7 +129,10 @@ pub(crate) fn library_i2cp(world: &mut World) -> Result<String, String> {
         }
         client.end()?;
         server.end()?;
-        said.push(format!("{at_i2pd} over i2pd's I2CP: words, 2 MB there and back in {much}, datagrams 1, 2 and 3"));
+        let what = &router.what;
+        said.push(format!(
+            "{over_i2cp} over I2CP of {what}: words, 2 MB there and back in {much}, datagrams 1, 2 and 3"
+        ));
     }
     Ok(said.join("; "))
 }

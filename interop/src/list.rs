@@ -3,7 +3,8 @@
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
 use crate::{
-    alone, clients, drops, figures, half, hops, i2cp, kill, library, names, pages, sam, scenarios, soak, tunnels,
+    alone, clients, drops, figures, half, hops, i2cp, java, kill, library, mapping, names, nat, pages, reach, sam,
+    scenarios, soak, tunnels, udp,
 };
 
 /// A named scenario and the network that it runs in.
@@ -25,6 +26,12 @@ const SID: NetSpec = NetSpec {
 const MIXED: NetSpec = NetSpec { peer: "trixie", ..SID };
 const IPV6: NetSpec = NetSpec { way: Way::Ipv6, ..SID };
 const SSU2: NetSpec = NetSpec { way: Way::Ssu2, ..SID };
+const SSU2_MIXED: NetSpec = NetSpec { way: Way::Ssu2, ..MIXED };
+const SSU2_IPV6: NetSpec = NetSpec { way: Way::Ssu2Ipv6, ..SID };
+const FAMILIES: NetSpec = NetSpec { way: Way::Families, ..SID };
+const NAT: NetSpec = NetSpec { way: Way::Nat, ..SID };
+/// Subjects alone, which are floodfills; two i2pds are there to begin with.
+const NAT_OWN: NetSpec = NetSpec { way: Way::Nat, carriers: Carriers::Alone, floodfills: Floodfills::Subjects, ..SID };
 const OWN_HOPS: NetSpec = NetSpec { carriers: Carriers::Subjects, ..SID };
 /// The same, and those subjects lose messages when told to.
 const LOSSY_HOPS: NetSpec = NetSpec { carriers: Carriers::Lossy, ..SID };
@@ -32,6 +39,10 @@ const PROXY: NetSpec = NetSpec { way: Way::Proxy, ..SID };
 const BOTH_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Both, ..SID };
 const OWN_FLOODFILLS: NetSpec = NetSpec { floodfills: Floodfills::Subjects, ..SID };
 const ALONE: NetSpec = NetSpec { carriers: Carriers::Alone, floodfills: Floodfills::Alone, ..SID };
+const JAVA: NetSpec = NetSpec { carriers: Carriers::Java, floodfills: Floodfills::Java, ..SID };
+const JAVA_SSU2: NetSpec = NetSpec { way: Way::Ssu2, ..JAVA };
+/// Three subjects keep the network database.
+const JAVA_CLIENTS: NetSpec = NetSpec { floodfills: Floodfills::Subjects, ..JAVA };
 const HALF: NetSpec = NetSpec { carriers: Carriers::Half, floodfills: Floodfills::Half, ..SID };
 
 /// All scenarios, in an order that lets neighbours share a network.
@@ -308,6 +319,78 @@ pub(crate) const ALL: &[Scenario] = &[
         run: scenarios::ssu2,
     },
     Scenario {
+        name: "ssu2-restart",
+        about: "restart and ramson-ramson where i2pd has SSU2 only",
+        spec: SSU2,
+        run: udp::restarts,
+    },
+    Scenario {
+        name: "ssu2-long",
+        about: "25 minutes of pages of all pairs and a stream each way over SSU2 alone (INTEROP_SSU2_MINUTES)",
+        spec: SSU2,
+        run: udp::long,
+    },
+    Scenario {
+        name: "ssu2-mixed",
+        about: "ssu2 with the older i2pd of trixie as hops, eepsite and client",
+        spec: SSU2_MIXED,
+        run: scenarios::ssu2,
+    },
+    Scenario {
+        name: "ssu2-ipv6",
+        about: "ssu2 of subjects that have IPv6 only",
+        spec: SSU2_IPV6,
+        run: scenarios::ssu2,
+    },
+    Scenario {
+        name: "ssu2-families",
+        about: "page, serve and ramson-ramson over SSU2 where some i2pds have IPv4 or IPv6 only",
+        spec: FAMILIES,
+        run: udp::families,
+    },
+    Scenario {
+        name: "renumber",
+        about: "streams of a subject behind a translator go on when the public address changes, both ways",
+        spec: NAT,
+        run: udp::renumber,
+    },
+    Scenario {
+        name: "mapping",
+        about: "Debian's miniupnpd forwards ports to a subject by PCP and by UPnP, until it stops",
+        spec: NAT,
+        run: mapping::mapping,
+    },
+    Scenario {
+        name: "nat-verdict",
+        about: "peer tests with i2pds tell subjects behind each kind of translator what they are",
+        spec: NAT,
+        run: reach::verdicts,
+    },
+    Scenario {
+        name: "nat-introduced",
+        about: "subjects behind translators are reached through i2pds as introducers, and read each other",
+        spec: NAT,
+        run: reach::introduced,
+    },
+    Scenario {
+        name: "nat-i2pd-verdict",
+        about: "peer tests with subjects tell i2pds behind each kind of translator what they are",
+        spec: NAT_OWN,
+        run: reach::verdicts_of_i2pd,
+    },
+    Scenario {
+        name: "nat-i2pd-introduced",
+        about: "an i2pd behind a translator is reached through subjects as introducers",
+        spec: NAT_OWN,
+        run: reach::introduces,
+    },
+    Scenario {
+        name: "nat-kinds",
+        about: "the translators of the network are what they say, by a probe, and so they are after a new public address",
+        spec: NAT,
+        run: nat::kinds,
+    },
+    Scenario {
         name: "proxy",
         about: "page and serve of subjects that go out through a SOCKS5 and an HTTP proxy, and by no other way",
         spec: PROXY,
@@ -326,6 +409,30 @@ pub(crate) const ALL: &[Scenario] = &[
         run: scenarios::floodfill,
     },
     Scenario {
+        name: "java",
+        about: "five Java routers and two subjects carry each other: sessions, tunnels, LeaseSets, pages, 2 MB, SAM (I2P_JAVA)",
+        spec: JAVA,
+        run: java::java,
+    },
+    Scenario {
+        name: "library-java",
+        about: "library-i2cp with Java's I2CP in place of i2pd's",
+        spec: JAVA,
+        run: java::library,
+    },
+    Scenario {
+        name: "java-floodfill",
+        about: "the same as java where three subjects are the only floodfills",
+        spec: JAVA_CLIENTS,
+        run: java::floodfill,
+    },
+    Scenario {
+        name: "java-ssu2",
+        about: "the same as java where Java and the subjects reach each other by SSU2 only",
+        spec: JAVA_SSU2,
+        run: java::java,
+    },
+    Scenario {
         name: "half",
         about: "figures: six subjects and six i2pds, three floodfills each: pages of all pairs, and builds (INTEROP_HALF_MINUTES)",
         spec: HALF,
@@ -340,8 +447,11 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 /// Names that stand for several scenarios.
-pub(crate) const GROUPS: &[(&str, &[&str])] =
-    &[("short", &["page", "serve", "refusals", "restart"]), ("clients", clients::SCENARIOS)];
+pub(crate) const GROUPS: &[(&str, &[&str])] = &[
+    ("short", &["page", "serve", "refusals", "restart"]),
+    ("clients", clients::SCENARIOS),
+    ("nat", &["nat-kinds", "nat-verdict", "nat-introduced", "nat-i2pd-verdict", "nat-i2pd-introduced"]),
+];
 
 #[cfg(test)]
 mod tests {

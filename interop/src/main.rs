@@ -9,20 +9,25 @@ mod get;
 mod half;
 mod hops;
 mod i2cp;
+mod java;
 mod kill;
 mod library;
 mod list;
+mod mapping;
 mod names;
+mod nat;
 mod neighbours;
 mod net;
 mod pages;
 mod programs;
 mod proxy;
+mod reach;
 mod sam;
 mod scenarios;
 mod soak;
 mod subject;
 mod tunnels;
+mod udp;
 mod web;
 mod world;
 
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
             [address, file] => proxy::serve(address, file),
             _ => Err("_proxy ADDR:PORT FILE".to_owned()),
         },
+        Some("_reflect") => nat::reflect(rest),
+        Some("_probe") => nat::probe(rest),
         Some("_guard") => net::guard(rest),
         Some("list") => {
             list();
@@ -134,6 +141,9 @@ fn fetch(scenarios: &[&Scenario]) -> Result<(), String> {
     suites.dedup();
     if scenarios.iter().any(|scenario| scenario.name == "tunnels") {
         tunnels::fetch()?;
+    }
+    if scenarios.iter().any(|scenario| scenario.name == "mapping") {
+        mapping::fetch()?;
     }
     if scenarios.iter().any(|scenario| clients::SCENARIOS.contains(&scenario.name)) {
         clients::get::fetch()?;

@@ -34,6 +34,8 @@ pub(crate) enum Floodfills {
     Half,
     /// A few of many routers under test.
     Alone,
+    /// Two of the Java routers.
+    Java,
 }
 
 /// Who carries the tunnels.
@@ -49,6 +51,8 @@ pub(crate) enum Carriers {
     Alone,
     /// Routers under test, with builds of the subject that lose tunnel messages when told to.
     Lossy,
+    /// Java routers and the routers under test; of the i2pds there are only two ends.
+    Java,
 }
 
 /// How the routers under test reach the others.
@@ -59,8 +63,21 @@ pub(crate) enum Way {
     Ipv6,
     /// By IPv4 and SSU2; the others have no NTCP2.
     Ssu2,
+    /// By IPv6 and SSU2: the others have both families, no NTCP2, and public addresses.
+    Ssu2Ipv6,
+    /// By SSU2, from wherever a scenario puts them; the others have public IPv4 addresses and no NTCP2.
+    Nat,
+    /// By SSU2 and both families: of the others, some have IPv4 or IPv6 only.
+    Families,
     /// Through a SOCKS5 proxy (the first one) or an HTTP proxy in their namespace.
     Proxy,
+}
+
+impl Way {
+    /// Whether the i2pds have SSU2 and no NTCP2.
+    pub(crate) const fn is_udp(self) -> bool {
+        matches!(self, Self::Ssu2 | Self::Ssu2Ipv6 | Self::Nat | Self::Families)
+    }
 }
 
 /// A running network of 12 i2pd routers (7 where others carry), 5 of them floodfills, over NTCP2, or SSU2 where it is about that. Taken down when dropped.
@@ -101,7 +118,7 @@ impl Net {
         let routers = match spec.carriers {
             Carriers::Peers => "12",
             Carriers::Half => "6",
-            Carriers::Alone => "2",
+            Carriers::Alone | Carriers::Java => "2",
             Carriers::Subjects | Carriers::Lossy => "7",
         };
         let mut up = vec![
@@ -112,11 +129,11 @@ impl Net {
             match spec.floodfills {
                 Floodfills::Peers => "5",
                 Floodfills::Both => "2",
-                Floodfills::Subjects | Floodfills::Alone => "0",
+                Floodfills::Subjects | Floodfills::Alone | Floodfills::Java => "0",
                 Floodfills::Half => "3",
             },
             "--transports",
-            if spec.way == Way::Ssu2 { "ssu2" } else { "ntcp2" },
+            if spec.way.is_udp() { "ssu2" } else { "ntcp2" },
             "--peer",
             spec.peer,
             "--ff-peer",
@@ -128,10 +145,16 @@ impl Net {
             "--wait",
             "0",
         ];
-        if spec.way == Way::Ipv6 {
+        if matches!(spec.way, Way::Ipv6 | Way::Ssu2Ipv6 | Way::Families) {
             up.push("--ipv6");
         }
-        if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy | Carriers::Alone) {
+        if spec.way == Way::Families {
+            up.push("--mixed-families");
+        }
+        if spec.way == Way::Nat {
+            up.extend(["--ip-plan", "public"]);
+        }
+        if matches!(spec.carriers, Carriers::Subjects | Carriers::Lossy | Carriers::Alone | Carriers::Java) {
             up.push("--no-transit");
         }
         let said = net.testnet(&up);
@@ -191,6 +214,11 @@ impl Net {
         Ok((text(&said, "netns")?, text(&said, "ip")?))
     }
 
+    /// Notes a process for the guard.
+    pub(crate) fn remember(&self, pid: u32) {
+        remember(&self.run, pid);
+    }
+
     /// Kills these i2pds, without a chance to say farewell.
     pub(crate) fn kill(&self, names: &[String]) -> Result<(), String> {
         let peers = self.peers()?;
@@ -232,6 +260,14 @@ impl Drop for Net {
             let _ = guard.kill();
             let _ = guard.wait();
         }
+    }
+}
+
+/// Notes a process of a run for its guard.
+pub(crate) fn remember(run: &Path, pid: u32) {
+    use std::io::Write;
+    if let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(run.join("pids")) {
+        let _ = writeln!(file, "{pid}");
     }
 }
 

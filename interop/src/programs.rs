@@ -1,4 +1,5 @@
-//! Small programs that the scenario `tunnels` runs in the routers' namespaces: `_irc ADDR:PORT`, `_udp echo|ask ADDR:PORT`.
+//! Small programs that the scenario `tunnels` runs in the routers' namespaces: `_irc ADDR:PORT`, `_udp echo|ask|source|hear
+//! ADDR:PORT`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 const FIRST: Duration = Duration::from_secs(90);
 const ANSWER: Duration = Duration::from_secs(10);
 const PACKETS: usize = 30;
+/// Packets of a source that are heard: ten seconds of it.
+const BEATS: usize = 200;
 /// Datagrams may be lost; more than these are a fault.
 const MOST_LOST: usize = 3;
 
@@ -111,7 +114,23 @@ pub(crate) fn udp(args: &[String]) -> Result<(), String> {
             }
             Ok(())
         }
-        _ => Err("_udp echo|ask ADDR:PORT".to_owned()),
+        [role, at] if role == "source" => {
+            let socket = UdpSocket::bind("127.0.0.1:0").map_err(|why| why.to_string())?;
+            for n in 0u64.. {
+                let packet = format!("beat {n} {}", "z".repeat(900));
+                let _ = socket.send_to(packet.as_bytes(), at);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Ok(())
+        }
+        [role, at] if role == "hear" => {
+            match hear(at) {
+                Ok(said) => println!("ok {said}"),
+                Err(why) => println!("bad {why}"),
+            }
+            Ok(())
+        }
+        _ => Err("_udp echo|ask|source|hear ADDR:PORT".to_owned()),
     }
 }
 
@@ -156,6 +175,35 @@ fn ping(at: &str) -> Said {
     let first = first.unwrap_or_default().as_millis();
     let said = format!("{answered} of {sent}, first after {first} ms, {} of {PACKETS} at once", back.len());
     if sent - answered > MOST_LOST || PACKETS - back.len() > MOST_LOST { Err(said) } else { Ok(said) }
+}
+
+/// What a source says: whole packets, of which few are lost once the first is there.
+fn hear(at: &str) -> Said {
+    let socket = UdpSocket::bind(at).map_err(|why| format!("{at}: {why}"))?;
+    socket.set_read_timeout(Some(Duration::from_secs(5))).map_err(|why| why.to_string())?;
+    let start = Instant::now();
+    let (mut first, mut got) = (None, std::collections::BTreeSet::new());
+    let mut buffer = vec![0; 65_536];
+    while got.len() < BEATS {
+        let Ok(n) = socket.recv(&mut buffer) else {
+            if start.elapsed() > FIRST {
+                return Err(format!("{} packets in {} s", got.len(), FIRST.as_secs()));
+            }
+            continue;
+        };
+        let text = std::str::from_utf8(&buffer[..n]).map_err(|_| "not what the source said".to_owned())?;
+        let number = text.strip_prefix("beat ").and_then(|rest| rest.split_once(' '));
+        let (number, rest) = number.ok_or("not what the source said")?;
+        if rest.len() != 900 {
+            return Err(format!("a packet of {n} bytes"));
+        }
+        first.get_or_insert(start.elapsed());
+        got.insert(number.parse::<u64>().map_err(|why| why.to_string())?);
+    }
+    let span = got.last().zip(got.first()).map_or(0, |(last, first)| last - first + 1);
+    let lost = span.saturating_sub(got.len() as u64);
+    let said = format!("{} of {span}, first after {} ms", got.len(), first.unwrap_or_default().as_millis());
+    if lost as usize > BEATS / 10 { Err(said) } else { Ok(said) }
 }
 
 fn heard(socket: &UdpSocket, packet: &[u8], patience: Duration) -> Result<bool, String> {

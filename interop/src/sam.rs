@@ -1,4 +1,4 @@
-//! Programs at SAM bridges: one that answers, at one router, and one that asks, at another. `_sam serve` and
+//! Programs at SAM bridges: one that answers, at one router, and one that asks, at another. `_sam serve [STYLE ...]` and
 //! `_sam ask STYLE DESTINATION ...`, run in the routers' namespaces; and the scenario that runs them.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -98,7 +98,7 @@ impl Sam {
 /// `_sam serve|ask ...`.
 pub(crate) fn main(args: &[String]) -> Result<(), String> {
     match args {
-        [role] if role == "serve" => serve(),
+        [role, styles @ ..] if role == "serve" => serve(styles),
         [role, rest @ ..] if role == "ask" => {
             match ask(rest) {
                 Ok(said) => println!("ok {said}"),
@@ -106,15 +106,18 @@ pub(crate) fn main(args: &[String]) -> Result<(), String> {
             }
             Ok(())
         }
-        _ => Err("_sam serve | ask STYLE DESTINATION ...".to_owned()),
+        _ => Err("_sam serve [STYLE ...] | ask STYLE DESTINATION ...".to_owned()),
     }
 }
 
-/// Makes a session of each style, names their destinations, and sends back what comes, until it is killed.
-fn serve() -> Result<(), String> {
+/// Makes a session of each of these styles, or of all, names their destinations, and sends back what comes, until it
+/// is killed.
+fn serve(styles: &[String]) -> Result<(), String> {
     let mut serving = Vec::new();
-    let begun: Vec<_> =
-        STYLES.map(|style| (style, std::thread::spawn(move || Sam::session(style, &format!("serve-{style}"))))).into();
+    let wanted = STYLES.into_iter().filter(|style| styles.is_empty() || styles.iter().any(|wanted| wanted == style));
+    let begun: Vec<_> = wanted
+        .map(|style| (style, std::thread::spawn(move || Sam::session(style, &format!("serve-{style}")))))
+        .collect();
     for (style, session) in begun {
         let (sam, own) = session.join().map_err(|_| "a panic".to_owned())??;
         println!("{style} {own}");
@@ -321,8 +324,18 @@ impl Drop for Server {
 }
 
 pub(crate) fn begin(route: &Route) -> Result<Server, String> {
+    begin_with(route, &[])
+}
+
+/// The same with these styles only.
+pub(crate) fn begin_with(route: &Route, styles: &[&str]) -> Result<Server, String> {
     let mut command = within(&route.namespace, &this_program());
-    let child = command.args(["_sam", "serve"]).stdout(Stdio::piped()).spawn().map_err(|why| format!("_sam: {why}"))?;
+    let child = command
+        .args(["_sam", "serve"])
+        .args(styles)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|why| format!("_sam: {why}"))?;
     Server::named(child, &route.what)
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::nat::{Behind, Nat};
 use crate::net::{Floodfills, Net, NetSpec, Way, this_program, within};
 
 /// How many of the subjects of `half` and of `alone` are no floodfills.
@@ -21,11 +22,22 @@ pub(crate) enum Kind {
     I2pd { program: PathBuf },
 }
 
+/// Where a router under test is in the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where everybody can reach it; it knows and publishes its address.
+    Open,
+    /// Behind an address translator; it is told nothing of it.
+    Behind(Nat),
+}
+
 /// A router under test in its namespace, with a web server behind its eepsite.
 pub(crate) struct Subject {
     pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) ip: String,
+    /// The translator that it is behind.
+    pub(crate) behind: Option<Behind>,
     pub(crate) dir: PathBuf,
     run: PathBuf,
     kind: Kind,
@@ -38,19 +50,30 @@ const PROXY: &str = "127.0.0.1:1080";
 
 impl Subject {
     /// Prepares a router, and starts it.
-    pub(crate) fn start(net: &Net, kind: &Kind, name: &str, spec: NetSpec) -> Result<Self, String> {
-        let mut subject = Self::prepare(net, kind, name, spec)?;
+    pub(crate) fn start(net: &Net, kind: &Kind, name: &str, spec: NetSpec, place: Place) -> Result<Self, String> {
+        let mut subject = Self::prepare_at(net, kind, name, spec, place)?;
         subject.run()?;
         Ok(subject)
     }
 
     /// Attaches a namespace, starts the web server there, and writes the config.
     pub(crate) fn prepare(net: &Net, kind: &Kind, name: &str, spec: NetSpec) -> Result<Self, String> {
+        Self::prepare_at(net, kind, name, spec, Place::Open)
+    }
+
+    fn prepare_at(net: &Net, kind: &Kind, name: &str, spec: NetSpec, place: Place) -> Result<Self, String> {
         let way = spec.way;
-        if way != Way::Ipv4 && matches!(kind, Kind::I2pd { .. }) {
+        if !matches!(way, Way::Ipv4 | Way::Nat) && matches!(kind, Kind::I2pd { .. }) {
             return Err("this scenario is for Ramson only".to_owned());
         }
-        let (namespace, ip) = net.attach(name)?;
+        let behind = match place {
+            Place::Open => None,
+            Place::Behind(nat) => Some(net.attach_behind(name, nat)?),
+        };
+        let (namespace, ip) = match &behind {
+            None => net.attach(name)?,
+            Some(behind) => (behind.namespace.clone(), behind.inside.clone()),
+        };
         let dir = net.run.join(name);
         fs::create_dir_all(dir.join("data")).map_err(|why| format!("{}: {why}", dir.display()))?;
         let web = within(&namespace, &this_program())
@@ -59,7 +82,7 @@ impl Subject {
             .spawn()
             .map_err(|why| format!("web server: {why}"))?;
         let (kind, name, run) = (kind.clone(), name.to_owned(), net.run.clone());
-        let mut subject = Self { name, namespace, ip, dir, run, kind, router: None, web, proxy: None };
+        let mut subject = Self { name, namespace, ip, behind, dir, run, kind, router: None, web, proxy: None };
         subject.remember(subject.web.id());
         subject.connect(way)?;
         subject.configure(net, spec)?;
@@ -69,8 +92,8 @@ impl Subject {
     /// Takes the IPv4 address from the namespace, or starts a proxy in it.
     fn connect(&mut self, way: Way) -> Result<(), String> {
         match way {
-            Way::Ipv4 | Way::Ssu2 => {}
-            Way::Ipv6 => {
+            Way::Ipv4 | Way::Ssu2 | Way::Nat | Way::Families => {}
+            Way::Ipv6 | Way::Ssu2Ipv6 => {
                 let flush = ["-4", "addr", "flush", "dev", "eth0"];
                 let status = within(&self.namespace, "ip").args(flush).status().map_err(|why| format!("ip: {why}"))?;
                 if !status.success() {
@@ -119,6 +142,13 @@ impl Subject {
         let file = self.dir.join("data/router.info");
         let bytes = fs::read(&file).map_err(|why| format!("{}: {why}", file.display()))?;
         Ok(bytes.windows(self.ip.len()).any(|part| part == self.ip.as_bytes()))
+    }
+
+    /// Adds lines to Ramson's configuration, for its next start.
+    pub(crate) fn add_to_config(&self, lines: &str) -> Result<(), String> {
+        let file = self.dir.join("ramson.toml");
+        let text = fs::read_to_string(&file).map(|text| text + lines);
+        text.and_then(|text| fs::write(&file, text)).map_err(|why| format!("{}: {why}", file.display()))
     }
 
     /// Starts the router's program again.
@@ -189,7 +219,7 @@ impl Subject {
 
     /// The hash of the router's identity, in I2P's base 64.
     pub(crate) fn identity(&self) -> Result<String, String> {
-        Ok(base64(&Sha256::digest(identity_of(&self.dir.join("data/router.info"))?)))
+        base64_of(&self.dir.join("data/router.info"))
     }
 
     /// Deletes the keys of the eepsite: the next start makes others.
@@ -263,6 +293,13 @@ impl Subject {
             Way::Ssu2 => {
                 format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]\n\n[ssu2]\nenabled = true")
             }
+            Way::Nat if self.behind.is_some() => "listen = [\"0.0.0.0:23456\"]\n\n[ssu2]\nenabled = true".to_owned(),
+            Way::Nat => self.ntcp2(Way::Ssu2),
+            Way::Families => {
+                let both = format!("[\"{ip}:23456\", \"[{}]:23456\"]", ipv6_of(ip));
+                format!("listen = {both}\npublish = {both}\n\n[ssu2]\nenabled = true")
+            }
+            Way::Ssu2Ipv6 => self.ntcp2(Way::Ipv6) + "\n\n[ssu2]\nenabled = true",
             Way::Ipv6 => format!("listen = [\"[{ip}]:23456\"]\npublish = [\"[{ip}]:23456\"]"),
             Way::Proxy if self.name.ends_with('1') => format!("proxy = \"socks5://{PROXY}\""),
             Way::Proxy => format!("proxy = \"http://{PROXY}\""),
@@ -275,10 +312,7 @@ impl Subject {
 
     /// Notes a process for the guard.
     pub(crate) fn remember(&self, pid: u32) {
-        use std::io::Write;
-        if let Ok(mut file) = fs::OpenOptions::new().create(true).append(true).open(self.run.join("pids")) {
-            let _ = writeln!(file, "{pid}");
-        }
+        crate::net::remember(&self.run, pid);
     }
 
     fn program(&self) -> (&Path, Vec<String>) {
@@ -297,10 +331,26 @@ impl Subject {
         }
     }
 
+    /// An i2pd's configuration for a network without NTCP2, where it stands or behind its translator.
+    fn i2pd_udp(&self, run: &Path) -> String {
+        let address = format!("address4 = {0}\nhost = {0}\n", self.ip);
+        let conf = i2pd_conf(&self.dir, &self.ip, run, false)
+            .replace("[ntcp2]\nenabled = true\npublished = true\n[ssu2]\nenabled = false\n", I2PD_UDP)
+            .replace("reservedrange = false", "reservedrange = true")
+            .replace(
+                "loglevel = info",
+                if std::env::var_os("INTEROP_LOG").is_some() { "loglevel = debug" } else { "loglevel = info" },
+            );
+        match self.behind {
+            None => conf,
+            Some(_) => conf.replace(&address, "").replace("nat = false", "nat = true"),
+        }
+    }
+
     fn configure(&self, net: &Net, spec: NetSpec) -> Result<(), String> {
         let number = self.name.trim_start_matches("mine").parse::<usize>();
         let floodfill = match spec.floodfills {
-            Floodfills::Peers => false,
+            Floodfills::Peers | Floodfills::Java => false,
             Floodfills::Both | Floodfills::Subjects => true,
             Floodfills::Half => number.is_ok_and(|number| number > PLAIN_HALF),
             Floodfills::Alone => number.is_ok_and(|number| number > PLAIN_ALONE),
@@ -312,7 +362,15 @@ impl Subject {
         };
         write("data/hosts.txt", &hosts)?;
         match self.kind {
-            Kind::Ramson { .. } => write("ramson.toml", &ramson_toml(&self.ntcp2(spec.way), &net.run, floodfill)),
+            Kind::Ramson { .. } => {
+                // In the network with public addresses, private ones are what they are elsewhere.
+                let reserved = spec.way != Way::Nat;
+                write("ramson.toml", &ramson_toml(&self.ntcp2(spec.way), &net.run, floodfill, reserved))
+            }
+            Kind::I2pd { .. } if spec.way == Way::Nat => {
+                write("i2pd.conf", &self.i2pd_udp(&net.run))?;
+                write("tunnels.conf", I2PD_SITE)
+            }
             Kind::I2pd { .. } => {
                 write("i2pd.conf", &i2pd_conf(&self.dir, &self.ip, &net.run, floodfill))?;
                 write("tunnels.conf", I2PD_SITE)
@@ -374,14 +432,14 @@ fn hosts(net: &Net) -> Result<String, String> {
 }
 
 /// Ramson's configuration: a private network, three hops, one web site, names from hosts.txt in the data folder.
-fn ramson_toml(ntcp2: &str, run: &Path, floodfill: bool) -> String {
+fn ramson_toml(ntcp2: &str, run: &Path, floodfill: bool, reserved: bool) -> String {
     let floodfill = if floodfill { "yes" } else { "no" };
     let run = run.display();
     let level = std::env::var("INTEROP_LOG").unwrap_or_else(|_| "info".to_owned());
     format!(
         r#"[network]
 id = 99
-allow_reserved_addresses = true
+allow_reserved_addresses = {reserved}
 allow_same_subnet = true
 
 [ntcp2]
@@ -431,6 +489,8 @@ fn i2pd_conf(dir: &Path, ip: &str, run: &Path, floodfill: bool) -> String {
     )
 }
 
+const I2PD_UDP: &str = "[ntcp2]\nenabled = false\n[ssu2]\nenabled = true\npublished = true\n";
+
 const I2PD_SITE: &str = "[site]\ntype = server\nhost = 127.0.0.1\nport = 8080\ninport = 80\nkeys = site.dat\n\
     inbound.length = 3\ninbound.quantity = 3\noutbound.length = 3\noutbound.quantity = 3\n\
     i2cp.leaseSetType = 3\ni2cp.leaseSetEncType = 4\n";
@@ -444,6 +504,11 @@ fn identity_of(file: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes.get(..end).ok_or_else(|| format!("{shown}: too short"))?.to_vec())
 }
 
+/// The hash of the identity that a RouterInfo begins with, in I2P's base 64.
+pub(crate) fn base64_of(file: &Path) -> Result<String, String> {
+    Ok(base64(&Sha256::digest(identity_of(file)?)))
+}
+
 /// The b32 name of the destination of a private key file.
 pub(crate) fn address_of(file: &Path) -> Result<String, String> {
     Ok(base32(&Sha256::digest(identity_of(file)?)) + ".b32.i2p")
@@ -454,11 +519,21 @@ pub(crate) fn b32_of(hash: &str) -> Option<String> {
     Some(base32(&hash_of(hash)?) + ".b32.i2p")
 }
 
+/// The b32 name of a destination in I2P's base 64.
+pub(crate) fn name_of(destination: &str) -> Option<String> {
+    Some(base32(&Sha256::digest(bytes_of(destination)?)) + ".b32.i2p")
+}
+
 /// A hash in I2P's base 64, as bytes.
 pub(crate) fn hash_of(hash: &str) -> Option<Vec<u8>> {
+    bytes_of(hash).filter(|bytes| bytes.len() == 32)
+}
+
+/// I2P's base 64, as bytes.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
     let mut bits = 0u32;
     let (mut held, mut bytes) = (0, Vec::new());
-    for c in hash.trim_end_matches('=').bytes() {
+    for c in text.trim_end_matches('=').bytes() {
         let digit = match c {
             b'A'..=b'Z' => c - b'A',
             b'a'..=b'z' => c - b'a' + 26,
@@ -474,7 +549,7 @@ pub(crate) fn hash_of(hash: &str) -> Option<Vec<u8>> {
             bytes.push((bits >> held) as u8);
         }
     }
-    (bytes.len() == 32).then_some(bytes)
+    Some(bytes)
 }
 
 fn base32(bytes: &[u8]) -> String {
@@ -522,5 +597,8 @@ mod tests {
         assert_eq!(base64(&[0xff, 0xff, 0xfe]), "~~~-");
         assert_eq!(b32_of(&base64(&[7; 32])), Some(base32(&[7; 32]) + ".b32.i2p"));
         assert_eq!(b32_of("AAAA"), None);
+        // The SHA-256 of "foob".
+        assert_eq!(name_of("Zm9vYg=="), Some(base32(&Sha256::digest(b"foob")) + ".b32.i2p"));
+        assert_eq!(name_of("!"), None);
     }
 }

@@ -1,5 +1,5 @@
-//! Proxies and tunnels: curl by SOCKS and CONNECT, IRC through the tunnels of both routers to ngircd, UDP both ways. The
-//! tunnels are put into the configs while the routers run.
+//! Proxies and tunnels: curl by SOCKS and CONNECT, IRC through the tunnels of both routers to ngircd, UDP both ways, a
+//! source that several hear. The tunnels are put into the configs while the routers run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -283,6 +283,46 @@ fn udp(b: &Ours, client: &Peer) -> Result<String, String> {
     Ok(said.join("; "))
 }
 
+/// A source at one of ours, which two programs at the other hear, each through a tunnel of its own, by Datagram1 and by Datagram2;
+/// when both have left, nobody is counted.
+fn streamr(running: &mut Running, a: &Ours, b: &Ours) -> Result<String, String> {
+    let started = a.add(&format!(
+        "[[server]]\nname = \"radio\"\nkind = \"streamr\"\nlisten = \"127.0.0.1:7200\"\nkeys = \"radio.dat\"\n{SHAPE}"
+    ))?;
+    let radio = a.b32("radio")?;
+    let hears = |port: u16, datagram: u8| {
+        format!(
+            "[[client]]\nname = \"radio-{datagram}\"\nkind = \"streamr\"\ntarget = \"127.0.0.1:{port}\"\nto = \"{radio}\"\n\
+             datagram = {datagram}\n{SHAPE}\n"
+        )
+    };
+    running.add(within(&a.namespace, &this_program()).args(["_udp", "source", "127.0.0.1:7200"]))?;
+    let config = b.dir.join("ramson.toml");
+    let before = fs::read_to_string(&config).map_err(|why| format!("{}: {why}", config.display()))?;
+    if started + b.add(&[hears(7201, 1), hears(7202, 2)].concat())? != 3 {
+        return Err("the streamr tunnels were not started by the reload".to_owned());
+    }
+    let mut said = Vec::new();
+    for (what, at) in [("Datagram1", "127.0.0.1:7201"), ("Datagram2", "127.0.0.1:7202")] {
+        said.push(format!("streamr, asked by {what}: {}", ask(&b.namespace, what, &["_udp", "hear", at])?));
+    }
+    let count = || a.tunnel("radio", "connections").map(|n| n.as_u64().unwrap_or(99));
+    if count()? != 2 {
+        return Err(format!("the source has {} subscribers, and not 2", count()?));
+    }
+    fs::write(&config, before).map_err(|why| format!("{}: {why}", config.display()))?;
+    b.ask("reload")?;
+    let start = Instant::now();
+    while count()? > 0 {
+        if start.elapsed() > Duration::from_secs(30) {
+            return Err(format!("{} still hear after they have left", count()?));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    said.push(format!("both have left {} ms after they were stopped", start.elapsed().as_millis()));
+    Ok(said.join("; "))
+}
+
 /// The scenario.
 pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
     let mut running = Running(Vec::new());
@@ -295,7 +335,7 @@ pub(crate) fn tunnels(world: &mut World) -> Result<String, String> {
         until_page(&route, site, Duration::from_secs(180))?;
     }
     let pages = format!("curl read {} pages by SOCKS4a, SOCKS5 and CONNECT", proxies(&route, &sites)?);
-    let said = [pages, irc(&b, &client)?, udp(&b, &client)?].join("; ");
+    let said = [pages, irc(&b, &client)?, udp(&b, &client)?, streamr(&mut running, &a, &b)?].join("; ");
     if b.tunnel("to-ours", "bytes_in")?.as_u64().unwrap_or(0) == 0 {
         return Err("`ramson tunnels` has counted nothing".to_owned());
     }

@@ -4,13 +4,16 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::drops;
+use crate::java;
 use crate::net::{Carriers, Net, NetSpec, this_program, within};
-use crate::subject::{Kind, Subject};
+use crate::subject::{Kind, Place, Subject};
 
 /// A network with up to two routers under test, started when a scenario first asks for them.
 pub(crate) struct World {
     // Dropped in this order: the routers under test before the network that they are in.
     subjects: Vec<Subject>,
+    /// The Java routers, where the scenario's network has some.
+    pub(crate) javas: Vec<java::Router>,
     pub(crate) net: Net,
     kind: Kind,
     pub(crate) spec: NetSpec,
@@ -53,23 +56,29 @@ const PROXY: &str = "127.0.0.1:4444";
 
 impl World {
     pub(crate) fn new(net: Net, kind: Kind, spec: NetSpec) -> Self {
-        Self { subjects: Vec::new(), net, kind, spec }
+        Self { subjects: Vec::new(), javas: Vec::new(), net, kind, spec }
     }
 
     /// The router under test with this number, running.
     pub(crate) fn subject(&mut self, number: usize) -> Result<&mut Subject, String> {
         while self.subjects.len() <= number {
-            let name = format!("mine{}", self.subjects.len() + 1);
             let lossy = self.spec.carriers == Carriers::Lossy && self.subjects.len() >= 2;
             let kind = if lossy { Kind::Ramson { program: drops::program()? } } else { self.kind.clone() };
-            let mut subject = Subject::start(&self.net, &kind, &name, self.spec)?;
-            println!("     {name} started at {}", subject.ip);
-            subject.until_it_has_keys()?;
-            self.subjects.push(subject);
+            self.add(&kind, Place::Open)?;
         }
         let subject = &mut self.subjects[number];
         subject.alive()?;
         Ok(subject)
+    }
+
+    /// Starts one more router of this kind at this place, and says its number.
+    pub(crate) fn add(&mut self, kind: &Kind, place: Place) -> Result<usize, String> {
+        let name = format!("mine{}", self.subjects.len() + 1);
+        let mut subject = Subject::start(&self.net, kind, &name, self.spec, place)?;
+        println!("     {name} started at {}", subject.ip);
+        subject.until_it_has_keys()?;
+        self.subjects.push(subject);
+        Ok(self.subjects.len() - 1)
     }
 
     /// Starts the program of a stopped router under test again.
@@ -82,6 +91,11 @@ impl World {
     pub(crate) fn forget_leases(&self) -> Result<(), String> {
         let client = self.net.peer("client")?;
         self.net.testnet(&["restart", &client.name]).map(|_| ())
+    }
+
+    /// A router under test that may not be running.
+    pub(crate) fn stopped(&self, number: usize) -> Result<&Subject, String> {
+        self.subjects.get(number).ok_or_else(|| "no such subject".to_owned())
     }
 
     /// What is under test.

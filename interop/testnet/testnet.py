@@ -7,7 +7,9 @@
   testnet.py prove                  fetch by b32 through HTTP proxy, SOCKS5, SAM and a client tunnel
   testnet.py bench [--hops 0,1,2,3 --enc 4 --mb 32 --runs 3 ...]   JSON lines to RUN/bench.jsonl
   testnet.py seed                   (re)write RUN/seed/*.dat, seeds.zip, seeds.su3 from the live routers
-  testnet.py attach NAME [--ip A]   make a netns + address for a foreign router; prints JSON of what it needs
+  testnet.py attach NAME [--ip A]   make a netns + address for a foreign router; prints JSON of what it needs (`--nat KIND`: behind a translator of its own)
+  testnet.py nat NAME KIND          what its translator does from now on: full-cone, address-restricted, port-restricted, symmetric, closed
+  testnet.py renumber NAME          its translator gets another public address, and forgets all mappings; prints it
   testnet.py add-ri FILE            put a foreign router.info into every i2pd netDb (needs restart: --restart)
   testnet.py exec NAME CMD..        run CMD inside a router's (or attached) namespace
   testnet.py link [--router r03] [--rate 10mbit] [--delay-ms 50 --jitter-ms 5 --loss 1]   shape links ('--clear' undoes)
@@ -45,13 +47,13 @@ def mmm(v): return dict(min=min(v), med=statistics.median(v), max=max(v), n=len(
 
 # ---- sockets inside another network namespace (setns is per thread; we switch back at once) ----
 _libc = ctypes.CDLL(None, use_errno=True); _nslock = threading.Lock()
-def ns_socket(ns, fam=socket.AF_INET, typ=socket.SOCK_STREAM):
-    if not ns: return socket.socket(fam, typ)
+def ns_socket(ns, fam=socket.AF_INET, typ=socket.SOCK_STREAM, proto=0):
+    if not ns: return socket.socket(fam, typ, proto)
     with _nslock:
         here = os.open("/proc/thread-self/ns/net", os.O_RDONLY); there = os.open(f"/run/netns/{ns}", os.O_RDONLY)
         try:
             if _libc.setns(there, 0x40000000): raise OSError(ctypes.get_errno(), "setns")
-            try: return socket.socket(fam, typ)
+            try: return socket.socket(fam, typ, proto)
             finally: _libc.setns(here, 0x40000000)
         finally: os.close(here); os.close(there)
 def connect(r, port, timeout=30):
@@ -116,7 +118,10 @@ class Net:
     def net_up(s):
         if s.st["net"] != "netns": return
         sh("ip", "netns", "add", NSP + "sw"); sh("ip", "-n", NSP + "sw", "link", "add", "br0", "type", "bridge"); sh("ip", "-n", NSP + "sw", "link", "set", "br0", "up")
-        for r in s.st["routers"]: s.ns_add(r["name"], r["ip"])
+        for r in s.st["routers"]:
+            s.ns_add(r["name"], r["ip"])
+            if r.get("families") == "6": sh("ip", "-n", NSP + r["name"], "-4", "addr", "flush", "dev", "eth0")
+            if r.get("families") == "4": sh("ip", "-n", NSP + r["name"], "-6", "addr", "flush", "dev", "eth0")
     def ns_add(s, name, ip):
         """netns + veth to the bridge; /32 address and an on-link default route: every address is reachable by ARP on the bridge, nothing leaves it"""
         ns = NSP + name; sw = NSP + "sw"
@@ -128,8 +133,18 @@ class Net:
         sh("ip", "-n", ns, "route", "add", "default", "dev", "eth0")
         if s.st.get("ipv6"): sh("ip", "-n", ns, "-6", "addr", "add", ip6_of(ip) + "/128", "dev", "eth0", "nodad"); sh("ip", "-n", ns, "-6", "route", "add", "default", "dev", "eth0")
         if s.st.get("cc"): sh("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=" + s.st["cc"])    # per namespace; bbr would hide loss from NTCP2
+    def nat_up(s, name, ip):
+        """a translator with the public address on the bridge, and behind it the router's namespace with a private one"""
+        out, ns, n = NSP + name + "n", NSP + name, len(s.st["attached"]) + 1; inside = f"192.168.{n}.2"
+        s.ns_add(name + "n", ip); sh("ip", "netns", "exec", out, "sysctl", "-qw", "net.ipv4.ip_forward=1"); sh("ip", "netns", "add", ns)
+        sh("ip", "-n", out, "link", "add", "lan0", "type", "veth", "peer", "name", "eth0", "netns", ns)
+        sh("ip", "-n", out, "addr", "add", f"192.168.{n}.1/24", "dev", "lan0"); sh("ip", "-n", out, "link", "set", "lan0", "up")
+        sh("ip", "-n", ns, "link", "set", "lo", "up"); sh("ip", "-n", ns, "addr", "add", inside + "/24", "dev", "eth0"); sh("ip", "-n", ns, "link", "set", "eth0", "up")
+        sh("ip", "-n", ns, "route", "add", "default", "via", f"192.168.{n}.1")
+        return inside
     def net_down(s):
         if s.st["net"] != "netns": return
+        for n in s.st.get("nats", {}): sh("ip", "netns", "del", NSP + n + "n", check=False)
         for n in [r["name"] for r in s.st["routers"]] + list(s.st.get("attached", {})) + ["sw"]: sh("ip", "netns", "del", NSP + n, check=False)
 
     # -- router config --
@@ -138,8 +153,8 @@ class Net:
         t2 = "ntcp2" in st["transports"] or st["transports"] == "both"; u2 = "ssu2" in st["transports"] or st["transports"] == "both"
         cl = r["name"] == st["client"]
         o = [f"log = file", f"logfile = {r['dir']}/i2pd.log", f"loglevel = {r.get('loglevel', st['loglevel'])}", "logclftime = false",
-             "ipv4 = true", f"ipv6 = {b(st.get('ipv6'))}", f"address6 = {ip6_of(r['ip'])}" if st.get("ipv6") else "", f"netid = {st['netid']}",
-             f"address4 = {r['ip']}", f"host = {r['ip']}", f"port = {r['port']}", "nat = false", f"reservedrange = {b(st['ip_plan']=='public')}",
+             f"ipv4 = {b(r.get('families') != '6')}", f"ipv6 = {b(st.get('ipv6') and r.get('families') != '4')}", f"address6 = {ip6_of(r['ip'])}" if st.get("ipv6") and r.get("families") != "4" else "", f"netid = {st['netid']}",
+             f"address4 = {r['ip']}" if r.get("families") != "6" else "", f"host = {r['ip'] if r.get('families') != '6' else ip6_of(r['ip'])}", f"port = {r['port']}", "nat = false", f"reservedrange = {b(st['ip_plan']=='public')}",
              f"notransit = {b(r['notransit'])}", f"floodfill = {b(r['ff'])}", f"bandwidth = {st['bandwidth']}", "share = 100"]
         o += ["[limits]", "transittunnels = 5000", "[upnp]", "enabled = false", "[precomputation]", "elgamal = false",
               "[reseed]", "verify = false", "threshold = 0", "urls =", "yggurls =", f"zipfile = {s.run}/seeds.zip" if os.path.exists(s.run + "/seeds.zip") else "",
@@ -268,7 +283,7 @@ def cmd_up(n, a):
                 enc=a.enc, qty=a.quantity, web=a.web, server=names[-2], client=names[-1], routers=[], attached={}, started=time.time())
     for i, nm in enumerate(names):
         ip = ip_of(n.st["ip_plan"], a.net, i); d = f"{n.run}/{nm}"; os.makedirs(d + "/data")
-        n.st["routers"].append(dict(name=nm, peer=(a.ff_peer if a.ff_peer and i < a.floodfills else peers[i % len(peers)]), ff=i < a.floodfills, ip=ip, port=a.port, svc="127.0.0.1" if a.net == "netns" else ip, ns=NSP + nm if a.net == "netns" else None,
+        n.st["routers"].append(dict(name=nm, peer=(a.ff_peer if a.ff_peer and i < a.floodfills else peers[i % len(peers)]), ff=i < a.floodfills, ip=ip, port=a.port, svc="127.0.0.1" if a.net == "netns" else ip, families={1: "4", 2: "6"}.get(i % 3, "46") if a.mixed_families and a.floodfills <= i < a.routers - 2 else "46", ns=NSP + nm if a.net == "netns" else None,
                                     notransit=a.no_transit or (nm in names[-2:] and not a.endpoints_transit), dir=d, pid=None))
     n.save(); n.net_up(); R = n.st["routers"]
     # phase 1: every router makes its keys and router.info
@@ -446,11 +461,64 @@ def cmd_attach(n, a):
     st = n.need()
     if a.name not in st["attached"]:
         ip = a.ip or ip_of(st["ip_plan"], st["net"], 100 + len(st["attached"]))
-        if st["net"] == "netns": n.ns_add(a.name, ip)
+        if a.nat:
+            public, ip = ip, n.nat_up(a.name, ip); st.setdefault("nats", {})[a.name] = dict(public=public, moves=0, ip=ip); nat_rules(n, a.name, a.nat)
+        elif st["net"] == "netns": n.ns_add(a.name, ip)
         st["attached"][a.name] = ip
     n.seeds(); n.save()
-    print(json.dumps(dict(name=a.name, netns=NSP + a.name if st["net"] == "netns" else None, ip=st["attached"][a.name], port="any", netid=st["netid"], reserved_ips_must_be_allowed=st["ip_plan"] == "private", seed_dir=n.run + "/seed", seed_zip=n.run + "/seeds.zip", seed_su3=n.run + "/seeds.su3", su3_cert=n.run + "/reseed-cert.crt",
+    print(json.dumps(dict(name=a.name, netns=NSP + a.name if st["net"] == "netns" else None, ip=st["attached"][a.name], public=st.get("nats", {}).get(a.name, {}).get("public"), nat=NSP + a.name + "n" if a.name in st.get("nats", {}) else None, port="any", netid=st["netid"], reserved_ips_must_be_allowed=st["ip_plan"] == "private", seed_dir=n.run + "/seed", seed_zip=n.run + "/seeds.zip", seed_su3=n.run + "/seeds.su3", su3_cert=n.run + "/reseed-cert.crt",
         run_with=f"{sys.argv[0]} --run {n.run} exec {a.name} CMD", eepsite_b32=st.get("b32"), routers=[dict(name=r["name"], ip=r["ip"], port=r["port"], hash=r.get("hash"), floodfill=r["ff"]) for r in st["routers"]]), indent=1))
+NATS = ("full-cone", "address-restricted", "port-restricted", "symmetric", "closed")
+def nat_rules(n, name, kind):
+    """Ports stay as they are but where they are drawn for each peer (symmetric). The kernel by itself lets in what answers an address and port that was
+    sent to; the wider kinds note what went out, and lead to the router what then comes from there. What belongs to nothing leaves no trace: else the
+    translator would take a port that somebody has knocked at for one in use, and give another."""
+    if kind not in NATS: raise SystemExit(f"unknown kind of NAT '{kind}'; one of: " + " ".join(NATS))
+    x = n.st["nats"][name]; x["kind"] = kind
+    back = {"full-cone": f"udp dport @mapped dnat to {x['ip']}", "address-restricted": f"ip saddr . udp dport @went dnat to {x['ip']}"}.get(kind, "")
+    rules = f"""flush ruleset
+table ip nat {{
+ set mapped {{ type inet_service; flags dynamic,timeout; timeout 300s; }}
+ set went {{ type ipv4_addr . inet_service; flags dynamic,timeout; timeout 300s; }}
+ chain pre {{ type nat hook prerouting priority dstnat
+  {'iifname "eth0" ' + back if back else ''}
+ }}
+ chain post {{ type nat hook postrouting priority srcnat
+  oifname "eth0" masquerade {'fully-random' if kind == 'symmetric' else ''}
+ }}
+ chain note {{ type filter hook postrouting priority filter
+  oifname "eth0" ct direction original update @mapped {{ udp sport }}
+  oifname "eth0" ct direction original update @went {{ ip daddr . udp sport }}
+ }}
+ chain passing {{ type filter hook forward priority filter
+  {'oifname "eth0" meta l4proto udp drop' if kind == 'closed' else ''}
+  iifname "eth0" ct state new ct status & dnat != dnat drop
+ }}
+ chain input {{ type filter hook input priority filter; policy drop
+  iifname {{ "lo", "lan0" }} accept
+  ct state established,related accept
+  icmp type echo-request accept
+ }}
+}}
+"""
+    r = subprocess.run(["ip", "netns", "exec", NSP + name + "n", "nft", "-f", "-"], input=rules, capture_output=True, text=True)
+    if r.returncode: raise SystemExit(f"nft: {r.stderr.strip()}")
+    forget_flows(NSP + name + "n")
+def forget_flows(ns):
+    """all of the namespace's tracked connections: IPCTNL_MSG_CT_DELETE without attributes"""
+    s = ns_socket(ns, socket.AF_NETLINK, socket.SOCK_RAW, 12)
+    with s:
+        s.settimeout(5); s.sendto(struct.pack("=IHHIIBBH", 20, 0x0102, 5, 1, 0, 0, 0, 0), (0, 0)); d = s.recv(4096)
+        if struct.unpack_from("=i", d, 16)[0]: raise SystemExit(f"flows of {ns} are kept: {d!r}")
+def nat_of(n, name):
+    if name not in n.need().get("nats", {}): raise SystemExit(f"'{name}' is behind no translator")
+    return n.st["nats"][name]
+def cmd_nat(n, a): nat_of(n, a.name); nat_rules(n, a.name, a.kind); n.save()
+def cmd_renumber(n, a):
+    x = nat_of(n, a.name); old = x["public"]; x["moves"] += 1; p = old.split("."); x["public"] = ".".join(p[:3] + [str(1 + int(p[3]) % 250)]); ns = NSP + a.name + "n"
+    # A new address of an operator: the old one is gone at once, with everything that was translated to it.
+    sh("ip", "-n", ns, "addr", "add", x["public"] + "/32", "dev", "eth0"); sh("ip", "-n", ns, "addr", "del", old + "/32", "dev", "eth0")
+    nat_rules(n, a.name, x["kind"]); n.save(); print(json.dumps(dict(public=x["public"], was=old)))
 def cmd_add_ri(n, a):
     n.need(); d = open(a.file, "rb").read(); h, props = ri_info(d); sd = n.run + "/seed"; open(f"{sd}/routerInfo-{h}.dat", "wb").write(d); n.seeds()
     if a.restart or a.to:
@@ -550,7 +618,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter); p.add_argument("--run", default=DEFAULT_RUN); sub = p.add_subparsers(dest="cmd", required=True)
     u = sub.add_parser("up"); A = u.add_argument
     A("--routers", type=int, default=12); A("--floodfills", type=int, default=5); A("--peer", default="sid", help="sid|trixie|bookworm, or a comma list used round robin"); A("--ff-peer", help="i2pd version for the floodfills (2.59 ignores floodfills older than 0.9.59, so never bookworm in a mixed net)"); A("--net", default="netns", choices=["netns", "loopback"])
-    A("--netid", type=int, default=99); A("--cc", default="reno", help="TCP congestion control inside the namespaces (empty: the kernel's own)"); A("--ip-plan", default="private", choices=["private", "public"]); A("--ipv6", action="store_true", help="IPv6 addresses beside the IPv4 ones"); A("--transports", default="both", choices=["both", "ntcp2", "ssu2"]); A("--ntcp2-version", type=int, default=2, help="2 standard, 3/4/5 ML-KEM-512/768/1024 (i2pd >= 2.59)")
+    A("--netid", type=int, default=99); A("--cc", default="reno", help="TCP congestion control inside the namespaces (empty: the kernel's own)"); A("--ip-plan", default="private", choices=["private", "public"]); A("--ipv6", action="store_true", help="IPv6 addresses beside the IPv4 ones"); A("--mixed-families", action="store_true", help="with --ipv6: of the routers between floodfills and ends, some have IPv4 only and some IPv6 only"); A("--transports", default="both", choices=["both", "ntcp2", "ssu2"]); A("--ntcp2-version", type=int, default=2, help="2 standard, 3/4/5 ML-KEM-512/768/1024 (i2pd >= 2.59)")
     A("--bandwidth", default="X"); A("--loglevel", default="warn"); A("--port", type=int, default=23456); A("--hops", type=int, default=3); A("--expl-hops", type=int, default=2); A("--quantity", type=int, default=3); A("--enc", default="4"); A("--endpoints-transit", action="store_true", help="let server and client carry transit too"); A("--no-transit", action="store_true", help="no router carries transit: others, attached, do"); A("--wait", type=float, default=120); A("--web", help="program to serve the eepsite instead of the built-in one: PROGRAM _web ADDR:PORT RUN")
     s = sub.add_parser("status"); s.add_argument("--json", action="store_true")
     s = sub.add_parser("wait"); s.add_argument("--timeout", type=float, default=120)
@@ -558,7 +626,9 @@ def main():
     b = sub.add_parser("bench"); A = b.add_argument
     A("--hops", default="0,1,2,3"); A("--enc", default="4", help="leaseSetEncType variants separated by '/', e.g. 4/6,4/5"); A("--mb", type=int, default=32, help="MiB per run, shared among the streams"); A("--streams", type=int, default=1); A("--runs", type=int, default=3); A("--quantity", type=int, default=3); A("--timeout", type=float, default=120); A("--stall", type=float, default=60); A("--settle", type=float, default=8); A("--idle", type=float, default=6); A("--pings", type=int, default=10); A("--label", default="")
     s = sub.add_parser("table"); s.add_argument("file", nargs="?")
-    s = sub.add_parser("attach"); s.add_argument("name"); s.add_argument("--ip")
+    s = sub.add_parser("attach"); s.add_argument("name"); s.add_argument("--ip"); s.add_argument("--nat", choices=NATS)
+    s = sub.add_parser("nat"); s.add_argument("name"); s.add_argument("kind", choices=NATS)
+    s = sub.add_parser("renumber"); s.add_argument("name")
     s = sub.add_parser("add-ri"); s.add_argument("file"); s.add_argument("--restart", action="store_true"); s.add_argument("--to", nargs="*", default=[], help="restart these routers only, with the RouterInfo in their netDb")
     s = sub.add_parser("exec"); s.add_argument("name"); s.add_argument("argv", nargs=argparse.REMAINDER)
     s = sub.add_parser("newsite"); s.add_argument("file")

@@ -46,7 +46,7 @@ pub(crate) fn interop(args: &[String]) -> Result<(), String> {
     if args.iter().any(|arg| of_crowd.contains(&arg.as_str())) && std::env::var_os("CROWD_BIN").is_none() {
         run(&mut command("cargo", &["build", "--release", "--locked", "--package", "ramson-crowd", "--quiet"]))?;
     }
-    if args.iter().any(|arg| arg == "library") && std::env::var_os("EXAMPLES").is_none() {
+    if args.iter().any(|arg| arg.starts_with("library")) && std::env::var_os("EXAMPLES").is_none() {
         let examples = ["build", "--release", "--locked", "--package", "ramson", "--examples", "--quiet"];
         run(&mut command("cargo", &examples))?;
     }

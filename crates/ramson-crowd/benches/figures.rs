@@ -74,6 +74,9 @@ impl End {
             bandwidth: 'L',
             published: vec![at],
             udp: vec![at],
+            udp_published: vec![at],
+            hidden: false,
+            introducers: vec![],
             ipv4: true,
             ipv6: false,
             floodfill: false,
@@ -93,7 +96,12 @@ impl End {
         };
         let mut links = Links::new(config, rng.child("links"));
         let (static_key, intro_key) = (keys.ssu2_key(), keys.ssu2_intro());
-        links.enable_udp(UdpConfig { sockets: vec![at], static_key, intro_key });
+        links.enable_udp(UdpConfig {
+            sockets: vec![at],
+            static_key,
+            intro_key,
+            signing: Arc::new(keys.signing.clone()),
+        });
         links.set_router_info(info.as_bytes().to_vec());
         let state = UdpSocketState::new(UdpSockRef::from(&socket)).unwrap();
         // The system may give less.

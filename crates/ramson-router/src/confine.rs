@@ -36,6 +36,7 @@ impl Files {
         }
         read.extend(process());
         read.extend(settings.server.iter().filter_map(|server| server.site(folder.path())));
+        read.extend(settings.sam.config(folder.path()).and_then(|sam| sam.forward_certificates));
         Self { own: vec![folder.path().to_path_buf()], read }
     }
 }
@@ -309,6 +310,7 @@ mod tests {
         assert_eq!(off.own, [PathBuf::from("/data")]);
         assert!(["/c.toml", "/data/a.su3", "/else/b.zip", "/data/c.crt"].iter().all(|path| has(&off, path)));
         assert!(!off.read.iter().any(|path| path.starts_with("/etc") || path.starts_with("/lib")));
+        assert!(has(&files("sam.forward_certificates = \"/else/f.pem\"\n"), "/else/f.pem"));
         assert!(has(&files(""), "/etc/hosts"));
         let proxied = files("[reseed]\nproxy = \"socks5://127.0.0.1:9050\"\n");
         assert!(!proxied.read.iter().any(|path| path.starts_with("/etc")), "the proxy finds the servers' addresses");

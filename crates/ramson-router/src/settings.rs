@@ -11,6 +11,8 @@ mod i2pcontrol;
 mod list;
 #[path = "settings/names.rs"]
 mod names;
+#[path = "settings/port_mapping.rs"]
+mod port_mapping;
 #[path = "settings/proxies.rs"]
 mod proxies;
 #[path = "settings/rate.rs"]
@@ -26,6 +28,7 @@ pub(crate) use i2cp::I2cp;
 use i2pcontrol::I2pControl;
 pub(crate) use list::OneOrMany;
 pub(crate) use names::Naming;
+use port_mapping::PortMapping;
 pub(crate) use proxies::{HttpProxy, Socks};
 use ramson::TunnelOptions;
 use ramson::config::{
@@ -59,6 +62,8 @@ pub(crate) struct Settings {
     ntcp2: Ntcp2,
     #[serde(default)]
     ssu2: Ssu2,
+    #[serde(default)]
+    port_mapping: PortMapping,
     #[serde(default)]
     reseed: Reseed,
     #[serde(default)]
@@ -309,6 +314,7 @@ impl Settings {
             network,
             ntcp2,
             ssu2,
+            port_mapping,
             reseed,
             tunnels,
             transit,
@@ -331,6 +337,7 @@ impl Settings {
             ("network", *network != new.network),
             ("ntcp2", *ntcp2 != new.ntcp2),
             ("ssu2", *ssu2 != new.ssu2),
+            ("port_mapping", *port_mapping != new.port_mapping),
             ("reseed", *reseed != new.reseed),
             ("tunnels", *tunnels != new.tunnels),
             ("transit", *transit != new.transit),
@@ -392,6 +399,7 @@ impl Settings {
             },
             ssu2: Ssu2Config { enabled: self.ssu2.enabled, port: self.ssu2.port },
             hidden: self.network.hidden,
+            port_mapping: self.port_mapping.config(),
             reseed: ReseedConfig {
                 servers: self.reseed.servers.0.clone(),
                 files: self.reseed.files.iter().map(|f| data_dir.join(f)).collect(),

@@ -62,6 +62,10 @@ pub(crate) fn status(report: &Report, json: bool) -> Result<(), Failure> {
             "published",
             if s.reachability.published.is_empty() { "nothing".into() } else { s.reachability.published.join(", ") },
         ),
+        (
+            "forwarded",
+            if s.reachability.mapped.is_empty() { "nothing".into() } else { s.reachability.mapped.join(", ") },
+        ),
         ("clock", clock(&s.clock)),
         ("netDb", netdb(&s.netdb)),
         ("sessions", format!("{} in, {} out", s.links.inbound, s.links.outbound)),

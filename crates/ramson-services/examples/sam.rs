@@ -26,6 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             users: Vec::new(),
             auth_commands: true,
             forward_anywhere: false,
+            forward_certificates: None,
         };
         let bridge = Sam::bind(config, network.router(), Arc::clone(&names)).await?;
         writeln!(std::io::stdout(), "a SAM bridge listens at {}", bridge.local_addr()?)?;

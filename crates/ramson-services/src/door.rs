@@ -3,6 +3,7 @@
 
 use crate::limits::TLS_HANDSHAKE_TIME;
 use crate::tls::Tls;
+use crate::tunnels;
 use ramson::{Error, ErrorKind};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -137,14 +138,27 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// Ends it so that the program does not take what it has read for all there was: by a reset of TCP, by TLS without its
-    /// end. A Unix socket has no such end.
-    pub(crate) fn abort(self) {
+    /// From now on its end is not one in order, so that the program does not take what it has read for all there was: a reset
+    /// of TCP, TLS without its end. A Unix socket has no such end.
+    pub(crate) fn hold(&self) {
+        if let Some(socket) = self.tcp() {
+            tunnels::hold(socket);
+        }
+    }
+
+    /// It ends in order.
+    pub(crate) fn let_go(&self) {
+        if let Some(socket) = self.tcp() {
+            tunnels::let_go(socket);
+        }
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tcp(stream) => drop(stream.set_zero_linger()),
-            Self::Tls(stream) => drop(stream.get_ref().0.set_zero_linger()),
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.get_ref().0),
             #[cfg(unix)]
-            Self::Unix(_) => {}
+            Self::Unix(_) => None,
         }
     }
 }

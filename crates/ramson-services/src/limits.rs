@@ -57,6 +57,18 @@ pub const UDP_SESSION_TIME: Duration = Duration::from_secs(120);
 /// and after the longer time in any case.
 pub const UDP_PAUSE: Duration = Duration::from_millis(100);
 pub const UDP_SIGNED_EVERY: Duration = Duration::from_secs(1);
+/// Subscribers of a streamr server at once, at most and where nothing else is said, and of them those of one destination.
+pub const STREAMR_SUBSCRIBERS: usize = 256;
+pub const STREAMR_USUAL: usize = 16;
+pub const STREAMR_OF_ONE: usize = 4;
+/// A subscriber that does not ask again is forgotten after this time.
+pub const STREAMR_TIME: Duration = Duration::from_secs(60);
+/// A streamr client asks so many times with the first pause, and with the longer one from then on.
+pub const STREAMR_FIRST: usize = 5;
+pub const STREAMR_FIRST_EVERY: Duration = Duration::from_secs(2);
+pub const STREAMR_PING_EVERY: Duration = Duration::from_secs(10);
+/// How long its destination stays when it has said that it goes.
+pub const STREAMR_PARTING_TIME: Duration = Duration::from_secs(3);
 /// Destinations of one tunnel, of which each connection goes to one.
 pub const TARGETS: usize = 16;
 /// How long one of several destinations may take to answer, while another could be asked.

@@ -1,6 +1,6 @@
 //! The settings of a router, as plain data. Where they come from (a file, flags, a program) is the caller's affair.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// The number of the public I2P network.
@@ -17,6 +17,8 @@ pub struct Config {
     pub ntcp2: Ntcp2Config,
     /// Whether it speaks SSU2, and where.
     pub ssu2: Ssu2Config,
+    /// Whether the gateway is asked to forward ports.
+    pub port_mapping: PortMappingConfig,
     /// Where the first routers come from.
     pub reseed: ReseedConfig,
     /// The router's own tunnels.
@@ -42,6 +44,7 @@ impl Config {
             network: NetworkConfig::public(),
             ntcp2: Ntcp2Config::default(),
             ssu2: Ssu2Config::default(),
+            port_mapping: PortMappingConfig::default(),
             reseed: ReseedConfig::default(),
             tunnels: TunnelConfig::default(),
             transit: TransitConfig::default(),
@@ -106,6 +109,27 @@ pub struct Ssu2Config {
     pub enabled: bool,
     /// The port; 0 means that of NTCP2.
     pub port: u16,
+}
+
+/// Asking the gateway of the local network to forward the ports of NTCP2 and SSU2, by PCP, NAT-PMP or UPnP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PortMappingConfig {
+    /// Whether it is asked.
+    pub wish: PortMapping,
+    /// Its IPv4 address; else that of the default route, where the system (Linux) tells it.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// Whether the gateway is asked to forward ports. Never with a proxy, and not for a router that does not listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PortMapping {
+    /// No.
+    No,
+    /// Yes.
+    Yes,
+    /// On the public network, when the machine has a private IPv4 address and none is to be published.
+    #[default]
+    Auto,
 }
 
 /// Where the first routers come from.

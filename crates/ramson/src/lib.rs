@@ -72,6 +72,7 @@ pub mod fuzzing;
 mod i2cp;
 pub mod key_file;
 mod keyless;
+mod mapping;
 mod net;
 pub mod reseed;
 pub mod seam;

@@ -125,6 +125,8 @@ pub struct Reachability {
     pub udp_v4: Tested,
     /// The same of IPv6.
     pub udp_v6: Tested,
+    /// Ports that a gateway says it forwards to us, as `UDP 192.0.2.1:12345 by UPnP`.
+    pub mapped: Vec<String>,
 }
 
 /// What peer tests have shown.

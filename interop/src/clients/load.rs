@@ -24,7 +24,12 @@ pub(crate) fn load(world: &mut World) -> Said {
     let streams = number("INTEROP_LOAD_STREAMS", 5_000);
     let stage = Stage::new(world, "load")?;
     let mut serve = within(&stage.b.namespace, "python3");
-    let serve = serve.args([&script("load.py"), "serve", SERVERS]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let ends = stage.dir.join("ends");
+    let serve = serve
+        .args([&script("load.py"), "serve", SERVERS, &text(&ends)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
     let server = Server::named(serve.map_err(|why| format!("python3: {why}"))?, "mine2")?;
     let mut command = within(&stage.a.namespace, "python3");
     command.args([&script("load.py"), "ask"]).args([idle, sessions, streams].map(|n| n.to_string()));
@@ -58,10 +63,31 @@ pub(crate) fn load(world: &mut World) -> Said {
         before = after;
         asks.type_in("on")?;
     }
+    asks.line("flowing ", STEP)?;
     let closed = world.subject(0)?.stop("TERM")?;
+    said.push(format!("closed in {:.1} s while streams carry data", closed.as_secs_f64()));
+    said.push(cut(&asks.line("ended ", STEP)?, &ends)?);
     world.restart(0)?;
-    said.push(format!("closed in {:.1} s", closed.as_secs_f64()));
     Ok(said.join("; "))
+}
+
+/// What programs at both ends have seen of the end of their streams: nothing that was cut may look whole. `line` is what those at
+/// the router that stops say: resets, and ends in order; the file has the same of the others.
+fn cut(line: &str, file: &Path) -> Result<String, String> {
+    let counts = |text: &str| -> Option<[u64; 2]> {
+        let mut words = text.split_whitespace().map(str::parse::<u64>);
+        Some([words.next()?.ok()?, words.next()?.ok()?])
+    };
+    let [reset, whole] = counts(line).ok_or_else(|| format!("odd: {line}"))?;
+    // The resets are on their way through the network for a moment.
+    let begun = Instant::now();
+    let mut far = [0, 0];
+    while far[0] + far[1] < reset && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(500));
+        far = counts(&fs::read_to_string(file).unwrap_or_default()).unwrap_or(far);
+    }
+    let said = format!("{reset} reset here and {} there, {} seen as whole", far[0], whole + far[1]);
+    if whole + far[1] > 0 || far[0] == 0 { Err(format!("cut silently: {said}")) } else { Ok(said) }
 }
 
 /// CPU seconds and megabytes of a router under test.

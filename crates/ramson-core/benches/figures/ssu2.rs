@@ -52,6 +52,9 @@ impl Node {
             bandwidth: 'L',
             published: vec![at],
             udp: vec![at],
+            udp_published: vec![at],
+            hidden: false,
+            introducers: vec![],
             ipv4: true,
             ipv6: false,
             floodfill: false,
@@ -71,7 +74,12 @@ impl Node {
         };
         let mut links = Links::new(config, rng.child("links"));
         let (static_key, intro_key) = (keys.ssu2_key(), keys.ssu2_intro());
-        links.enable_udp(UdpConfig { sockets: vec![at], static_key, intro_key });
+        links.enable_udp(UdpConfig {
+            sockets: vec![at],
+            static_key,
+            intro_key,
+            signing: Arc::new(keys.signing.clone()),
+        });
         links.set_router_info(info.as_bytes().to_vec());
         Self { links, info: Arc::new(info), at, rng, out: Vec::new(), got: 0, spent: 0.0 }
     }

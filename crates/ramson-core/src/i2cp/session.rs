@@ -30,8 +30,9 @@ const X25519: u16 = 4;
 const ANSWER_TIME: Duration = Duration::from_secs(180);
 /// Pauses between tries to connect grow from the first to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// Time for the last packets of streams to be signed and sent.
+/// Time for the last packets of streams to be signed and sent; and for those of streams that have not ended by then.
 const STREAMS_END: Duration = Duration::from_secs(1);
+const STREAMS_ABORTED: Duration = Duration::from_millis(500);
 /// The router's clock counts where it is further away from ours than this.
 const CLOCK_DIFFERENCE_MS: i64 = 500;
 
@@ -480,6 +481,9 @@ impl Session {
                 Timer::Answer => drop(self.give_up(now, Fault::Silent)),
                 Timer::Sign => self.sign(now),
                 Timer::Lookup(hash) => self.not_found(now, &hash),
+                Timer::End if self.streams.abort_all(now) && self.open().is_some() => {
+                    self.timers.set(Timer::End, now.mono + STREAMS_ABORTED);
+                }
                 Timer::End => self.end(),
             }
         }

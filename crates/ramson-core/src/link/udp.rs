@@ -4,6 +4,7 @@
 //! endpoint's own affair until they have shown who they are.
 
 mod incoming;
+mod moved;
 mod outgoing;
 mod outside;
 mod relay;
@@ -62,6 +63,8 @@ pub(super) struct Udp {
     blocked: Vec<bool>,
     next_conn: u64,
     rng: Rng,
+    /// When all sessions last asked whether their peers know where we are.
+    asked_all: Option<Instant>,
     /// Where packets are sealed.
     packet: Vec<u8>,
     spoken: outside::Spoken,
@@ -70,6 +73,7 @@ pub(super) struct Udp {
 /// An established session over UDP.
 pub(super) struct UdpSession {
     transfer: Transfer,
+    flow: moved::Flow,
     /// Our RouterInfo goes out with what goes next.
     pub(super) router_info_due: bool,
     /// Nothing more is given to it; it is closed then.
@@ -127,6 +131,7 @@ impl Links {
             sockets: config.sockets,
             next_conn: 0,
             rng,
+            asked_all: None,
             packet: Vec::new(),
             spoken: outside::Spoken::default(),
         }));
@@ -231,7 +236,12 @@ impl Links {
         let config =
             TransferConfig { first_number: u32::from(!inbound), rtt: udp.endpoint.trip(id), ipv6: addr.is_ipv6(), mtu };
         let transfer = Transfer::new(now, config, udp.rng.child("transfer"));
-        let state = State::UdpUp(Box::new(UdpSession { transfer, router_info_due: false, retires: None }));
+        let state = State::UdpUp(Box::new(UdpSession {
+            transfer,
+            flow: moved::Flow::default(),
+            router_info_due: false,
+            retires: None,
+        }));
         let mut conn = Connection::new(now.mono, addr, inbound, Some(peer), State::Working);
         if let Some(before) = self.conns.get(&id) {
             conn.opened = before.opened;
@@ -290,6 +300,9 @@ impl Links {
             conn.hung_up = true;
             return self.terminate(now, id, TerminationReason(wire::TerminationReason::TIMEOUT.0));
         }
+        if session.flow.has_stopped(now.mono) {
+            self.ask(now, id);
+        }
         self.set_udp_timer(now, id);
         self.dirty.insert(id);
     }
@@ -299,7 +312,7 @@ impl Links {
         const LATEST: Duration = Duration::from_secs(60);
         let Some(conn) = self.conns.get(&id) else { return };
         let State::UdpUp(session) = &conn.state else { return };
-        let next = session.transfer.next_timeout().into_iter().chain(session.retires);
+        let next = session.transfer.next_timeout().into_iter().chain(session.retires).chain(session.flow.look);
         self.timers.set(id, next.min().unwrap_or(Instant::FAR).min(now.mono + LATEST));
     }
 

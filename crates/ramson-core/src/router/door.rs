@@ -142,6 +142,8 @@ pub enum Input<'a> {
     StoredRouterInfo(Box<RouterInfo>),
     /// Profiles of peers, as [`Output::SaveProfiles`] gave them. What is damaged is left out.
     Profiles(&'a [u8]),
+    /// What the gateway of the local network says that it forwards to us; `None` when it forwards nothing any more.
+    Mapped(Option<Mapped>),
     /// Something signed at this time exists (milliseconds since 1970).
     TimeFloor(u64),
     /// Fresh randomness for the root of the tree.
@@ -149,6 +151,18 @@ pub enum Input<'a> {
     Command(Command),
     /// The time of the last [`Output::Timeout`] has come, or time has passed.
     Timeout,
+}
+
+/// Ports that a gateway forwards to us. It may be wrong, or lie: this is one opinion on our address among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// Who says so.
+    pub gateway: IpAddr,
+    /// By which protocol: "PCP", "NAT-PMP" or "UPnP".
+    pub by: &'static str,
+    /// Where our UDP socket and our listener are seen from outside.
+    pub udp: Option<SocketAddr>,
+    pub tcp: Option<SocketAddr>,
 }
 
 /// What local programs ask for.

@@ -11,7 +11,7 @@
 
 mod keyless;
 
-use super::{Command, Config, DestinationId, Event, Input, LocalOptions, Output, Router, StreamKey};
+use super::{Command, Config, DestinationId, Event, Input, LocalOptions, Mapped, Output, Router, StreamKey};
 use crate::dest::datagram::{Format, Outgoing};
 use crate::fuzzing::program::{Program, Script, Seeds};
 use crate::job::{Job, JobDone};
@@ -209,6 +209,11 @@ impl Solo {
                 }
             }
             28 => self.input(Input::Entropy([program.byte(); 32])),
+            29 if program.byte() & 1 == 0 => {
+                let addr = (program.byte() & 1 == 0).then(|| ([198, 51, 100, program.byte()], program.u16()).into());
+                let gateway = [192, 168, 1, 1].into();
+                self.input(Input::Mapped(Some(Mapped { gateway, by: "PCP", udp: addr, tcp: addr })));
+            }
             29 => self.input(Input::TimeFloor(START.unix_ms + u64::from(program.u16()) * 100)),
             _ => self.calm(program.below(60)),
         }

@@ -28,8 +28,10 @@ use tracing::{debug, trace};
 
 /// Destinations to which the path is remembered.
 const MAX_PATHS: usize = 256;
-/// Time for the last packets of streams to be signed, sealed and sent, before tunnels and links go.
+/// Time for the last data of streams that their programs have ended, and for resets of the others to be signed, sealed and
+/// sent, before tunnels and links go; and for the resets of those that have not delivered all by then.
 const STREAMS_END: Duration = Duration::from_secs(1);
+const STREAMS_ABORTED: Duration = Duration::from_millis(500);
 /// Lifetime of garlic on its way.
 const GARLIC_MS: u64 = 60_000;
 
@@ -129,6 +131,10 @@ impl Local {
         self.programs.end_all(now, &mut self.streams)
     }
 
+    fn abort_streams(&mut self, now: Now) -> bool {
+        self.streams.abort_all(now)
+    }
+
     #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(super) fn check(&self) {
         self.destination.check();
@@ -201,6 +207,34 @@ impl Router {
             self.timers.set(Timer::Close(id), now.mono + STREAMS_END);
         } else {
             self.remove_local(id);
+        }
+    }
+
+    /// The time of its streams is over: those that are left end, and then the destination.
+    pub(super) fn finish_local(&mut self, id: DestinationId) {
+        let now = self.now;
+        if self.locals.get_mut(&id).is_some_and(|local| local.abort_streams(now)) {
+            self.dirty.insert(id);
+            self.timers.set(Timer::Close(id), now.mono + STREAMS_ABORTED);
+        } else {
+            self.remove_local(id);
+        }
+    }
+
+    /// The same of all, and then the router stops.
+    pub(super) fn finish(&mut self) {
+        let now = self.now;
+        let mut told = false;
+        for (id, local) in &mut self.locals {
+            if local.abort_streams(now) {
+                told = true;
+                self.dirty.insert(*id);
+            }
+        }
+        if told {
+            self.timers.set(Timer::Stop, now.mono + STREAMS_ABORTED);
+        } else {
+            self.stop();
         }
     }
 

@@ -30,7 +30,7 @@ mod tunnels;
 
 pub use door::{
     Command, Config, ConnectError, DatagramRefused, DestinationId, ENTROPY_INTERVAL, Event, Input, KeylessOptions,
-    KeylessRefused, LocalOptions, Output, PoolState, StreamError, StreamKey,
+    KeylessRefused, LocalOptions, Mapped, Output, PoolState, StreamError, StreamKey,
 };
 pub use faults::{Fatal, Removed};
 pub use status::{Entry, LocalStatus, Route, Snapshot};
@@ -94,6 +94,8 @@ pub struct Router {
     tests: PeerTests,
     last_tester: [Option<Hash>; 2],
     told_reach: [Reachability; 2],
+    /// What a gateway says that it forwards to us.
+    mapped: Option<Mapped>,
     /// One-time keys under which answers to the router's own look-ups come.
     one_time: BTreeMap<[u8; 8], lookups::OneTime>,
     /// Messages for routers whose RouterInfo is being looked up.
@@ -233,6 +235,7 @@ impl Router {
             tests: PeerTests::new(now, TestConfig { own: hash, addresses: config.addresses }, rng.child("tests")),
             last_tester: [None; 2],
             told_reach: [Reachability::Unknown; 2],
+            mapped: None,
             one_time: BTreeMap::new(),
             waiting: BTreeMap::new(),
             sealing: BTreeMap::new(),
@@ -359,6 +362,7 @@ impl Router {
                 let _ = self.store.offer(now, Arc::from(info), Source::Disk);
             }
             Input::Profiles(saved) => drop(self.profiles.load(now, saved)),
+            Input::Mapped(mapped) => self.mapped = mapped,
             Input::TimeFloor(unix_ms) => self.raise_floor(unix_ms),
             Input::Entropy(entropy) => self.rng.feed(&entropy),
             Input::Command(command) => self.handle_command(command),
@@ -466,8 +470,8 @@ impl Router {
             self.runs(Machine::Shared);
             match timer {
                 Timer::Local(id) => self.handle_local_timeout(id),
-                Timer::Close(id) => self.remove_local(id),
-                Timer::Stop => self.stop(),
+                Timer::Close(id) => self.finish_local(id),
+                Timer::Stop => self.finish(),
                 Timer::Begin => self.begin_with_routers(1),
                 Timer::Tunnels => self.begin_tunnels(),
                 Timer::OwnInfo => self.sign_own_info(),
@@ -534,6 +538,7 @@ fn machine_of(input: &Input<'_>) -> Machine {
         ) => Machine::Streams(stream.destination),
         Input::Command(_)
         | Input::Profiles(_)
+        | Input::Mapped(_)
         | Input::TimeFloor(_)
         | Input::Entropy(_)
         | Input::UdpBlocked { .. }

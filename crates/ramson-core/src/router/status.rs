@@ -1,6 +1,6 @@
 //! A snapshot of the router, for the status.
 
-use super::{DestinationId, PoolState, Router};
+use super::{DestinationId, Mapped, PoolState, Router};
 use crate::link::PeerTestStats;
 use crate::link::{LinkLimits, LinkStats};
 use crate::netdb::{Floodfill, flood};
@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub reach: [Reachability; 2],
     /// Tests of others that we took part in.
     pub peer_tests: PeerTestStats,
+    /// What a gateway says that it forwards to us.
+    pub mapped: Option<Mapped>,
     pub locals: Vec<LocalStatus>,
     /// Panics since the start, each of which has cost one machine or one job.
     pub faults: u64,
@@ -148,6 +150,7 @@ impl Router {
             reach: [true, false].map(|v4| self.reach.state(v4)),
             peer_tests: self.tests.stats(),
             withheld: self.config.withheld.clone(),
+            mapped: self.mapped,
             locals: locals.collect(),
             faults: self.fault_count,
         }

@@ -9,7 +9,7 @@ use super::congestion::Ceiling;
 use super::jobs::{Jobs, Ports, Purpose, Signer};
 use super::path::Path;
 use super::receive::{Offered, Receiver, Spare};
-use super::send::{Kind, Sender};
+use super::send::Sender;
 use super::tally::Tally;
 use super::{Config, Error, Event, StreamId};
 use crate::limits::stream as limits;
@@ -518,10 +518,9 @@ impl Connection {
         matches!(self.phase, Phase::Lingering { .. })
     }
 
-    /// Whether the peer has not acknowledged all that was written, or the program has not read all that came.
-    pub(super) fn is_pending(&self) -> bool {
-        let sent = self.tx.unsent() == 0 && (self.tx.is_idle() || self.tx.only(Kind::Close));
-        !sent || self.rx.held() > 0
+    /// Whether the program has ended its direction, and has read all that came.
+    pub(super) fn is_ending(&self) -> bool {
+        self.close_wanted && !self.is_opening() && self.rx.held() == 0
     }
 
     /// Received bytes that are held: all, and those behind holes.

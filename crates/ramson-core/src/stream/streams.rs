@@ -169,20 +169,28 @@ impl Streams {
         self.drive(now, stream, Connection::reset);
     }
 
-    /// The destination goes: every stream ends, as TCP ends those of a program that goes. With a CLOSE where nothing is
-    /// pending in either direction, nor `unsent` by the owner; else with a RESET. New ones are refused. Returns whether
-    /// a peer has to be told.
+    /// The destination goes, and every stream ends with a RESET, so that no peer takes for whole what a program had not
+    /// ended. Those whose program has ended its direction may still deliver what is under way, unless some of it is
+    /// `unsent` by the owner, or the program has not read all that came: [`Streams::abort_all`] ends what is left of them.
+    /// New ones are refused. Returns whether a peer has to be told.
     pub fn end_all(&mut self, now: Now, unsent: impl Fn(StreamId) -> bool) -> bool {
         self.listening.clear();
+        self.reset_all(now, |connection| connection.is_ending() && !unsent(connection.id()))
+    }
+
+    /// Ends all that [`Streams::end_all`] has left, with a RESET. Returns whether a peer has to be told.
+    pub fn abort_all(&mut self, now: Now) -> bool {
+        self.reset_all(now, |_| false)
+    }
+
+    fn reset_all(&mut self, now: Now, spared: impl Fn(&Connection) -> bool) -> bool {
         let open = self.connections.values().filter(|connection| !connection.is_lingering());
-        let open: Vec<_> = open.map(|c| (c.id(), c.is_opening(), c.is_pending())).collect();
+        let open: Vec<_> = open.map(|it| (it.id(), it.is_opening(), spared(it))).collect();
         let mut told = false;
-        for (stream, opening, pending) in open {
+        for (stream, opening, spared) in open {
             told |= !opening;
-            if opening || pending || unsent(stream) {
+            if !spared {
                 self.reset(now, stream);
-            } else {
-                self.close(now, stream);
             }
         }
         told

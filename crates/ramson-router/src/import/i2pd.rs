@@ -111,6 +111,7 @@ pub(super) fn main_file(file: &Path, plan: &mut Plan) {
             ) => {}
             ("ntcp2", "port" | "published" | "enabled") => {}
             ("addressbook", "defaulturl") | ("persist" | "precomputation" | "cpuext", _) => {}
+            ("upnp", "enabled") if is_true(&s.value) => plan.set(&s.at, "port_mapping", "enabled", true),
             (_, key) if key == "enabled" && !is_true(&s.value) => {}
             _ => plan.leave(s, why_not(&s.section, &s.key)),
         }
@@ -132,7 +133,6 @@ fn why_not(section: &str, key: &str) -> &'static str {
         "bob" => "there is no BOB here; SAM does what it did",
         "http" => "there is no web console here: `ramson status` says how the router is",
         "i2pcontrol" => "I2PControl is set up by hand",
-        "upnp" => "there is no UPnP here: forward a port, and name it in [ntcp2]",
         "trust" => "peers are not limited to some here",
         "meshnets" => "there is no other network below than the Internet",
         "nettime" => "the clock is compared with peers, and not set",

@@ -265,7 +265,8 @@ impl Java<'_> {
         match kind {
             "client" | "ircclient" => self.client(plan, kind),
             "httpclient" | "sockstunnel" => self.proxy(plan, if kind == "httpclient" { "http_proxy" } else { "socks" }),
-            "server" | "httpserver" | "httpbidirserver" | "ircserver" => self.server(plan, kind),
+            "streamrclient" => self.client(plan, kind),
+            "server" | "streamrserver" | "httpserver" | "httpbidirserver" | "ircserver" => self.server(plan, kind),
             _ => Err(format!("tunnels of type {kind} are set up by hand")),
         }
     }
@@ -308,7 +309,14 @@ impl Java<'_> {
     }
 
     fn client(&self, plan: &mut Plan, kind: &str) -> Result<(), String> {
-        let listen = self.listen()?;
+        let local = match kind {
+            // The program that hears is a target, whose port stands where others listen.
+            "streamrclient" => (
+                "target",
+                socket(self.get("targetHost").unwrap_or("127.0.0.1"), self.get("listenPort").ok_or("it has no port")?)?,
+            ),
+            _ => ("listen", self.listen()?),
+        };
         let all = self.get("targetDestination").ok_or("it has no destination")?;
         let parts = all.split([',', ' ']).filter(|to| !to.is_empty());
         let each: Vec<(&str, &str)> = parts.map(|to| to.split_once(':').unwrap_or((to, ""))).collect();
@@ -320,12 +328,22 @@ impl Java<'_> {
             Host::parse(to).map_err(|e| format!("{to}: {e}"))?;
         }
         let to = super::i2pd::list(each.iter().map(|(to, _)| *to));
-        let mut keys = vec![("listen", Value::from(listen.to_string())), ("to", to)];
+        let mut keys = vec![(local.0, Value::from(local.1.to_string())), ("to", to)];
         if !port.is_empty() {
             keys.push(("port", number(port, 0, 65_535).ok_or("its port is none")?.into()));
         }
-        if kind == "ircclient" {
-            keys.push(("kind", "irc".into()));
+        match kind {
+            "ircclient" => keys.push(("kind", "irc".into())),
+            "streamrclient" => {
+                if each.len() > 1 {
+                    return Err("it hears one destination only".into());
+                }
+                keys.push(("kind", "streamr".into()));
+                lengths(&mut keys, |key| self.option(key));
+                self.finish(plan, "client", keys, None);
+                return Ok(());
+            }
+            _ => {}
         }
         let own = self.option("persistentClientKey").is_some_and(is_true);
         if self.get("sharedClient").is_some_and(is_true) && !own {
@@ -346,8 +364,10 @@ impl Java<'_> {
         if self.option("filter.file").is_some() {
             return Err("only some may reach it: its filter is set up by hand, or it would be open to all".into());
         }
-        let target =
-            socket(self.get("targetHost").unwrap_or("127.0.0.1"), self.get("targetPort").ok_or("it has no port")?)?;
+        // The source of a streamr server sends to the port that is a target elsewhere, and here from this computer only.
+        let is_source = kind == "streamrserver";
+        let host = self.get("targetHost").filter(|_| !is_source).unwrap_or("127.0.0.1");
+        let target = socket(host, self.get("targetPort").ok_or("it has no port")?)?;
         if self.option("useSSL").is_some_and(is_true) {
             return Err("its server speaks TLS, which is not spoken to local servers here".into());
         }
@@ -357,7 +377,7 @@ impl Java<'_> {
         let http = kind.starts_with("http");
         let mut settings = vec![
             ("kind", Value::from(ours_of(kind))),
-            ("target", target.to_string().into()),
+            (if is_source { "listen" } else { "target" }, target.to_string().into()),
             ("keys", ours.as_str().into()),
         ];
         if let Some(host) = self.get("spoofedHost").filter(|_| http) {
@@ -415,6 +435,7 @@ fn ours_of(kind: &str) -> &'static str {
         "httpserver" => "http",
         "httpbidirserver" => "http-bidirectional",
         "ircserver" => "irc",
+        "streamrserver" => "streamr",
         _ => "tcp",
     }
 }

@@ -69,6 +69,8 @@ floodfill = false
 enabled = true
 [ssu2]
 enabled = true
+[upnp]
+enabled = true
 [httpproxy]
 address = 127.0.0.1
 port = 4454
@@ -128,10 +130,11 @@ fn an_i2pd_moves_in() {
     assert_eq!((config.transit.max_tunnels, config.floodfill), (700, ramson::config::Floodfill::No));
     assert_eq!((settings.http_proxy.listen.0.port(), options(settings.http_proxy.shape()).hops), (4454, 2));
     assert!(settings.sam.config(Path::new("/d")).is_none());
+    assert_eq!(settings.router(Path::new("/d")).port_mapping.wish, ramson::config::PortMapping::Yes);
     let feeds: Vec<String> = settings.names.subscriptions(true).iter().map(|url| url.as_str().to_owned()).collect();
     assert_eq!(feeds, ["http://reg.i2p/hosts.txt"]);
     assert_eq!(settings.client.len(), 1);
-    assert_eq!((settings.client[0].port, settings.client[0].listen.0.port()), (6667, 6668));
+    assert_eq!((settings.client[0].port, settings.client[0].at().port()), (6667, 6668));
     let servers: Vec<(&str, u16)> = settings.server.iter().map(|s| (s.name.0.as_str(), s.at().port())).collect();
     assert_eq!(servers, [("Site", 8080), ("listed", 23), ("one", 1), ("two", 2)]);
     assert_eq!((settings.server[1].allow.len(), settings.server[3].kind), (1, crate::settings::Kind::Irc));
@@ -230,11 +233,31 @@ fn numbered_tunnels_are_read_and_the_others_are_not_confused() {
     let world = World::new();
     let text = "tunnel.10.name=ten\ntunnel.10.type=client\ntunnel.10.listenPort=10\ntunnel.10.targetDestination=a.i2p\n\
                 tunnel.9.name=nine\ntunnel.9.type=client\ntunnel.9.listenPort=9\ntunnel.9.targetDestination=b.i2p:1\n\
-                tunnel.8.name=eight\ntunnel.8.type=streamrclient\n";
+                tunnel.8.name=eight\ntunnel.8.type=connectclient\n";
     world.write("i2ptunnel.config", text);
     let plan = world.plan();
     let names: Vec<&str> = plan.tunnels.iter().map(|tunnel| tunnel.name.as_str()).collect();
     assert_eq!((names.as_slice(), plan.left.len()), (["nine", "ten"].as_slice(), 1));
+}
+
+#[test]
+fn streamr_tunnels_have_their_addresses_the_other_way_round() {
+    let world = World::new();
+    let radio = world.keys("radio.dat");
+    let text = "tunnel.1.name=hear\ntunnel.1.type=streamrclient\ntunnel.1.targetHost=127.0.0.1\ntunnel.1.listenPort=5004\n\
+                tunnel.1.targetDestination=radio.i2p\ntunnel.1.sharedClient=true\n\
+                tunnel.2.name=radio\ntunnel.2.type=streamrserver\ntunnel.2.targetPort=5005\ntunnel.2.privKeyFile=radio.dat\n\
+                tunnel.3.name=two\ntunnel.3.type=streamrclient\ntunnel.3.listenPort=5006\n\
+                tunnel.3.targetDestination=a.i2p,b.i2p\n";
+    world.write("i2ptunnel.config", text);
+    let (settings, said) = world.import();
+    let (client, server) = (&settings.client[0], &settings.server[0]);
+    assert_eq!((client.kind, client.at().to_string()), (crate::settings::ClientKind::Streamr, "127.0.0.1:5004".into()));
+    assert_eq!((server.kind, server.at().to_string()), (crate::settings::Kind::Streamr, "127.0.0.1:5005".into()));
+    let copy = load_keys(&world.folder.path().join(&server.keys)).unwrap().unwrap();
+    assert_eq!(copy.destination(), radio.destination());
+    assert!(said.contains("the tunnel two: it hears one destination only"), "{said}");
+    assert_eq!((settings.client.len(), settings.server.len()), (1, 1));
 }
 
 #[test]
@@ -256,7 +279,7 @@ fn what_is_there_stays_and_is_kept_beside() {
     assert_eq!(fs::read_dir(world.folder.path()).unwrap().count(), 1);
     let (settings, said) = world.import();
     assert_eq!(
-        (settings.http_proxy.listen.0.port(), settings.client.len(), settings.client[0].listen.0.port()),
+        (settings.http_proxy.listen.0.port(), settings.client.len(), settings.client[0].at().port()),
         (5555, 1, 1)
     );
     assert_eq!(settings.server.len(), 1);

@@ -8,7 +8,7 @@ use ramson_services::names::I2pUrl;
 use ramson_services::socks::SocksConfig;
 use ramson_services::tunnels::{
     AccessConfig, ClientKind as Speaks, ClientTunnelConfig, ServerKind, ServerTunnelConfig, SharedSite,
-    UdpClientConfig, UdpServerConfig,
+    StreamrClientConfig, StreamrServerConfig, UdpClientConfig, UdpServerConfig,
 };
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -121,6 +121,7 @@ impl Plan {
             What::Client(client) => match client.kind {
                 ClientKind::Tcp => "tcp-client",
                 ClientKind::Irc => "irc-client",
+                ClientKind::Streamr => "streamr-client",
                 ClientKind::Udp => "udp-client",
             },
             What::Server(server) => match server.kind {
@@ -129,6 +130,7 @@ impl Plan {
                 Kind::Irc => "irc-server",
                 Kind::Site => "site",
                 Kind::Tcp => "tcp-server",
+                Kind::Streamr => "streamr-server",
                 Kind::Udp => "udp-server",
             },
             What::Proxy { .. } => "http-bidirectional-proxy",
@@ -140,9 +142,12 @@ impl Plan {
         match &self.what {
             What::Http(http) => Some(Listens::Tcp(http.listen.0)),
             What::Socks(socks) => Some(Listens::Tcp(socks.listen.0)),
-            What::Client(client) if client.kind == ClientKind::Udp => Some(Listens::Udp(client.listen.0)),
-            What::Client(client) => Some(Listens::Tcp(client.listen.0)),
-            What::Server(_) => None,
+            What::Client(client) => match client.kind {
+                ClientKind::Streamr => None,
+                ClientKind::Udp => Some(Listens::Udp(client.at())),
+                ClientKind::Irc | ClientKind::Tcp => Some(Listens::Tcp(client.at())),
+            },
+            What::Server(server) => (server.kind == Kind::Streamr).then(|| Listens::Udp(server.at())),
             What::Proxy { listen, .. } => Some(Listens::Tcp(*listen)),
         }
     }
@@ -151,6 +156,7 @@ impl Plan {
     pub(super) fn address(&self) -> SocketAddr {
         match (&self.what, self.listens()) {
             (What::Server(server), _) => server.at(),
+            (What::Client(client), _) => client.at(),
             (_, Some(Listens::Tcp(at) | Listens::Udp(at))) => at,
             (_, None) => SocketAddr::from(([0, 0, 0, 0], 0)),
         }
@@ -220,7 +226,17 @@ pub(super) fn client(client: &Client) -> ClientTunnelConfig {
 pub(super) fn udp_client(client: &Client) -> Option<UdpClientConfig> {
     Some(UdpClientConfig {
         name: client.name.0.clone(),
-        listen: client.listen.0,
+        listen: client.at(),
+        to: client.to.0.first()?.0.clone(),
+        port: client.port,
+        format: client.datagram.map(|version| version.0).unwrap_or_default(),
+    })
+}
+
+pub(super) fn streamr_client(client: &Client) -> Option<StreamrClientConfig> {
+    Some(StreamrClientConfig {
+        name: client.name.0.clone(),
+        target: client.at(),
         to: client.to.0.first()?.0.clone(),
         port: client.port,
         format: client.datagram.map(|version| version.0).unwrap_or_default(),
@@ -235,7 +251,7 @@ fn access(server: &Server) -> AccessConfig {
 pub(super) fn server(server: &Server, site: Option<SharedSite>) -> ServerTunnelConfig {
     let kind = match (server.kind, site) {
         (_, Some(site)) => ServerKind::Site(site),
-        (Kind::Tcp | Kind::Udp | Kind::Site, _) => ServerKind::Tcp,
+        (Kind::Tcp | Kind::Udp | Kind::Streamr | Kind::Site, _) => ServerKind::Tcp,
         (Kind::Http | Kind::HttpBidirectional, _) => ServerKind::Http { host: server.host.clone() },
         (Kind::Irc, _) => ServerKind::Irc { webirc: server.webirc_password.clone().map(|password| password.0.0) },
     };
@@ -253,4 +269,14 @@ pub(super) fn server(server: &Server, site: Option<SharedSite>) -> ServerTunnelC
 
 pub(super) fn udp_server(server: &Server) -> UdpServerConfig {
     UdpServerConfig { name: server.name.0.clone(), target: server.at(), port: server.port, access: access(server) }
+}
+
+pub(super) fn streamr_server(server: &Server) -> StreamrServerConfig {
+    StreamrServerConfig {
+        name: server.name.0.clone(),
+        listen: server.at(),
+        port: server.port,
+        max_subscribers: server.max_subscribers(),
+        access: access(server),
+    }
 }

@@ -13,7 +13,8 @@ use ramson_services::names::Names;
 use ramson_services::site::Site;
 use ramson_services::socks::Socks;
 use ramson_services::tunnels::{
-    ClientTunnel, ServerTunnel, SharedSite, UdpClient, UdpServer, load_keys, load_or_create_keys,
+    ClientTunnel, ServerTunnel, SharedSite, StreamrClient, StreamrServer, UdpClient, UdpServer, load_keys,
+    load_or_create_keys,
 };
 use ramson_services::{Outlet, Port, Traffic};
 use std::collections::BTreeMap;
@@ -378,6 +379,12 @@ impl Services {
                 let traffic = tunnel.traffic().clone();
                 (tokio::spawn(tunnel.run()), traffic)
             }
+            (What::Client(client), None) if client.kind == ClientKind::Streamr => {
+                let config = plan::streamr_client(client).ok_or("it has no destination")?;
+                let tunnel = StreamrClient::new(config, outlet.clone(), names);
+                let traffic = tunnel.traffic().clone();
+                (tokio::spawn(tunnel.run()), traffic)
+            }
             (What::Client(client), Some(Socket::Tcp(port))) => {
                 let made = ClientTunnel::new(plan::client(client), port.clone(), outlet.clone(), names);
                 let tunnel = made.map_err(|e| e.to_string())?;
@@ -389,7 +396,13 @@ impl Services {
                 if server.announced {
                     tokio::spawn(hosted::announce(local.clone(), self.base.json));
                 }
-                if server.kind == Kind::Udp {
+                if let Some(Socket::Udp(source)) = &socket {
+                    let config = plan::streamr_server(server);
+                    let made = StreamrServer::listen(config, Arc::clone(source), &local, names).await;
+                    let tunnel = made.map_err(|e| e.to_string())?;
+                    let traffic = tunnel.traffic().clone();
+                    (tokio::spawn(tunnel.run()), traffic)
+                } else if server.kind == Kind::Udp {
                     let made = UdpServer::listen(plan::udp_server(server), &local, names).await;
                     let tunnel = made.map_err(|e| e.to_string())?;
                     let traffic = tunnel.traffic().clone();
@@ -474,7 +487,13 @@ impl Running {
         match &self.plan.what {
             What::Http(_) => info!("the HTTP proxy listens at {at}"),
             What::Socks(_) => info!("the SOCKS proxy listens at {at}"),
+            What::Client(client) if client.kind == ClientKind::Streamr => {
+                info!("streamr client {name} gives {at} what it hears");
+            }
             What::Client(_) => info!("client tunnel {name} listens at {at}"),
+            What::Server(server) if server.kind == Kind::Streamr => {
+                info!("streamr server {name} offers what comes to UDP {at}; `ramson status` says its address");
+            }
             What::Server(server) if server.kind == Kind::Site => {
                 info!("site {name} is offered; `ramson status` says its address");
             }

@@ -20,6 +20,7 @@ pub(crate) struct Sam {
     password: Option<Password>,
     auth_commands: bool,
     forward_anywhere: bool,
+    forward_certificates: Option<PathBuf>,
 }
 
 /// Where datagrams come in.
@@ -54,6 +55,7 @@ impl Default for Sam {
             password: None,
             auth_commands: false,
             forward_anywhere: false,
+            forward_certificates: None,
         }
     }
 }
@@ -74,6 +76,7 @@ impl Sam {
             users: users.into_iter().collect(),
             auth_commands: self.auth_commands,
             forward_anywhere: self.forward_anywhere,
+            forward_certificates: self.forward_certificates.as_ref().map(|file| folder.join(file)),
         })
     }
 

@@ -21,9 +21,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Where the server is; nowhere, if it is a folder.
+    /// Where the server is, or its source sends to; nowhere, if it is a folder.
     pub(crate) fn at(&self) -> SocketAddr {
-        self.target.map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |At(at)| at)
+        let own = if self.kind == Kind::Streamr { self.listen } else { self.target };
+        own.map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |At(at)| at)
     }
 
     /// The folder, if it is one.
@@ -34,11 +35,13 @@ impl Server {
     pub(super) fn check_site(&self, i: usize) -> Result<(), Fault> {
         let fault = |key, why: &str| Err(Fault { section: "server", at: Some(i), key, why: why.to_owned() });
         let is_site = self.kind == Kind::Site;
+        let is_source = self.kind == Kind::Streamr;
         match (&self.target, &self.folder) {
+            (Some(_), _) if is_source => fault("target", "has no use here: `listen` is where the source sends to"),
             (Some(_), _) if is_site => fault("target", "has no use beside a folder"),
             (_, None) if is_site => fault("kind", "\"site\" needs a folder"),
             (_, Some(_)) if !is_site => fault("folder", "is for kind = \"site\""),
-            (None, _) if !is_site => fault("kind", "needs a target: the address of the server"),
+            (None, _) if !is_site && !is_source => fault("kind", "needs a target: the address of the server"),
             _ if self.listing && !is_site => fault("listing", "is for kind = \"site\""),
             _ => Ok(()),
         }

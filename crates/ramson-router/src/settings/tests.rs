@@ -15,7 +15,7 @@ fn the_template_is_good_and_every_setting_in_it_is_known() {
         .collect();
     let open = open.replace("socks5://127.0.0.1:9050", "http://u:p@127.0.0.1:1");
     let settings = Settings::parse(&open).unwrap();
-    assert_eq!((settings.server.len(), settings.client.len()), (2, 1));
+    assert_eq!((settings.server.len(), settings.client.len()), (3, 1));
     assert_eq!(settings.router(Path::new("/d")).proxy.unwrap().user.as_deref(), Some("u"));
 }
 
@@ -168,6 +168,10 @@ fn errors_of_servers_and_clients_name_the_line_of_theirs() {
         format!("[[server]]\nname = \"s\"\nkind = \"tcp\"\ntarget = \"127.0.0.1:1\"\nkeys = \"k\"\n{more}")
     };
     let client = |more: &str| format!("[[client]]\nname = \"x\"\nlisten = \"127.0.0.1:1\"\nto = \"a.i2p\"\n{more}");
+    let heard = |more: &str| {
+        client("").replace("listen = \"127.0.0.1:1\"", "kind = \"streamr\"\ntarget = \"127.0.0.1:2\"") + more
+    };
+    let source = |more: &str| server("").replace("tcp", "streamr").replace("target", "listen") + more;
     let two = |more: &str| format!("{}{}", server("port = 1\n"), server(more).replace("\"s\"", "\"t\""));
     let cases = [
         (server("host = \"a.i2p\"\n"), "line 8: [[server]] host is for"),
@@ -191,6 +195,18 @@ fn errors_of_servers_and_clients_name_the_line_of_theirs() {
             client("kind = \"udp\"\n").replace("\"a.i2p\"", "[\"a.i2p\", \"b.i2p\"]"),
             "line 6: [[client]] to must be one",
         ),
+        (client("kind = \"streamr\"\n"), "line 5: [[client]] listen has no use"),
+        (client("target = \"127.0.0.1:2\"\n"), "line 7: [[client]] target is for"),
+        (heard("").replace("target = \"127.0.0.1:2\"\n", ""), "line 5: [[client]] kind needs `target`"),
+        (heard("delayed = true\n"), "line 8: [[client]] delayed has no meaning"),
+        (heard("shared = true\n"), "line 8: [[client]] shared contradicts"),
+        (client("").replace("listen = \"127.0.0.1:1\"\n", ""), "line 4: [[client]] name needs `listen`"),
+        (source("").replace("listen = \"127.0.0.1:1\"\n", ""), "line 5: [[server]] kind needs `listen`"),
+        (source("").replace("127.0.0.1", "0.0.0.0"), "line 6: [[server]] listen must be"),
+        (source("target = \"127.0.0.1:2\"\n"), "line 8: [[server]] target has no use"),
+        (source("max_subscribers = 0\n"), "line 8: [[server]] max_subscribers must be"),
+        (source("max_subscribers = 257\n"), "line 8: [[server]] max_subscribers must be"),
+        (server("max_subscribers = 2\n"), "line 8: [[server]] max_subscribers is for"),
         (
             "[[client]]\nname = \"x\"\nlisten = \"0.0.0.0:1\"\nto = \"a.i2p\"\n".to_owned(),
             "line 5: [[client]] listen must be",
@@ -201,6 +217,8 @@ fn errors_of_servers_and_clients_name_the_line_of_theirs() {
         assert!(e.starts_with(words), "{e}");
     }
     assert!(Settings::parse(&format!("[network]\nid = 99\n{}", two("port = 2\n"))).is_ok());
+    let both = heard("") + &source("max_subscribers = 256\n");
+    assert!(Settings::parse(&format!("[network]\nid = 99\n{both}")).is_ok());
 }
 
 proptest! {

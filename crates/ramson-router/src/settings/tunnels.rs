@@ -5,6 +5,7 @@ use ramson::{DestinationOptions, TunnelOptions};
 use ramson_services::Order;
 use ramson_services::tunnels::{Rates, RatesConfig, UdpFormat, Who};
 use serde::Deserialize;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,13 +80,14 @@ pub(crate) struct Server {
     pub(crate) keys: PathBuf,
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
-    /// Of a bidirectional one: where its proxy listens.
+    /// Of a bidirectional one: where its proxy listens. Of a streamr one: where its source sends to.
     pub(crate) listen: Option<At>,
     pub(crate) webirc_password: Option<WebircPassword>,
     #[serde(default = "max_streams")]
     pub(crate) max_streams: usize,
     #[serde(default = "max_streams_per_client")]
     pub(crate) max_streams_per_client: usize,
+    pub(super) max_subscribers: Option<usize>,
     #[serde(default)]
     pub(crate) allow: Vec<Listed>,
     #[serde(default)]
@@ -135,7 +137,9 @@ pub(crate) struct Client {
     pub(crate) enabled: bool,
     #[serde(default)]
     pub(crate) kind: ClientKind,
-    pub(crate) listen: At,
+    pub(super) listen: Option<At>,
+    /// Of a streamr one: the local program that gets what comes.
+    pub(super) target: Option<At>,
     pub(crate) to: OneOrMany<To>,
     #[serde(default)]
     pub(crate) order: InOrder,
@@ -220,11 +224,19 @@ impl Server {
         }
         match (self.kind, &self.listen) {
             (Kind::HttpBidirectional, None) => return fault("kind", "needs `listen`, the address of its proxy"),
-            (Kind::HttpBidirectional, Some(at)) if !at.0.ip().is_loopback() => {
+            (Kind::Streamr, None) => return fault("kind", "needs `listen`, the address that its source sends to"),
+            (Kind::HttpBidirectional | Kind::Streamr, Some(at)) if !at.0.ip().is_loopback() => {
                 return fault("listen", "must be a loopback address");
             }
-            (Kind::HttpBidirectional, _) | (_, None) => {}
-            (_, Some(_)) => return fault("listen", "is for kind = \"http-bidirectional\""),
+            (Kind::HttpBidirectional | Kind::Streamr, _) | (_, None) => {}
+            (_, Some(_)) => return fault("listen", "is for kind = \"http-bidirectional\" and \"streamr\""),
+        }
+        match self.max_subscribers {
+            Some(_) if self.kind != Kind::Streamr => return fault("max_subscribers", "is for kind = \"streamr\""),
+            Some(n) if !(1..=ramson_services::limits::STREAMR_SUBSCRIBERS).contains(&n) => {
+                return fault("max_subscribers", "must be 1 to 256");
+            }
+            _ => {}
         }
         if let Some(key) = self.shape().fault() {
             return fault(key, TOO_LONG);
@@ -238,7 +250,7 @@ impl Server {
             return fault("name", "is taken by another server");
         }
         let shares = |other: &&Self| other.keys == self.keys;
-        let same_door = |other: &Self| other.port == self.port && (other.kind == Kind::Udp) == (self.kind == Kind::Udp);
+        let same_door = |other: &Self| other.port == self.port && other.kind.is_datagrams() == self.kind.is_datagrams();
         if earlier.iter().filter(shares).any(same_door) {
             return fault("keys", "are those of another server: they need different ports");
         }
@@ -249,7 +261,19 @@ impl Server {
     }
 }
 
+impl Server {
+    /// How many may hear a streamr one.
+    pub(crate) fn max_subscribers(&self) -> usize {
+        self.max_subscribers.unwrap_or(ramson_services::limits::STREAMR_USUAL)
+    }
+}
+
 impl Client {
+    /// Its local address: where it listens or, of a streamr one, where packets go.
+    pub(crate) fn at(&self) -> SocketAddr {
+        self.listen.or(self.target).map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |At(at)| at)
+    }
+
     pub(crate) fn close_after(&self) -> Option<Duration> {
         self.close_after.map(|minutes| Duration::from_secs(u64::from(minutes.0) * 60))
     }
@@ -261,18 +285,24 @@ impl Client {
 
     pub(super) fn check(&self, earlier: &[Self], servers: &[Server], i: usize) -> Result<(), Fault> {
         let fault = |key, why: &str| Err(Fault { section: "client", at: Some(i), key, why: why.to_owned() });
-        if !self.listen.0.ip().is_loopback() {
-            return fault("listen", "must be a loopback address");
+        let is_streamr = self.kind == ClientKind::Streamr;
+        match (&self.listen, &self.target) {
+            (Some(_), _) if is_streamr => return fault("listen", "has no use here: `target` is where packets go"),
+            (_, None) if is_streamr => return fault("kind", "needs `target`, the address that packets go to"),
+            (_, Some(_)) if !is_streamr => return fault("target", "is for kind = \"streamr\""),
+            (None, _) if !is_streamr => return fault("name", "needs `listen`, the address of its local port"),
+            (Some(at), _) if !at.0.ip().is_loopback() => return fault("listen", "must be a loopback address"),
+            _ => {}
         }
         if earlier.iter().any(|other| other.name == self.name) {
             return fault("name", "is taken by another client");
         }
-        let is_udp = self.kind == ClientKind::Udp;
+        let is_udp = matches!(self.kind, ClientKind::Udp | ClientKind::Streamr);
         if !is_udp && self.datagram.is_some() {
-            return fault("datagram", "is for kind = \"udp\"");
+            return fault("datagram", "is for kind = \"udp\" and \"streamr\"");
         }
         if is_udp && self.to.0.len() != 1 {
-            return fault("to", "must be one destination with kind = \"udp\"");
+            return fault("to", "must be one destination with kind = \"udp\" and \"streamr\"");
         }
         if self.to.0.is_empty() || self.to.0.len() > ramson_services::limits::TARGETS {
             return fault("to", "must be 1 to 16 destinations");
@@ -280,8 +310,12 @@ impl Client {
         if self.max_connections == 0 {
             return fault("max_connections", "must be 1 or more");
         }
+        if is_streamr && self.is_delayed() {
+            let key = if self.delayed { "delayed" } else { "close_after" };
+            return fault(key, "has no meaning here: it asks all the time");
+        }
         if self.shared && (self.keys.is_some() || self.close_after.is_some() || self.delayed || is_udp) {
-            return fault("shared", "contradicts `keys`, `delayed`, `close_after` and kind = \"udp\"");
+            return fault("shared", "contradicts `keys`, `delayed`, `close_after`, and kind = \"udp\" and \"streamr\"");
         }
         let taken = |keys: &PathBuf| {
             servers.iter().any(|server| server.keys == *keys)
@@ -320,8 +354,16 @@ pub(crate) enum Kind {
     HttpBidirectional,
     Irc,
     Site,
+    Streamr,
     Tcp,
     Udp,
+}
+
+impl Kind {
+    /// Whether it takes datagrams, and no streams.
+    fn is_datagrams(self) -> bool {
+        matches!(self, Self::Streamr | Self::Udp)
+    }
 }
 
 impl TryFrom<String> for Kind {
@@ -333,9 +375,10 @@ impl TryFrom<String> for Kind {
             "http-bidirectional" => Ok(Self::HttpBidirectional),
             "irc" => Ok(Self::Irc),
             "site" => Ok(Self::Site),
+            "streamr" => Ok(Self::Streamr),
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
-            _ => Err("a kind is \"http\", \"http-bidirectional\", \"irc\", \"site\", \"tcp\" or \"udp\""),
+            _ => Err("a kind is \"http\", \"http-bidirectional\", \"irc\", \"site\", \"streamr\", \"tcp\" or \"udp\""),
         }
     }
 }
@@ -344,6 +387,7 @@ impl TryFrom<String> for Kind {
 #[serde(try_from = "String")]
 pub(crate) enum ClientKind {
     Irc,
+    Streamr,
     #[default]
     Tcp,
     Udp,
@@ -355,9 +399,10 @@ impl TryFrom<String> for ClientKind {
     fn try_from(text: String) -> Result<Self, &'static str> {
         match text.as_str() {
             "irc" => Ok(Self::Irc),
+            "streamr" => Ok(Self::Streamr),
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
-            _ => Err("the kind of a client is \"irc\", \"tcp\" or \"udp\""),
+            _ => Err("the kind of a client is \"irc\", \"streamr\", \"tcp\" or \"udp\""),
         }
     }
 }

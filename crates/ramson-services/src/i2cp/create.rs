@@ -8,6 +8,7 @@ use crate::limits::{I2CP_CLOCK_SKEW_MS, I2CP_SESSIONS_PER_CONNECTION};
 use crate::sam;
 use ramson::{DestinationOptions, ErrorKind};
 use ramson_wire::crypto::x25519::SecretKey;
+use ramson_wire::data::identity::CRYPTO_ELGAMAL;
 use ramson_wire::data::{AnyLeaseSet, Mapping};
 use ramson_wire::i2cp::{CreateLeaseSet2, Message, SessionConfig, SessionId, SessionState, SessionStatus, offline};
 
@@ -142,6 +143,9 @@ impl<S: Socket> Connection<S> {
         let CreateLeaseSet2 { session, set, keys } = created;
         let session = self.sessions.get_mut(&session).ok_or_else(|| because("a LeaseSet for no session"))?;
         let set = match set {
+            AnyLeaseSet::V2(set) if set.encryption_keys().iter().all(|key| key.kind == CRYPTO_ELGAMAL) => {
+                return Err(because(ELGAMAL_ONLY));
+            }
             AnyLeaseSet::V2(set) => set,
             AnyLeaseSet::V1(_) => return Err(because(ELGAMAL_ONLY)),
             AnyLeaseSet::Encrypted(_) => return Err(because("encrypted LeaseSets (type 5) cannot be published here")),

@@ -29,8 +29,8 @@ use tokio::task::JoinSet;
 /// The version of I2CP that is spoken: without the post-quantum hybrid of 0.9.67, which programs would use.
 const VERSION: &str = "0.9.66";
 /// What is said to programs whose LeaseSets nobody could write to here.
-const ELGAMAL_ONLY: &str = "a LeaseSet of type 1 has an ElGamal key only, which is not supported: set \
-    i2cp.leaseSetEncType=4";
+const ELGAMAL_ONLY: &str = "the LeaseSet has an ElGamal key only, as all of type 1, and what peers write to it could not \
+    be read here: set i2cp.leaseSetEncType=4";
 
 /// Where programs come in, and which.
 #[derive(Clone)]

@@ -168,6 +168,16 @@ impl Program {
     }
 
     fn lease_set(&self, id: SessionId, leases: &[Lease], published: u32) -> CreateLeaseSet2 {
+        self.lease_set_of(id, leases, published, vec![EncryptionKey::x25519(self.secret.public_key())])
+    }
+
+    fn lease_set_of(
+        &self,
+        id: SessionId,
+        leases: &[Lease],
+        published: u32,
+        keys: Vec<EncryptionKey>,
+    ) -> CreateLeaseSet2 {
         let seconds = |lease: &Lease| Lease2 {
             gateway: lease.gateway,
             tunnel_id: lease.tunnel_id,
@@ -177,7 +187,7 @@ impl Program {
             destination: self.destination(),
             times: Times { published, expires: 600, flags: Flags::default(), offline: None },
             options: Mapping::new(),
-            keys: vec![EncryptionKey::x25519(self.secret.public_key())],
+            keys,
             leases: leases.iter().map(seconds).collect(),
         };
         let set = AnyLeaseSet::V2(unsigned.sign(self.keys.signing_key()).unwrap());

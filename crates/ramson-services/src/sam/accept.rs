@@ -1,9 +1,10 @@
 //! Who takes the streams that come to a session: programs that wait with STREAM ACCEPT, or the server of a STREAM FORWARD.
 
+use super::limits::Arrived;
 use super::reply::Refusal;
 use super::session::Session;
 use crate::limits::{SAM_ACCEPTS, SAM_STREAM_PATIENCE, SAM_WAITING_STREAMS};
-use ramson::{Incoming, Listener};
+use ramson::Listener;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -21,9 +22,9 @@ pub(super) struct Acceptors {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<oneshot::Sender<Incoming>>,
-    streams: VecDeque<(Instant, Incoming)>,
-    forward: Option<mpsc::Sender<Incoming>>,
+    waiting: VecDeque<oneshot::Sender<Arrived>>,
+    streams: VecDeque<(Instant, Arrived)>,
+    forward: Option<mpsc::Sender<Arrived>>,
 }
 
 impl Acceptors {
@@ -36,7 +37,7 @@ impl Acceptors {
     }
 
     /// Waits in line for a stream. One that came between two ACCEPTs is there at once.
-    pub(super) async fn accept(session: &Arc<Session>) -> Result<oneshot::Receiver<Incoming>, Refusal> {
+    pub(super) async fn accept(session: &Arc<Session>) -> Result<oneshot::Receiver<Arrived>, Refusal> {
         Self::listen(session).await?;
         let mut state = session.acceptors.lock();
         if state.is_forwarding() {
@@ -53,7 +54,7 @@ impl Acceptors {
     }
 
     /// Gives all streams to a server, until the receiver is dropped.
-    pub(super) async fn forward(session: &Arc<Session>) -> Result<mpsc::Receiver<Incoming>, Refusal> {
+    pub(super) async fn forward(session: &Arc<Session>) -> Result<mpsc::Receiver<Arrived>, Refusal> {
         Self::listen(session).await?;
         let mut state = session.acceptors.lock();
         if state.is_forwarding() {
@@ -92,7 +93,7 @@ impl State {
     }
 
     /// What cannot wait any more is dropped, and so reset.
-    fn take(&mut self, incoming: Incoming) {
+    fn take(&mut self, incoming: Arrived) {
         match self.forward.as_ref().filter(|forward| !forward.is_closed()) {
             Some(forward) => drop(forward.try_send(incoming)),
             None if self.streams.len() < SAM_WAITING_STREAMS => {
@@ -138,8 +139,9 @@ async fn take(mut listener: Listener, session: Arc<Session>) {
         tokio::select! {
             incoming = listener.accept() => {
                 let Ok(incoming) = incoming else { break };
-                if session.access.admits(Some(&incoming.from.hash())) {
-                    session.acceptors.lock().take(incoming);
+                let may = session.access.admits(Some(&incoming.from.hash()));
+                if let Some(arrived) = may.then_some(incoming).and_then(|incoming| session.limits.admit(incoming)) {
+                    session.acceptors.lock().take(arrived);
                 }
             }
             () = expiry => {}

@@ -4,6 +4,7 @@ use super::Shared;
 use super::datagram::{self, Sink};
 use super::forward;
 use super::keys;
+use super::limits::Limits;
 use super::options::{self, Access};
 use super::parse::Line;
 use super::reply::{Code, Refusal, SESSION, bare, quoted};
@@ -60,6 +61,7 @@ struct Plan {
     to: Option<std::net::SocketAddr>,
     header: bool,
     access: Access,
+    limits: Limits,
 }
 
 impl Plan {
@@ -103,8 +105,8 @@ impl Plan {
             return Err(Refusal::error("PORT is missing: datagrams of a subsession come by UDP"));
         }
         let format = style.format(protocol);
-        let (header, access) = (line.flag("HEADER")?, Access::of(line)?);
-        Ok(Self { style, defaults, listen: (listen != 0).then_some(listen), format, to, header, access })
+        let (header, access, limits) = (line.flag("HEADER")?, Access::of(line)?, Limits::of(line)?);
+        Ok(Self { style, defaults, listen: (listen != 0).then_some(listen), format, to, header, access, limits })
     }
 }
 
@@ -169,8 +171,8 @@ async fn part(
     plan: Plan,
     to_inbox: &mpsc::Sender<Vec<u8>>,
 ) -> Result<Part, Refusal> {
-    let Plan { style, defaults, listen, format, to, header, access } = plan;
-    let (session, closer) = Session::new(style, local.clone(), (defaults, listen), access, (version, peer));
+    let Plan { style, defaults, listen, format, to, header, access, limits } = plan;
+    let (session, closer) = Session::new(style, local.clone(), (defaults, listen), (access, limits), (version, peer));
     let mut tasks = JoinSet::new();
     if let Some(format) = format {
         let sink = match (to, &shared.udp) {

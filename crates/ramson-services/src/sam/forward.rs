@@ -3,6 +3,7 @@
 use super::parse::Line;
 use super::reply::Refusal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// The address that HOST and PORT say; `None` without a PORT. By itself the bridge sends to the program's own computer
 /// only: else whoever reaches it would reach others by it. Names are not looked up, but for `localhost`.
@@ -24,6 +25,15 @@ pub(super) fn address(line: &Line, peer: IpAddr, anywhere: bool) -> Result<Optio
         return Err(Refusal::error("HOST: what comes is passed to the computer of the program only"));
     }
     Ok(Some(SocketAddr::new(host, port)))
+}
+
+/// What the certificate of a server that is forwarded to must name: what HOST says, or where it is.
+pub(super) fn name(line: &Line, to: SocketAddr) -> ServerName<'static> {
+    let said = line.get("HOST").filter(|host| host.eq_ignore_ascii_case("localhost"));
+    match said.and_then(|_| ServerName::try_from("localhost").ok()) {
+        Some(name) => name,
+        None => ServerName::from(to.ip()),
+    }
 }
 
 #[cfg(test)]

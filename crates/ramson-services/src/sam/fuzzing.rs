@@ -48,8 +48,10 @@ pub fn sam_session(bytes: &[u8]) {
             users: Vec::new(),
             auth_commands: true,
             forward_anywhere: false,
+            forward_certificates: None,
         };
-        let shared = Arc::new(Shared::new(config, network.router(), Arc::new(names), None));
+        let Ok(shared) = Shared::new(config, network.router(), Arc::new(names), None) else { return };
+        let shared = Arc::new(shared);
         let (mut ours, theirs) = tokio::io::duplex(1 << 16);
         let serving = tokio::spawn(control::serve(Arc::clone(&shared), theirs, HOME));
         let _ = ours.write_all(b"HELLO VERSION\n").await;

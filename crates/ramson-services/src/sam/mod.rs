@@ -3,7 +3,7 @@
 //!
 //! `control` is one connection, `create` its session, `stream` what becomes of connections that ask for a stream,
 //! `accept` who takes those that come, `datagram` the datagrams, `naming`, `keys` and `auth` the other commands; `parse`,
-//! `options`, `forward`, `version` and `reply` read and write lines, and `socket` carries them.
+//! `options`, `limits`, `forward` and its TLS, `version` and `reply` read and write lines, and `socket` carries them.
 
 mod accept;
 mod auth;
@@ -11,9 +11,11 @@ mod control;
 mod create;
 mod datagram;
 mod forward;
+mod forward_tls;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod keys;
+mod limits;
 mod naming;
 mod options;
 mod parse;
@@ -31,10 +33,12 @@ use crate::door::{Door, DoorConfig};
 use crate::limits::{SAM_DATAGRAM_BYTES, SAM_SOCKETS};
 use crate::names::Names;
 use auth::Users;
+use forward_tls::ForwardTls;
 use ramson::{DestinationOptions, Error, ErrorKind, LocalDestination, Ramson};
 use reply::Refusal;
 use session::Registry;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -53,6 +57,9 @@ pub struct SamConfig {
     pub auth_commands: bool,
     /// Streams and datagrams may be forwarded to other computers than the program's own.
     pub forward_anywhere: bool,
+    /// Certificates, in a PEM file, that servers of `STREAM FORWARD` with `SSL=true` must show, or be vouched for by. Without
+    /// it any certificate will do at this computer, and no other computer is forwarded to by TLS.
+    pub forward_certificates: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for SamConfig {
@@ -71,13 +78,15 @@ struct Shared {
     users: Users,
     udp: Option<Arc<UdpSocket>>,
     lookups: OnceCell<LocalDestination>,
+    forward_tls: ForwardTls,
 }
 
 impl Shared {
-    fn new(config: SamConfig, ramson: Ramson, names: Arc<Names>, udp: Option<Arc<UdpSocket>>) -> Self {
+    fn new(config: SamConfig, ramson: Ramson, names: Arc<Names>, udp: Option<Arc<UdpSocket>>) -> Result<Self, Error> {
+        let forward_tls = ForwardTls::new(config.forward_certificates.as_deref())?;
         let users = Users::new(config.users.clone(), config.auth_commands);
         let registry = Arc::default();
-        Self { config, ramson, names, registry, users, udp, lookups: OnceCell::new() }
+        Ok(Self { config, ramson, names, registry, users, udp, lookups: OnceCell::new(), forward_tls })
     }
 
     /// The destination by which b32 addresses are looked up for sockets that have no session: never by somebody's
@@ -121,7 +130,7 @@ impl Sam {
                 Some(Arc::new(UdpSocket::bind(at).await.map_err(cannot)?))
             }
         };
-        Ok(Self { door, shared: Arc::new(Shared::new(config, ramson, names, udp)) })
+        Ok(Self { door, shared: Arc::new(Shared::new(config, ramson, names, udp)?) })
     }
 
     /// The address that it listens at.

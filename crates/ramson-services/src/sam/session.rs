@@ -1,6 +1,7 @@
 //! Sessions: what an ID stands for. They live and die with the socket that made them.
 
 use super::accept::Acceptors;
+use super::limits::Limits;
 use super::options::Access;
 use super::reply::{Code, Refusal};
 use super::version::Version;
@@ -67,6 +68,7 @@ pub(super) struct Session {
     pub(super) local: LocalDestination,
     pub(super) defaults: Defaults,
     pub(super) access: Access,
+    pub(super) limits: Limits,
     /// What its own socket speaks, and where that comes from.
     pub(super) version: Version,
     pub(super) peer: IpAddr,
@@ -80,12 +82,12 @@ impl Session {
         style: Style,
         local: LocalDestination,
         (defaults, listen): (Defaults, Option<u16>),
-        access: Access,
+        (access, limits): (Access, Limits),
         (version, peer): (Version, IpAddr),
     ) -> (Arc<Self>, watch::Sender<()>) {
         let (closer, alive) = watch::channel(());
         let acceptors = Acceptors::new(listen);
-        (Arc::new(Self { style, local, defaults, access, version, peer, acceptors, alive }), closer)
+        (Arc::new(Self { style, local, defaults, access, limits, version, peer, acceptors, alive }), closer)
     }
 
     /// Returns when the session has ended.

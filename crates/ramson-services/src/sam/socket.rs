@@ -1,30 +1,55 @@
 //! A connection to the bridge, read line by line.
 
 use crate::limits::{READ_BYTES, SAM_LINE_BYTES, SAM_WRITE_TIME};
+use crate::tunnels;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// What a program talks to the bridge by.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Ends it so that the program does not take what it has read for all there was.
-    fn abort(self);
+    /// From now on its end is no end in order, so that the program does not take what it has read for all there was: until
+    /// it is let go.
+    fn hold(&self);
+
+    /// It ends in order.
+    fn let_go(&self);
 }
 
 impl Socket for tokio::net::TcpStream {
-    fn abort(self) {
-        let _ = self.set_zero_linger();
+    fn hold(&self) {
+        tunnels::hold(self);
+    }
+
+    fn let_go(&self) {
+        tunnels::let_go(self);
     }
 }
 
 impl Socket for crate::door::Connection {
-    fn abort(self) {
-        self.abort();
+    fn hold(&self) {
+        self.hold();
+    }
+
+    fn let_go(&self) {
+        self.let_go();
+    }
+}
+
+impl Socket for tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    fn hold(&self) {
+        tunnels::hold(self.get_ref().0);
+    }
+
+    fn let_go(&self) {
+        tunnels::let_go(self.get_ref().0);
     }
 }
 
 impl Socket for tokio::io::DuplexStream {
-    fn abort(self) {}
+    fn hold(&self) {}
+
+    fn let_go(&self) {}
 }
 
 /// Why there is no next line.

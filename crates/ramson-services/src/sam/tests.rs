@@ -43,9 +43,10 @@ impl Bridge {
             users: Vec::new(),
             auth_commands: false,
             forward_anywhere: false,
+            forward_certificates: None,
         };
         change(&mut config);
-        let shared = Arc::new(Shared::new(config, network.router(), names, udp.map(Arc::new)));
+        let shared = Arc::new(Shared::new(config, network.router(), names, udp.map(Arc::new)).unwrap());
         Self { network, shared, folder }
     }
 

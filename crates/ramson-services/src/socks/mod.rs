@@ -16,7 +16,7 @@ use crate::names::Names;
 use crate::outlet::{Outlet, Traffic, target};
 use crate::outproxy::{Outproxy, OutproxyConfig, begins_tls};
 use crate::port::Port;
-use crate::tunnels::relay;
+use crate::tunnels::{self, relay};
 use ramson::{DestinationOptions, Error, ErrorKind, Ramson};
 use request::{Asked, Code, Place, Refused};
 use std::io;
@@ -81,9 +81,9 @@ impl Socks {
             while tasks.try_join_next().is_some() {}
             let shared = Arc::clone(&self.shared);
             tasks.spawn(async move {
-                if shared.serve(&mut stream).await.is_err() {
-                    // A reset, so that the program does not take a broken transfer for a whole one.
-                    let _ = stream.set_zero_linger();
+                tunnels::hold(&stream);
+                if shared.serve(&mut stream).await.is_ok() {
+                    tunnels::let_go(&stream);
                 }
                 drop(slot);
             });

@@ -1,6 +1,6 @@
 //! A local port that leads to a destination, or to several that serve the same.
 
-use super::{irc, relay};
+use super::{hold, irc, let_go, relay};
 use crate::limits::LOCAL_CONNECTIONS;
 use crate::names::{Host, Names};
 use crate::outlet::{Outlet, Traffic};
@@ -117,6 +117,7 @@ fn check(at: SocketAddr) -> Result<(), Error> {
 impl Shared {
     async fn serve(&self, mut stream: TcpStream) -> Result<(), Error> {
         let remote = self.targets.connect(&self.outlet, &self.names, self.config.port).await?;
+        hold(&stream);
         let passed = match self.config.kind {
             ClientKind::Irc => irc::pass_filtered(&mut stream, remote).await,
             ClientKind::Tcp => {
@@ -125,9 +126,8 @@ impl Shared {
                 relay(&mut local_from, &mut local_to, &mut from, &mut to).await
             }
         };
-        if passed.is_err() {
-            // A reset, so that the local program does not take a broken transfer for a whole one.
-            let _ = stream.set_zero_linger();
+        if passed.is_ok() {
+            let_go(&stream);
         }
         Ok(())
     }

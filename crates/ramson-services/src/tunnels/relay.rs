@@ -5,11 +5,23 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 /// What is read at once from a connection in which little moves, and when it counts as such again.
 const QUIET_BYTES: usize = 1024;
 const QUIET_TIME: Duration = Duration::from_secs(10);
+
+/// From now on this connection ends with a reset, however it ends, so that the program at its other end does not take a
+/// broken transfer for a whole one: also when its task is dropped, or this process is killed. Until [`let_go`].
+pub(crate) fn hold(socket: &TcpStream) {
+    let _ = socket.set_zero_linger();
+}
+
+/// All that was to pass has passed: the connection ends in order.
+pub(crate) fn let_go(socket: &TcpStream) {
+    let _ = socket2::SockRef::from(socket).set_linger(None);
+}
 
 /// Passes bytes both ways until both directions have ended. The end of one direction is passed on alone. On an error
 /// the caller drops both connections, so that neither side takes it for an end in order.

@@ -1,7 +1,7 @@
 //! A server behind a destination of ours, as plain TCP or as HTTP.
 
 use super::access::{Access, AccessConfig, Meter, RatesConfig};
-use super::{irc, relay};
+use super::{hold, irc, let_go, relay};
 use crate::http::exchange::{Asked, ExchangeError, exchange};
 use crate::http::head::{Request, Response};
 use crate::http::wire::{HeadError, Side, write};
@@ -213,11 +213,11 @@ impl Shared {
 
     async fn serve_bytes(&self, stream: Remote) {
         let Some(mut server) = self.dial().await else { return };
+        hold(&server);
         let (mut from, mut to) = tokio::io::split(stream);
         let (mut server_from, mut server_to) = server.split();
-        if relay(&mut from, &mut to, &mut server_from, &mut server_to).await.is_err() {
-            // A reset, so that the server does not take a broken transfer for a whole one.
-            let _ = server.set_zero_linger();
+        if relay(&mut from, &mut to, &mut server_from, &mut server_to).await.is_ok() {
+            let_go(&server);
         }
     }
 
@@ -229,8 +229,9 @@ impl Shared {
         };
         let host = base32::host_name(&from.hash());
         let webirc = webirc.zip(server.local_addr().ok().map(|at| at.ip()));
-        if irc::pass_registered(stream, &mut server, &host, webirc).await.is_err() {
-            let _ = server.set_zero_linger();
+        hold(&server);
+        if irc::pass_registered(stream, &mut server, &host, webirc).await.is_ok() {
+            let_go(&server);
         }
     }
 

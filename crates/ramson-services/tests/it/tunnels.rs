@@ -116,3 +116,40 @@ async fn a_dead_irc_server_has_an_answer() {
     stream.read_to_string(&mut said).await.unwrap();
     assert!(said.starts_with("ERROR :") && said.ends_with("\r\n"), "{said}");
 }
+
+/// A program behind a client tunnel, and the server that it talks to.
+async fn talk(at: std::net::SocketAddr, listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let mut program = TcpStream::connect(at).await.unwrap();
+    program.write_all(b"ask").await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    let mut got = [0; 3];
+    server.read_exact(&mut got).await.unwrap();
+    server.write_all(b"the first half").await.unwrap();
+    let mut got = [0; 14];
+    program.read_exact(&mut got).await.unwrap();
+    (program, server)
+}
+
+#[tokio::test]
+async fn what_is_cut_by_the_end_of_a_tunnel_is_reset_and_what_is_whole_is_not() {
+    let world = World::new().await;
+    let (local, listener) = serve(&world, |_| {}).await;
+    let from = client(&world).await;
+    let config = ClientTunnelConfig::new("c", Host::B32(local.hash()), 0);
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let tunnel = ClientTunnel::bind(config, listen, from, Arc::clone(&world.names)).await.unwrap();
+    let at = tunnel.local_addr().unwrap();
+    let running = tokio::spawn(tunnel.run());
+    let (mut program, mut server) = talk(at, &listener).await;
+    server.write_all(b" and the second").await.unwrap();
+    drop(server);
+    let mut rest = Vec::new();
+    program.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b" and the second", "the end in order");
+    let (mut program, mut server) = talk(at, &listener).await;
+    // As when the router stops: the task is dropped wherever it is.
+    running.abort();
+    let cut = |result: std::io::Result<usize>| result.unwrap_err().kind();
+    assert_eq!(cut(program.read(&mut [0]).await), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(cut(server.read(&mut [0]).await), std::io::ErrorKind::ConnectionReset);
+}

@@ -5,6 +5,13 @@ use crate::codec::{Decode, DecodeError, Reader};
 use crate::crypto::sign::{SigType, VerifyingKey};
 use crate::data::{Destination, Hash};
 
+/// Where the NACKs begin.
+const NACKS_AT: usize = 17;
+/// What the count of NACKs wraps at.
+const NACKS_WRAP: usize = 256;
+/// Most NACKs that are read beyond the count: more are not missing of any stream.
+const MAX_UNCOUNTED: usize = 16 * NACKS_WRAP;
+
 /// The sender's destination in a packet: raw, with its length checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct From<'a> {
@@ -64,7 +71,10 @@ impl<'a> Packet<'a> {
         let recv_id = r.u32("streaming receive id")?;
         let sequence = r.u32("streaming sequence")?;
         let ack_through = r.u32("streaming ack through")?;
-        let count = usize::from(r.u8("streaming nack count")?);
+        let mut count = usize::from(r.u8("streaming nack count")?);
+        if sequence == 0 {
+            count += uncounted_nacks(count, ack_through, bytes.get(NACKS_AT..).unwrap_or_default());
+        }
         let nacks = r.take(count * 4, "streaming nacks")?;
         let resend_delay = r.u8("streaming resend delay")?;
         let flags = Flags(r.u16("streaming flags")?);
@@ -227,6 +237,22 @@ fn take_destination<'a>(r: &mut Reader<'a>) -> Result<From<'a>, DecodeError> {
     Ok(From { bytes: start.get(..387 + usize::from(len)).unwrap_or_default() })
 }
 
+/// NACKs of a packet that only acknowledges beyond those that its count names, in what follows the count.
+///
+/// Java (2.8.0) writes every NACK and counts them modulo 256. Where more than 255 packets are missing, all of its
+/// acknowledgements are such, and a sender that cannot read them never learns what to send again. NACKs rise and are
+/// below the acknowledged sequence, as Java writes them; no other packet has 256 such numbers in that place.
+fn uncounted_nacks(count: usize, ack_through: u32, bytes: &[u8]) -> usize {
+    let numbers = bytes.as_chunks::<4>().0.iter().map(|number| u32::from_be_bytes(*number));
+    let mut last = None;
+    let rising = numbers.take(MAX_UNCOUNTED + NACKS_WRAP).take_while(|number| {
+        let rises = last.is_none_or(|last| *number > last) && *number < ack_through;
+        last = Some(*number);
+        rises
+    });
+    (rising.count().saturating_sub(count) / NACKS_WRAP * NACKS_WRAP).min(MAX_UNCOUNTED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,6 +339,52 @@ mod tests {
         assert!(Packet::parse(&bytes).is_err());
         let full: Vec<u32> = (0..255).collect();
         assert_eq!(Packet::parse(&raw(&full, 0, &[], &[])).unwrap().nacks().count(), 255);
+    }
+
+    /// A plain acknowledgement as Java writes one: all NACKs, and their number modulo 256.
+    fn from_java(nacks: impl Iterator<Item = u32>, through: u32, delay: Option<u16>) -> Vec<u8> {
+        let nacks: Vec<u32> = nacks.collect();
+        let mut bytes = vec![0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0];
+        bytes.extend(through.to_be_bytes());
+        bytes.push((nacks.len() % 256) as u8);
+        nacks.iter().for_each(|n| bytes.extend(n.to_be_bytes()));
+        match delay {
+            Some(delay) => bytes.extend([0, 0, 0x40, 0, 2].into_iter().chain(delay.to_be_bytes())),
+            None => bytes.extend([0; 5]),
+        }
+        bytes
+    }
+
+    #[test]
+    fn nacks_that_java_counts_modulo_256_are_read_whole() {
+        for missing in [1u32, 255, 256, 257, 270, 310, 511, 512, 513, 1_000, 2_048] {
+            for delay in [None, Some(0), Some(61_000)] {
+                // The sequences at which the count would end hold multiples of 256, too.
+                let first = 797;
+                let bytes = from_java(first..first + missing, first + missing + 40, delay);
+                let packet = Packet::parse(&bytes).unwrap();
+                assert_eq!(packet.nacks().collect::<Vec<_>>(), (first..first + missing).collect::<Vec<_>>());
+                assert_eq!((packet.delay, packet.acked()), (delay, Some(first + missing + 40)), "{missing}");
+                assert!(packet.payload.is_empty() && packet.is_plain_ack());
+            }
+        }
+    }
+
+    #[test]
+    fn other_packets_have_the_nacks_that_they_count() {
+        let numbers = |n: u32| (0..n).flat_map(u32::to_be_bytes).collect::<Vec<_>>();
+        // Data that looks like NACKs, behind a header: in a packet with a sequence, and in one whose numbers are too high.
+        let mut data = raw(&[], 0, &[], &numbers(400));
+        data[11] = 5;
+        assert_eq!(Packet::parse(&data).unwrap().payload.len(), 1_600);
+        let high = raw(&[1, 2], 0, &[], &numbers(400));
+        let packet = Packet::parse(&high).unwrap();
+        assert_eq!((packet.nacks().count(), packet.payload.len()), (2, 1_600));
+        // One too few for another round, and numbers that do not rise.
+        let short: Vec<u32> = (1..=255).chain([3]).collect();
+        let mut bytes = from_java(short.into_iter(), 5_000, None);
+        bytes[16] = 1;
+        assert_eq!(Packet::parse(&bytes).map_or(1, |packet| packet.nacks().count()), 1);
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod udp;
 pub(crate) use start::start;
 
 use crate::error::{Error, ErrorKind};
+use crate::mapping::Mapping;
 use crate::net::connections::{Connections, Read, Ready, Turn, WRITE_AHEAD};
 use crate::net::listen::Listeners;
 use crate::net::udp::UdpSockets;
@@ -79,6 +80,7 @@ struct Driver {
     clients: Clients,
     end: DriverEnd,
     reseeding: Reseeding,
+    mapping: Mapping,
     reporter: Reporter,
     /// When the core wants to be woken.
     due: Instant,
@@ -148,6 +150,7 @@ impl Driver {
                 command = self.end.commands.recv(), if !commands_closed => self.handle_commands(command),
                 (stream, addr) = self.listeners.accept(), if !stopping => self.handle_accepted(stream, addr),
                 finished = self.reseeding.next() => self.handle_reseed(finished),
+                mapped = self.mapping.next() => self.input(Input::Mapped(mapped)),
             }
             self.feed_routers();
         }
@@ -546,8 +549,9 @@ impl Driver {
     }
 
     async fn finish(self) {
-        let Self { disk, clients, mut end, stopping, reseeding, .. } = self;
+        let Self { disk, clients, mut end, stopping, reseeding, mapping, .. } = self;
         drop(reseeding);
+        mapping.finish().await;
         disk.finish().await;
         drop(clients);
         tracing::info!("stopped");

@@ -11,6 +11,7 @@ use super::{Driver, READ_BUFFER, setup, translate};
 use crate::client::Ramson;
 use crate::config::{Config, Ntcp2Config};
 use crate::error::{Error, ErrorKind};
+use crate::mapping::{Mapping, Ports};
 use crate::net::connections::Connections;
 use crate::net::listen::Listeners;
 use crate::seam;
@@ -24,6 +25,7 @@ use ramson_wire::data::{RouterInfo, base64};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
 use tracing::Instrument as _;
 
 /// The name of the kept port in the data folder.
@@ -56,6 +58,12 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
     }
     let (ipv4, ipv6) = families(&config, &addresses.publish);
     let source = translate::source(&config, &addresses.publish, is_ours);
+
+    // Nobody is asked to forward what is reached at the loopback alone.
+    let open = |addr: &&SocketAddr| addr.is_ipv4() && !addr.ip().is_loopback();
+    let port = |of: &[SocketAddr]| of.iter().find(open).and_then(|addr| NonZeroU16::new(addr.port()));
+    let ports = Ports { udp: port(&udp.addresses()), tcp: port(&listening) };
+    let mapping = Mapping::start(&config, ports, source_of(true));
 
     let hash = keys.identity.hash();
     let clock = Clock::new();
@@ -97,6 +105,7 @@ pub(crate) async fn start(config: Config) -> Result<Ramson, Error> {
         clients: Clients::new(),
         end,
         reseeding: Reseeding::new(config.reseed.clone(), config.network.clone(), seeds, stored),
+        mapping,
         reporter: Reporter::new(&config, now.mono),
         due: Instant::ZERO,
         next_tick: now.mono,

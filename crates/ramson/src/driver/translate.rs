@@ -289,6 +289,7 @@ pub(crate) fn reachability(snapshot: &Snapshot) -> Reachability {
         hidden: snapshot.hidden,
         udp_v4: tested(snapshot.reach[0]),
         udp_v6: tested(snapshot.reach[1]),
+        mapped: snapshot.mapped.iter().flat_map(mapped).collect(),
     }
 }
 
@@ -309,6 +310,11 @@ pub(crate) const fn tested_words(state: reach::Reachability) -> &'static str {
         Tested::Firewalled => "a firewall or a translator keeps others out",
         Tested::Symmetric => "a translator that has another port for every peer keeps others out",
     }
+}
+
+fn mapped(mapped: &router::Mapped) -> Vec<String> {
+    let of = |what: &str, addr: Option<SocketAddr>| addr.map(|addr| format!("{what} {addr} by {}", mapped.by));
+    of("UDP", mapped.udp).into_iter().chain(of("TCP", mapped.tcp)).collect()
 }
 
 fn pool(state: PoolState) -> TunnelStatus {

@@ -119,7 +119,15 @@ impl Opener {
 
     /// Opens a packet in place. What fails, or comes again, changes nothing here.
     pub(crate) fn open<'a>(&mut self, packet: &'a mut [u8]) -> Result<Opened<'a>, PacketError> {
-        protection::turn_short(packet, &self.k_header_1, &self.k_header_2).ok_or(PacketError::Header)?;
+        let first = protection::first(packet, &self.k_header_1).ok_or(PacketError::Header)?;
+        self.open_for(first, packet)
+    }
+
+    /// The same of a packet whose first bytes, without their protection, have shown whose it is: a key stream costs a
+    /// quarter of what opening the packet does.
+    pub(crate) fn open_for<'a>(&mut self, first: [u8; 8], packet: &'a mut [u8]) -> Result<Opened<'a>, PacketError> {
+        let second = protection::second(packet, &self.k_header_2).ok_or(PacketError::Header)?;
+        protection::put(packet, first, second).ok_or(PacketError::Header)?;
         let (header, sealed) = ssu2::short(packet).ok_or(PacketError::Header)?;
         let ShortHeader { packet_number: number, kind: Short::Data { immediate_ack }, .. } =
             ShortHeader::from_bytes(header).map_err(|_| PacketError::Header)?

@@ -27,6 +27,8 @@ struct World {
     flying: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     count: u64,
     bytes: u64,
+    /// Where a translator has the first node seem to be; nothing reaches it elsewhere.
+    outside: SocketAddr,
 }
 
 fn addr(n: u8) -> SocketAddr {
@@ -102,6 +104,7 @@ impl World {
             flying: BTreeMap::new(),
             count: 0,
             bytes: 0,
+            outside: addr(1),
         }
     }
 
@@ -136,7 +139,8 @@ impl World {
                         let (least, most) = self.delay;
                         let delay = self.rng.between(Duration::from_millis(least), Duration::from_millis(most));
                         let key = (self.now + delay, self.count);
-                        self.flying.insert(key, (addr(n as u8 + 1), to, datagram.to_vec()));
+                        let from = if n == 0 { self.outside } else { addr(2) };
+                        self.flying.insert(key, (from, to, datagram.to_vec()));
                     }
                 }
                 Event::Job(job) => {
@@ -169,6 +173,9 @@ impl World {
                 && let Some((_, (from, to, mut bytes))) = self.flying.pop_first()
             {
                 let (n, len, now) = (usize::from(to == addr(2)), bytes.len(), self.now());
+                if n == 0 && to != self.outside {
+                    continue;
+                }
                 self.nodes[n].links.handle_udp(now, from, len, &mut bytes, false);
                 self.drain(n);
                 continue;
@@ -376,4 +383,65 @@ fn a_blocked_socket_holds_back_and_goes_on() {
     world.run(1);
     assert_eq!(world.nodes[1].received.len(), 2);
     world.nodes[0].links.handle_udp_blocked(UdpId(7), true);
+}
+
+/// Who only hears learns nothing of a new address of its own: when the flow stops, it says a word, and the flow goes on.
+#[test]
+fn who_only_hears_is_found_at_its_new_address() {
+    let mut world = World::new(30, false);
+    world.send(0, 10, 1);
+    world.run(2);
+    let flow = |world: &mut World, ids: std::ops::Range<u32>| {
+        for id in ids {
+            world.send(1, 900, id);
+            world.send(1, 900, id + 10_000);
+            let end = world.now + Duration::from_millis(50);
+            world.run(0);
+            while world.now < end {
+                let step = world.flying.first_key_value().map_or(end, |((at, _), _)| (*at).min(end));
+                world.now = world.now.max(step);
+                world.run(0);
+                if step == end {
+                    break;
+                }
+            }
+        }
+    };
+    flow(&mut world, 100..140);
+    let before = world.nodes[0].received.len();
+    assert!(before >= 70, "{before}");
+    world.outside = ([10, 0, 0, 77], 40_000).into();
+    world.flying.clear();
+    // Two seconds and a half: one of silence, and the way of the challenge.
+    flow(&mut world, 200..250);
+    world.run(2);
+    assert_eq!(world.nodes[0].received.len(), before + 100, "with all that was lost");
+    let sessions: Vec<_> = world.nodes.iter().map(|node| (node.up, node.down)).collect();
+    assert_eq!(sessions, [(1, 0), (1, 0)], "in the same session");
+}
+
+/// A peer that challenges us where it always was has seen us elsewhere: all others are asked whether they do, too.
+#[test]
+fn a_challenge_makes_us_ask_other_peers_but_not_often() {
+    let mut world = World::new(31, false);
+    world.send(0, 10, 1);
+    world.run(2);
+    let sent = |world: &mut World| {
+        let before = world.nodes[1].links.stats().received_bytes;
+        world.run(2);
+        world.nodes[1].links.stats().received_bytes - before
+    };
+    assert_eq!(sent(&mut world), 0);
+    let id = *world.nodes[0].links.conns.keys().next().unwrap();
+    let other = ConnId(id.0 + 1);
+    let conn = Connection::new(world.now, addr(9), false, None, connection::State::Working);
+    world.nodes[0].links.conns.insert(other, conn);
+    let now = world.now();
+    world.nodes[0].links.we_have_moved(now, other);
+    world.nodes[0].links.conns.remove(&other);
+    world.drain(0);
+    assert!(sent(&mut world) > 0);
+    let now = world.now();
+    world.nodes[0].links.we_have_moved(now, id);
+    assert_eq!(sent(&mut world), 0, "it was asked a moment ago");
 }

@@ -36,12 +36,22 @@ impl Links {
             return;
         }
         conn.last_activity = now.mono;
+        session.flow.heard(now.mono);
+        // It is not the peer that has moved.
+        let stays = conn.addr == from;
         let mut others = Vec::new();
         let result = session.transfer.handle_packet(now, head, payload, &mut self.totals, &mut others);
         while let Some(message) = session.transfer.poll_message() {
             self.events.push_back(Event::Received { from: peer, message });
         }
         self.dirty.insert(id);
+        let has = |what: fn(&Block<'_>) -> bool| others.iter().any(what);
+        if stays
+            && has(|block| matches!(block, Block::PathChallenge(_)))
+            && has(|block| matches!(block, Block::Address(_)))
+        {
+            self.we_have_moved(now, id);
+        }
         for block in others {
             self.take_block(now, id, from, &block);
         }

@@ -21,32 +21,59 @@ fn end_all(solo: &mut Solo, unsent: Option<StreamId>) -> Vec<(u32, bool, bool)> 
     packets.map(|packet| (packet.send_id, packet.is_close(), packet.is_reset())).collect()
 }
 
+/// No peer takes for whole what a program has not ended.
 #[test]
-fn a_destination_that_goes_closes_what_is_quiet_and_resets_the_rest() {
+fn a_destination_that_goes_resets_what_its_programs_have_not_ended() {
     let mut solo = Solo::new(Config::default());
-    let (quiet, quiet_id) = solo.accept(1, b"");
+    let (_quiet, quiet_id) = solo.accept(1, b"");
     acknowledge(&mut solo, quiet_id, 1, 0);
     let (sending, sending_id) = solo.accept(2, b"");
     acknowledge(&mut solo, sending_id, 2, 0);
     solo.streams.send(solo.now, sending, vec![7; 100]);
-    let (_unread, unread_id) = solo.accept(3, b"not read");
+    let (unread, unread_id) = solo.accept(3, b"not read");
     acknowledge(&mut solo, unread_id, 3, 0);
+    solo.streams.close(solo.now, unread);
     let (unsent, unsent_id) = solo.accept(4, b"");
     acknowledge(&mut solo, unsent_id, 4, 0);
+    solo.streams.close(solo.now, unsent);
     let options = ConnectOptions { wait_for_data: Duration::ZERO, ..ConnectOptions::default() };
     solo.streams.connect(solo.now, Hash([1; 32]), (0, 80), options).unwrap();
     let mut told = end_all(&mut solo, Some(unsent));
-    told.retain(|(_, close, reset)| *close || *reset);
+    told.retain(|(_, _, reset)| *reset);
     told.sort_unstable();
-    told.dedup();
-    assert_eq!(told, [(1, true, false), (2, false, true), (3, false, true), (4, false, true)]);
-    assert_eq!(solo.streams.len(), 1, "the closed one waits for its acknowledgement");
-    acknowledge(&mut solo, quiet_id, 1, 1);
-    let out = Outgoing { send_id: quiet_id, recv_id: 1, sequence: 1, flags: Flags::CLOSE, ..Outgoing::default() };
-    let close = solo.sign(&out, b"");
-    solo.packet(true, close).unwrap();
-    let closed = |event: &Event| matches!(event, Event::Closed { stream } if *stream == quiet);
-    assert!(solo.events.iter().any(closed));
+    assert_eq!(told, [1, 2, 3, 4].map(|id| (id, false, true)));
+    assert!(solo.streams.is_empty());
+    assert!(!solo.streams.abort_all(solo.now), "nobody is left");
+}
+
+/// What a program has written and ended arrives, if its peer acknowledges it in time.
+#[test]
+fn a_destination_that_goes_delivers_what_its_programs_have_ended() {
+    for in_time in [true, false] {
+        let mut solo = Solo::new(Config::default());
+        let (ended, ended_id) = solo.accept(1, b"");
+        acknowledge(&mut solo, ended_id, 1, 0);
+        solo.streams.send(solo.now, ended, vec![7; 100]);
+        solo.streams.close(solo.now, ended);
+        let told = end_all(&mut solo, None);
+        assert!(told.iter().any(|(_, close, _)| *close) && !told.iter().any(|(_, _, reset)| *reset), "{told:?}");
+        let last = solo.sent.iter().map(|packet| Packet::parse(packet).unwrap().sequence).max().unwrap();
+        if in_time {
+            acknowledge(&mut solo, ended_id, 1, last);
+            let (sequence, flags) = (1, Flags::CLOSE);
+            let out = Outgoing { send_id: ended_id, recv_id: 1, sequence, flags, ..Outgoing::default() };
+            let close = solo.sign(&out, b"");
+            solo.packet(true, close).unwrap();
+            let closed = |event: &Event| matches!(event, Event::Closed { stream } if *stream == ended);
+            assert!(solo.events.iter().any(closed));
+        }
+        solo.sent.clear();
+        assert_eq!(solo.streams.abort_all(solo.now), !in_time);
+        solo.drain();
+        solo.pass(100);
+        let resets = solo.sent.iter().filter(|packet| Packet::parse(packet).unwrap().is_reset()).count();
+        assert_eq!(resets, usize::from(!in_time), "the peer sees that it is not whole");
+    }
 }
 
 #[test]

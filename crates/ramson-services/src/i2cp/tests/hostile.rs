@@ -102,6 +102,28 @@ async fn what_is_obsolete_changes_nothing() {
     door.is_empty().await;
 }
 
+/// Peers would write to the key that they find.
+#[tokio::test]
+async fn t104_lease_sets_with_an_elgamal_key_only_are_refused_with_what_to_set() {
+    let door = Door::new();
+    let elgamal = EncryptionKey { kind: 0, bytes: vec![7; 256].into() };
+    for with_another in [false, true] {
+        let mut program = door.hello().await;
+        let id = program.create(&[]).await.unwrap();
+        let leases = program.asked(id).await;
+        let own = EncryptionKey::x25519(program.secret.public_key());
+        let keys = [with_another.then_some(own), Some(elgamal.clone())].into_iter().flatten().collect();
+        let set = program.lease_set_of(id, &leases, u32::try_from(now() / 1_000).unwrap(), keys);
+        program.say(Message::CreateLeaseSet2(set)).await;
+        if with_another {
+            program.say(Message::GetBandwidthLimits).await;
+            assert!(matches!(program.hear().await, Some(Message::BandwidthLimits(_))), "as Java's 4,0");
+        } else {
+            assert!(program.reason().await.contains("i2cp.leaseSetEncType=4"));
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn t105_wrong_passwords_are_refused_and_wait() {
     let door = Door::with(|config| config.users = vec![("me".into(), "word".into())]);

@@ -101,7 +101,7 @@ async fn connects_fail_with_the_codes_of_the_specification() {
         ("ACCEPT ID=a SILENT=maybe".into(), "I2P_ERROR"),
         ("FORWARD ID=none PORT=80".into(), "INVALID_ID"),
         ("FORWARD ID=a".into(), "I2P_ERROR"),
-        ("FORWARD ID=a PORT=80 SSL=true".into(), "I2P_ERROR"),
+        ("FORWARD ID=a PORT=80 SSL=maybe".into(), "I2P_ERROR"),
         ("FORWARD ID=a PORT=80 HOST=192.0.2.1".into(), "I2P_ERROR"),
         ("SING ID=a".into(), "I2P_ERROR"),
     ] {
@@ -256,4 +256,119 @@ async fn streams_end_with_their_session() {
     server.line().await.unwrap();
     drop(a);
     assert!(client.is_over().await && server.is_over().await);
+}
+
+/// A server that speaks TLS.
+struct ByTls {
+    listener: TcpListener,
+    tls: crate::Tls,
+    _folder: tempfile::TempDir,
+}
+
+impl ByTls {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = crate::Tls::open(folder.path(), HOME).unwrap();
+        Self { listener: TcpListener::bind((HOME, 0)).await.unwrap(), tls, _folder: folder }
+    }
+
+    fn port(&self) -> u16 {
+        self.listener.local_addr().unwrap().port()
+    }
+
+    async fn accept(&self) -> std::io::Result<tokio_rustls::server::TlsStream<tokio::net::TcpStream>> {
+        self.tls.accept(self.listener.accept().await?.0).await
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_tls_gets_what_is_forwarded_by_tls() {
+    let server = ByTls::new().await;
+    let certificate = server.tls.certificate().to_owned();
+    for (certificates, host) in [(None, ""), (Some(certificate.clone()), ""), (Some(certificate), " HOST=localhost")] {
+        let bridge = Bridge::with(|config| config.forward_certificates = certificates);
+        let (_a, a) = bridge.session("STREAM", "a", "").await;
+        let (_b, b) = bridge.session("STREAM", "b", "").await;
+        let (_forward, said) = bridge.stream(&format!("FORWARD ID=b PORT={}{host} SSL=true", server.port())).await;
+        assert_eq!(said, "STREAM STATUS RESULT=OK");
+        let (mut client, _) = bridge.stream(&format!("CONNECT ID=a DESTINATION={}", b.to_base64())).await;
+        client.send("hello").await;
+        let mut socket = server.accept().await.unwrap();
+        let greeting = format!("{} FROM_PORT=0 TO_PORT=0\nhello", a.to_base64());
+        let mut got = vec![0; greeting.len()];
+        socket.read_exact(&mut got).await.unwrap();
+        assert_eq!(String::from_utf8(got).unwrap(), greeting);
+        socket.write_all(b"back").await.unwrap();
+        socket.flush().await.unwrap();
+        assert_eq!(client.data(4).await, b"back");
+        // The end of the one is that of the other.
+        socket.shutdown().await.unwrap();
+        assert!(client.is_over().await);
+    }
+}
+
+#[tokio::test]
+async fn t101_a_server_that_is_not_the_one_gets_nothing_by_tls() {
+    let (server, other) = (ByTls::new().await, ByTls::new().await);
+    let certificate = other.tls.certificate().to_owned();
+    let bridge = Bridge::with(|config| config.forward_certificates = Some(certificate));
+    let (_a, _) = bridge.session("STREAM", "a", "").await;
+    let (_b, b) = bridge.session("STREAM", "b", "").await;
+    let (_forward, said) = bridge.stream(&format!("FORWARD ID=b PORT={} SSL=true", server.port())).await;
+    assert_eq!(said, "STREAM STATUS RESULT=OK");
+    let connect = format!("CONNECT ID=a DESTINATION={}", b.to_base64());
+    let (mut client, _) = bridge.stream(&connect).await;
+    client.send("secret").await;
+    assert!(server.accept().await.is_err(), "its certificate is not the one");
+    assert!(client.is_over().await);
+    // Nor one that does not speak it.
+    let bridge = Bridge::with(|config| config.forward_anywhere = true);
+    let (_a, _) = bridge.session("STREAM", "a", "").await;
+    let (_b, b) = bridge.session("STREAM", "b", "").await;
+    let plain = TcpListener::bind((HOME, 0)).await.unwrap();
+    let port = plain.local_addr().unwrap().port();
+    let (_forward, _) = bridge.stream(&format!("FORWARD ID=b PORT={port} SSL=true")).await;
+    let (mut client, _) = bridge.stream(&format!("CONNECT ID=a DESTINATION={}", b.to_base64())).await;
+    client.send("secret").await;
+    let (mut socket, _) = plain.accept().await.unwrap();
+    socket.write_all(b"220 hello\r\n").await.unwrap();
+    let mut got = Vec::new();
+    socket.read_to_end(&mut got).await.unwrap();
+    assert!(!got.windows(6).any(|word| word == b"secret"));
+    assert!(client.is_over().await);
+    let said = bridge.stream("FORWARD ID=a PORT=80 HOST=192.0.2.1 SSL=true").await.1;
+    assert!(said.contains("I2P_ERROR") && said.contains("forward_certificates"), "{said}");
+}
+
+#[tokio::test]
+async fn streams_beyond_the_limits_of_a_session_are_reset() {
+    let bridge = Bridge::new();
+    let (_a, _) = bridge.session("STREAM", "a", "i2p.streaming.maxConcurrentStreams=2").await;
+    let limits = "i2p.streaming.maxConcurrentStreams=2 i2p.streaming.maxConnsPerHour=3";
+    let (_b, b) = bridge.session("STREAM", "b", limits).await;
+    let (_c, _) = bridge.session("STREAM", "c", "").await;
+    let server = TcpListener::bind((HOME, 0)).await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let (_forward, _) = bridge.stream(&format!("FORWARD ID=b PORT={port} SILENT=true")).await;
+    let connect = |id: &str| format!("CONNECT ID={id} DESTINATION={}", b.to_base64());
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        kept.push((bridge.stream(&connect("a")).await.0, server.accept().await.unwrap().0));
+    }
+    let said = bridge.stream(&connect("a")).await.1;
+    assert!(said.contains("I2P_ERROR") && said.contains("maxConcurrentStreams"), "our own count, too: {said}");
+    let (mut third, _) = bridge.stream(&connect("c")).await;
+    assert!(third.is_over().await, "two at once");
+    drop(kept);
+    settle().await;
+    // The third of an hour from `a`, which is the last; somebody else has three of his own.
+    let (third, mut end) = (bridge.stream(&connect("a")).await.0, server.accept().await.unwrap().0);
+    drop(third);
+    let _ = end.read(&mut [0]).await;
+    drop(end);
+    settle().await;
+    let (mut fourth, _) = bridge.stream(&connect("a")).await;
+    assert!(fourth.is_over().await, "three in an hour");
+    let _other = bridge.stream(&connect("c")).await.0;
+    server.accept().await.unwrap();
 }

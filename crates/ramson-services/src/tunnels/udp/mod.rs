@@ -36,7 +36,7 @@ pub enum UdpFormat {
 }
 
 impl UdpFormat {
-    fn datagram(self) -> DatagramFormat {
+    pub(super) fn datagram(self) -> DatagramFormat {
         match self {
             Self::One => DatagramFormat::Datagram1,
             Self::Two => DatagramFormat::Datagram2,
@@ -79,32 +79,45 @@ impl Pace {
 
 /// The datagrams of every format that come to one destination.
 #[derive(Debug)]
-struct Inbox {
+pub(super) struct Inbox {
     signed: [Datagrams; 3],
-    raw: Datagrams,
+    raw: Option<Datagrams>,
     /// Where i2pd's tunnels ask whether anything has come, if nobody else takes that.
     control: Option<Datagrams>,
 }
 
 impl Inbox {
-    async fn open(local: &LocalDestination, port: Option<u16>) -> Result<Self, Error> {
-        Ok(Self {
-            signed: [
-                local.datagrams(DatagramFormat::Datagram1, port).await?,
-                local.datagrams(DatagramFormat::Datagram2, port).await?,
-                local.datagrams(DatagramFormat::Datagram3, port).await?,
-            ],
-            raw: local.datagrams(DatagramFormat::RAW, port).await?,
-            control: match port {
-                Some(1..) => local.datagrams(DatagramFormat::Datagram3, Some(0)).await.ok(),
-                _ => None,
-            },
-        })
+    pub(super) async fn open(local: &LocalDestination, port: Option<u16>) -> Result<Self, Error> {
+        let raw = Some(local.datagrams(DatagramFormat::RAW, port).await?);
+        let control = match port {
+            Some(1..) => local.datagrams(DatagramFormat::Datagram3, Some(0)).await.ok(),
+            _ => None,
+        };
+        Ok(Self { raw, control, ..Self::of_those_who_say_who_they_are(local, port).await? })
+    }
+
+    /// Without raw ones.
+    pub(super) async fn of_those_who_say_who_they_are(
+        local: &LocalDestination,
+        port: Option<u16>,
+    ) -> Result<Self, Error> {
+        let signed = [
+            local.datagrams(DatagramFormat::Datagram1, port).await?,
+            local.datagrams(DatagramFormat::Datagram2, port).await?,
+            local.datagrams(DatagramFormat::Datagram3, port).await?,
+        ];
+        Ok(Self { signed, raw: None, control: None })
     }
 
     /// The next one; an error when the destination is closed.
-    async fn next(&mut self) -> Result<Datagram, Error> {
+    pub(super) async fn next(&mut self) -> Result<Datagram, Error> {
         let [one, two, three] = &mut self.signed;
+        let raw = async {
+            match &mut self.raw {
+                Some(raw) => raw.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         let control = async {
             match &mut self.control {
                 Some(control) => control.recv().await,
@@ -118,13 +131,13 @@ impl Inbox {
             datagram = two.recv() => datagram,
             datagram = three.recv() => datagram,
             datagram = control => datagram,
-            datagram = self.raw.recv() => datagram,
+            datagram = raw => datagram,
         }
     }
 }
 
 /// Whose datagram it is, where that is known: signed, or in a session of the sender's.
-fn sender(datagram: &Datagram) -> Option<Hash> {
+pub(super) fn sender(datagram: &Datagram) -> Option<Hash> {
     match &datagram.from {
         DatagramSender::Signed(destination) => Some(destination.hash()),
         DatagramSender::Session(hash) => Some(*hash),
@@ -159,7 +172,7 @@ fn acknowledgement(datagram: &Datagram, last: u32) -> Option<OutgoingDatagram> {
 }
 
 /// Sends one. What is lost here is lost as any datagram may be; only an end of the destination is an error.
-async fn send(local: &LocalDestination, datagram: OutgoingDatagram) -> Result<(), Error> {
+pub(super) async fn send(local: &LocalDestination, datagram: OutgoingDatagram) -> Result<(), Error> {
     match local.send_datagram(datagram).await {
         Err(e) if [ErrorKind::Closed, ErrorKind::ShuttingDown].contains(&e.kind()) => Err(e),
         Err(e) => {
@@ -171,7 +184,7 @@ async fn send(local: &LocalDestination, datagram: OutgoingDatagram) -> Result<()
 }
 
 /// The next packet, and whose it is.
-async fn receive(socket: &UdpSocket, buffer: &mut Vec<u8>) -> Option<(usize, std::net::SocketAddr)> {
+pub(super) async fn receive(socket: &UdpSocket, buffer: &mut Vec<u8>) -> Option<(usize, std::net::SocketAddr)> {
     buffer.resize(PACKET, 0);
     match socket.recv_from(buffer).await {
         Ok(got) => Some(got),

@@ -23,7 +23,7 @@ impl Endpoint {
             return None;
         };
         if let Some(id) = self.ids.get(&ConnectionId(u64::from_be_bytes(first))).copied() {
-            return self.of_session(now, id, from, packet);
+            return self.of_session(now, id, from, first, packet);
         }
         match self.kind_outside(packet) {
             Some(MessageType::SessionRequest) => self.session_request(now, from, packet),
@@ -61,11 +61,18 @@ impl Endpoint {
         }
     }
 
-    fn of_session<'a>(&mut self, now: Now, id: ConnId, from: SocketAddr, packet: &'a mut [u8]) -> Option<Received<'a>> {
+    fn of_session<'a>(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        from: SocketAddr,
+        first: [u8; 8],
+        packet: &'a mut [u8],
+    ) -> Option<Received<'a>> {
         let session = self.sessions.get_mut(&id)?;
         match &mut session.state {
             State::Up(up) => {
-                let Ok(opened) = up.opener.open(packet) else {
+                let Ok(opened) = up.opener.open_for(first, packet) else {
                     self.stats.dropped += 1;
                     return None;
                 };
