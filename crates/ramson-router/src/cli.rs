@@ -9,7 +9,7 @@ use crate::names::{self, NameArgs};
 use crate::offer::Offer;
 use crate::settings::NetworkId;
 use crate::tryout::TryArgs;
-use crate::{Failure, control, run, show};
+use crate::{Failure, control, process, run, show};
 use clap::{Args, Parser, Subcommand};
 use ramson::Destination;
 use ramson_services::names::Host;
@@ -158,6 +158,7 @@ impl Cli {
 
 impl RunArgs {
     fn execute(self) -> Result<(), Failure> {
+        process::settle_heap();
         let folder = Folder::find(self.data)?;
         run::run(&folder, self.config, self.network, self.json, None)
     }

@@ -389,8 +389,17 @@ fn the_memory_is_no_ones_to_read() {
     // The owner of these files is root where a process must not be looked into.
     let owner =
         std::os::unix::fs::MetadataExt::uid(&fs::metadata(format!("/proc/{}/mem", router.id())).expect("a file"));
+    // One heap, by beginning anew in the same process under the same name. Its environment is root's to read.
+    let name = fs::read_to_string(format!("/proc/{}/comm", router.id())).expect("its name");
+    let environment = fs::read_to_string(format!("/proc/{}/environ", router.id()));
     let _ = router.kill();
     let _ = router.wait();
+    assert_eq!(name.trim(), "ramson");
+    if let Ok(environment) = environment
+        && cfg!(target_env = "gnu")
+    {
+        assert!(environment.split('\0').any(|set| set == "MALLOC_ARENA_MAX=1"), "{environment}");
+    }
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit of core files");
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
     assert_eq!(owner, 0);
