@@ -37,7 +37,7 @@ pub(crate) enum Verdict {
     Open,
     /// It did not, though he could be reached and we by what we had sent.
     Firewalled,
-    /// Charlie is one whom we have spoken to: there will be another.
+    /// Charlie is one whom we have spoken to, or who says so: there will be another.
     NoStranger,
     /// Nothing is known: who had to answer did not, refused (with this code), or was no fit Charlie.
     Unknown(Option<u8>),
@@ -131,6 +131,9 @@ impl PeerTests {
         let Some(alice) = self.alice.get_mut(&nonce) else { return };
         if !matches!(alice.state, State::AwaitBob) || alice.bob != from {
             return;
+        }
+        if message.code == code::CHARLIE_CONNECTED {
+            return self.finish(nonce, Verdict::NoStranger, None);
         }
         if message.code != code::ACCEPT {
             return self.finish(nonce, Verdict::Unknown(Some(message.code)), None);

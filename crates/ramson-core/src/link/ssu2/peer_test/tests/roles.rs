@@ -95,12 +95,10 @@ fn refusals_have_their_codes() {
         1,
         "Bob knows nothing of Alice"
     );
-    assert_eq!(
-        code(|world| {
-            world.spoken_to.insert((CHARLIE, ALICE));
-        }),
-        68
-    );
+    let connected = refused(|world| {
+        world.spoken_to.insert((CHARLIE, ALICE));
+    });
+    assert_eq!(connected, (vec![68], Verdict::NoStranger));
     assert_eq!(code(|world| world.introduces = false), 70, "Charlie knows nothing of Alice");
 }
 
