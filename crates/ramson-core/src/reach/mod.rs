@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use votes::Votes;
 
+/// The first test of an address comes so soon.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// From one test to the next while there is no verdict, or one was spoken against.
 const SOON: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(16));
 /// The same while a verdict stands; i2pd's figures.
@@ -184,7 +186,8 @@ impl Reach {
             family.results.clear();
         }
         family.nothing = 0;
-        family.next = family.next.min(now.mono + SOON.0);
+        // Before most are known to us, and we to our translator.
+        family.next = family.next.min(now.mono + AT_ONCE);
         self.events.push_back(Event::Changed);
     }
 

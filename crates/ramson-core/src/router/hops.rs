@@ -11,6 +11,7 @@ use crate::time::Duration;
 use crate::tunnel::{Answer, BuildId, Direction, Hop, Passed, PoolId};
 use ramson_wire::data::Hash;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// First hops are looked at this often: those that are gone are dialled or looked up.
 const TEND: Duration = Duration::from_secs(60);
@@ -259,10 +260,14 @@ impl Router {
         let udp = (u8::from(v4 && socket(true)) * Reach::SSU2_V4) | (u8::from(v6 && socket(false)) * Reach::SSU2_V6);
         let dials = tcp | udp;
         // Until a floodfill has our RouterInfo, only those can dial us who have it from a session.
-        let announced: &[_] = if self.publisher.is_published() { &self.own.published } else { &[] };
-        let published = announced
-            .iter()
-            .fold(0, |bits, addr| bits | if addr.is_ipv4() { Reach::NTCP2_V4 } else { Reach::NTCP2_V6 });
+        if !self.publisher.is_published() {
+            return Reach::new(0, dials);
+        }
+        let bits = |addrs: &[SocketAddr], v4: u8, v6: u8| {
+            addrs.iter().fold(0, |bits, addr| bits | if addr.is_ipv4() { v4 } else { v6 })
+        };
+        let published = bits(&self.own.published, Reach::NTCP2_V4, Reach::NTCP2_V6)
+            | bits(&self.own.udp_published, Reach::SSU2_V4, Reach::SSU2_V6);
         Reach::new(published, dials)
     }
 }

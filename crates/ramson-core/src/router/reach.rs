@@ -183,6 +183,10 @@ impl Router {
         if let (Verdict::Unknown(Some(peer_test::BOB_ADDRESS)), Some(addr)) = (verdict, self.links.udp_address(&bob)) {
             self.reach.handle_refused(self.now, v4, addr.ip());
         }
+        // Where most are known already it takes a while to be given another.
+        if verdict == Verdict::NoStranger {
+            return self.reach.handle_begun(self.now, v4, false);
+        }
         let Some((_, by)) = charlie else {
             return self.reach.handle_shown(self.now, v4, Shown { by: claimed.ip(), state: Reachability::Unknown });
         };
@@ -192,7 +196,7 @@ impl Router {
                 Reachability::Firewalled(Nat::Symmetric)
             }
             Verdict::Firewalled => Reachability::Firewalled(Nat::Filtering),
-            Verdict::Unknown(_) => Reachability::Unknown,
+            Verdict::Unknown(_) | Verdict::NoStranger => Reachability::Unknown,
         };
         if let Some(seen) = seen {
             self.reach.handle_seen(self.now, by, seen);

@@ -37,6 +37,8 @@ pub(crate) enum Verdict {
     Open,
     /// It did not, though he could be reached and we by what we had sent.
     Firewalled,
+    /// Charlie is one whom we have spoken to, or who says so: there will be another.
+    NoStranger,
     /// Nothing is known: who had to answer did not, refused (with this code), or was no fit Charlie.
     Unknown(Option<u8>),
 }
@@ -130,6 +132,9 @@ impl PeerTests {
         if !matches!(alice.state, State::AwaitBob) || alice.bob != from {
             return;
         }
+        if message.code == code::CHARLIE_CONNECTED {
+            return self.finish(nonce, Verdict::NoStranger, None);
+        }
         if message.code != code::ACCEPT {
             return self.finish(nonce, Verdict::Unknown(Some(message.code)), None);
         }
@@ -151,7 +156,7 @@ impl PeerTests {
         let Some(router) = message.router else { return };
         // What we send to him ourselves opens the way: then the test shows nothing.
         if found.spoken_to {
-            return self.finish(nonce, Verdict::Unknown(None), None);
+            return self.finish(nonce, Verdict::NoStranger, None);
         }
         match (&found.info, self.introduced(now, &alice.bob, &router)) {
             (Some(info), _) => self.verify_charlie(now, nonce, info, true),
