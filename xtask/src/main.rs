@@ -6,6 +6,7 @@ mod ci;
 mod fuzz;
 mod interop;
 mod run;
+mod semver;
 mod sim;
 mod threats;
 mod tidy;
@@ -20,6 +21,7 @@ cargo xtask bench [NAME] [--json]       figures, a line each; `net` measures aga
 cargo xtask sim SCENARIO [--seeds N]    the network in virtual time; `list` names the scenarios, `sim` alone all options
 cargo xtask fuzz [TARGET] [--seconds N] fuzz targets; `list` names them; default: all of them, 60 s each
 cargo xtask fuzz keep TARGET            keeps the fewest finds that reach all that was reached
+cargo xtask semver [COMMIT]             whether the library's API breaks programs without saying so by its version
 
 Environment: RAMSON_ALLOW_SKIP=1 lets `ci` pass although it skipped a step; interop/README.md names interop's variables.";
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::bench(rest),
         Some("sim") => sim::sim(rest),
         Some("fuzz") => fuzz::fuzz(rest),
+        Some("semver") => semver::semver(rest.first().map(String::as_str)),
         Some("help" | "--help" | "-h") => {
             println!("{HELP}");
             Ok(())

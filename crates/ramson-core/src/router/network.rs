@@ -42,12 +42,22 @@ impl Reached {
         a || b || c || d
     }
 
+    /// Somebody has come in. False when others have before.
+    pub(super) fn note(&mut self, by_udp: bool, v4: bool) -> bool {
+        let reached = if by_udp { &mut self.udp } else { &mut self.tcp };
+        !std::mem::replace(&mut reached[usize::from(!v4)], true)
+    }
+
     pub(super) const fn by_tcp(&self, v4: bool) -> bool {
         self.tcp[if v4 { 0 } else { 1 }]
     }
 
+    pub(super) const fn by_udp(&self, v4: bool) -> bool {
+        self.udp[if v4 { 0 } else { 1 }]
+    }
+
     pub(super) const fn by_any(&self, v4: bool) -> bool {
-        self.by_tcp(v4) || self.udp[if v4 { 0 } else { 1 }]
+        self.by_tcp(v4) || self.by_udp(v4)
     }
 }
 
@@ -293,8 +303,7 @@ impl Router {
         if by_udp && matches!(self.reach.state(v4), Reachability::Firewalled(_)) {
             return;
         }
-        let reached = if by_udp { &mut self.reached.udp } else { &mut self.reached.tcp };
-        if std::mem::replace(&mut reached[usize::from(!v4)], true) {
+        if !self.reached.note(by_udp, v4) {
             return;
         }
         let before = self.own.published.len() + self.own.udp_published.len();

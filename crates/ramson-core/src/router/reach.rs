@@ -246,7 +246,10 @@ impl Router {
             }
             match state {
                 Reachability::Open => udp.extend(self.reach.external(v4)),
-                Reachability::Unknown if believed => {
+                // The operator's address stands against tests while somebody has come in by it.
+                Reachability::Unknown | Reachability::Firewalled(_)
+                    if believed && (!firewalled || self.reached.by_udp(v4)) =>
+                {
                     let port = self.config.udp.iter().find(|socket| socket.is_ipv4() == v4).map(SocketAddr::port);
                     let hosts = configured.iter().map(|addr| addr.ip().to_canonical());
                     udp.extend(hosts.zip(port.into_iter().cycle()).map(SocketAddr::from));

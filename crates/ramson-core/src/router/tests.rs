@@ -45,6 +45,11 @@ impl Solo {
 
     /// A router on the live network, whose operator has named these addresses.
     fn listening(listen: &[&str]) -> Self {
+        Self::with_udp(listen, &[])
+    }
+
+    /// The same with sockets of UDP.
+    fn with_udp(listen: &[&str], udp: &[&str]) -> Self {
         let mut rng = Rng::from_seed([1; 32]);
         let wanted = Wanted { length: 2, quantity: 2 };
         let config = Config {
@@ -52,7 +57,7 @@ impl Solo {
             addresses: AddressRules { allow_reserved: false, ipv4: true, ipv6: false },
             listen: listen.iter().map(|addr| addr.parse().unwrap()).collect(),
             publishable: !listen.is_empty(),
-            udp: Vec::new(),
+            udp: udp.iter().map(|addr| addr.parse().unwrap()).collect(),
             withheld: Vec::new(),
             hidden: false,
             padding: PaddingStrategy::Random,
@@ -396,6 +401,30 @@ fn what_changes_while_a_signature_is_made_is_signed_next() {
         let info = solo.router.own_info.clone().unwrap();
         assert_eq!(info.ntcp2_addresses()[0].endpoint().unwrap().0.to_string(), listen, "fails: {fails}");
         assert!(!solo.router.signing && !solo.router.resign);
+    }
+}
+
+/// Two testers whose datagrams get lost do not take an address away that others use; without such, they do.
+#[test]
+fn an_address_by_which_somebody_came_stands_against_tests() {
+    use crate::reach::{Nat, Reachability, Shown};
+    let (listen, udp) = ("20.30.7.1:9000", "20.30.7.1:9001".parse().unwrap());
+    for came in [false, true] {
+        let mut solo = Solo::with_udp(&[listen], &["0.0.0.0:9001"]);
+        if came {
+            assert!(solo.router.reached.note(true, true) && !solo.router.reached.note(true, true));
+        }
+        let shown = |solo: &mut Solo, state, networks: [u8; 2]| {
+            for network in networks {
+                let by = [20, network, 1, 1].into();
+                solo.router.reach.handle_shown(solo.now, true, Shown { by, state });
+            }
+            solo.input(Input::Timeout);
+            solo.router.snapshot().published_udp
+        };
+        assert_eq!(shown(&mut solo, Reachability::Open, [1, 2]), [udp], "{came}");
+        let after = shown(&mut solo, Reachability::Firewalled(Nat::Filtering), [3, 4]);
+        assert_eq!(after, if came { vec![udp] } else { vec![] }, "{came}");
     }
 }
 
