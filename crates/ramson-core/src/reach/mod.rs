@@ -4,7 +4,7 @@
 //! is what two tests say that went by different routers. What is published follows it, and so must not flap: a verdict
 //! stands until two others speak against it.
 //!
-//! The machine has no sessions: it says when a test is due ([`Event::Test`]), and is told what came of it.
+//! The machine has no sessions: it says when a test is due (`Event::Test`), and is told what came of it.
 
 mod votes;
 
@@ -72,7 +72,7 @@ pub(crate) struct ReachConfig {
 /// What the machine has to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A test of this family is due: of this address, if it is known. Answered with [`Reach::handle_begun`].
+    /// A test of this family is due: of this address, if it is known. Answered with `Reach::handle_begun`.
     Test { v4: bool, claimed: Option<SocketAddr> },
     /// [`Reach::state`] or [`Reach::external`] says something else.
     Changed,

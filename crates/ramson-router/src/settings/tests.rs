@@ -33,15 +33,15 @@ fn what_the_template_says_is_the_default_is_the_default() {
 
 #[test]
 fn passwords_are_not_shown() {
-    let text = "[network]\nid = 99\n[ntcp2]\nproxy = \"socks5://me:hidden1@1.2.3.4:1\"\n\
-                [reseed]\nproxy = \"http://me:hidden2@1.2.3.4:1\"\n\
-                [http_proxy]\nuser = \"me\"\npassword = \"hidden3\"\n\
-                [sam]\nuser = \"me\"\npassword = \"hidden4\"\n\
-                [[server]]\nname = \"i\"\nkind = \"irc\"\ntarget = \"127.0.0.1:6\"\nkeys = \"k\"\nwebirc_password = \"hidden5\"\n";
+    let text = "[network]\nid = 99\n[ntcp2]\nproxy = \"socks5://me:secret1@1.2.3.4:1\"\n\
+                [reseed]\nproxy = \"http://me:secret2@1.2.3.4:1\"\n\
+                [http_proxy]\nuser = \"me\"\npassword = \"secret3\"\n\
+                [sam]\nuser = \"me\"\npassword = \"secret4\"\n\
+                [[server]]\nname = \"i\"\nkind = \"irc\"\ntarget = \"127.0.0.1:6\"\nkeys = \"k\"\nwebirc_password = \"secret5\"\n";
     let settings = Settings::parse(text).unwrap();
     let shown = format!("{settings:?} {:#?} {:?}", settings, settings.router(Path::new("/d")));
-    assert!(shown.contains("1.2.3.4") && !shown.contains("hidden"), "{shown}");
-    assert_eq!(settings.http_proxy.password, Some(Password("hidden3".into())));
+    assert!(shown.contains("1.2.3.4") && !shown.contains("secret"), "{shown}");
+    assert_eq!(settings.http_proxy.password, Some(Password("secret3".into())));
 }
 
 #[test]

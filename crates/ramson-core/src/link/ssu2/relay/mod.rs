@@ -1,11 +1,11 @@
 //! Introductions: how a router behind a translator is reached. <https://geti2p.net/spec/ssu2#relay-process>
 //!
 //! Three roles, and a router may have all of them at once: Alice dials Charlie, who cannot be dialled, and asks Bob, with
-//! whom Charlie has a session ([`alice`]); Bob gives Charlie a tag, and passes on what both have signed ([`bob`]);
-//! Charlie answers by Bob, and by a HolePunch to where Alice is, which opens his translator for her ([`charlie`]).
+//! whom Charlie has a session (`alice.rs`); Bob gives Charlie a tag, and passes on what both have signed (`bob.rs`);
+//! Charlie answers by Bob, and by a HolePunch to where Alice is, which opens his translator for her (`charlie.rs`).
 //!
 //! What is here knows no sockets and no sessions: blocks and signed answers come in, blocks, datagrams and wishes come
-//! out. Public-key work is a [`RelayJob`]. The links drive it: `handle_*`, then `poll_event` until it is empty;
+//! out. Public-key work is a `RelayJob`. The links drive it: `handle_*`, then `poll_event` until it is empty;
 //! `next_timeout` says when `handle_timeout` is due.
 
 mod alice;
