@@ -293,7 +293,7 @@ impl Router {
     }
 
     fn begin(&mut self) {
-        self.update_published();
+        self.note_publishable();
         self.update_floodfill();
         self.sign_own_info();
         self.timers.set(Timer::Sweep, self.now.mono + SWEEP);

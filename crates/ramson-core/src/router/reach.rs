@@ -217,12 +217,18 @@ impl Router {
 
     /// Brings what we publish in line with what is known, and has it signed anew if that is something else.
     pub(super) fn update_published(&mut self) {
-        let (tcp, udp) = self.publishable();
-        self.tests.set_serves(udp.iter().any(SocketAddr::is_ipv4), udp.iter().any(SocketAddr::is_ipv6));
-        if (&tcp, &udp) != (&self.own.published, &self.own.udp_published) {
-            (self.own.published, self.own.udp_published) = (tcp, udp);
+        if self.note_publishable() {
             self.sign_own_info();
         }
+    }
+
+    /// The same, without a signature. True when it is something else than before.
+    pub(super) fn note_publishable(&mut self) -> bool {
+        let (tcp, udp) = self.publishable();
+        self.tests.set_serves(udp.iter().any(SocketAddr::is_ipv4), udp.iter().any(SocketAddr::is_ipv6));
+        let changed = (&tcp, &udp) != (&self.own.published, &self.own.udp_published);
+        (self.own.published, self.own.udp_published) = (tcp, udp);
+        changed
     }
 
     /// The addresses at which we can be dialled, as far as is known: over TCP and over UDP.
