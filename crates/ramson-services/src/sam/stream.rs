@@ -209,8 +209,9 @@ async fn deliver(incoming: Incoming, session: &Session, server: &Server) {
     let _ = socket.set_nodelay(true);
     match &server.tls {
         None => hand_over(incoming, session, server.greet, socket).await,
-        Some((connector, name)) => match forward_tls::connect(connector, name.clone(), socket).await {
-            Ok(socket) => hand_over(incoming, session, server.greet, socket).await,
+        // In boxes: a stream without TLS must not carry their room.
+        Some((connector, name)) => match Box::pin(forward_tls::connect(connector, name.clone(), socket)).await {
+            Ok(socket) => Box::pin(hand_over(incoming, session, server.greet, socket)).await,
             Err(why) => tracing::info!("SAM: the server of a STREAM FORWARD at {at} is not taken by TLS: {why}"),
         },
     }
