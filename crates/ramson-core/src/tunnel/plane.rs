@@ -3,6 +3,7 @@
 mod builds;
 #[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
+mod choice;
 
 use super::build::{CreateJob, Pending, Plan, unwrap_once};
 use super::own::Own;
@@ -328,18 +329,6 @@ impl Tunnels {
         Ok(tunnel)
     }
 
-    /// An outbound tunnel, of those whose last hop can reach what it shall deliver to if there are any, and not `not`
-    /// while another one is as good.
-    pub fn choose_outbound(
-        &mut self,
-        pool: PoolId,
-        not: Option<TunnelId>,
-        reaches: impl Fn(&Hash) -> bool,
-    ) -> Option<TunnelId> {
-        let own_hash = self.own;
-        self.choose_where(pool, Direction::Outbound, not, |own| reaches(own.hops.last().unwrap_or(&own_hash)))
-    }
-
     /// The hops for a build: as many as were asked for, each other, none of them ourselves; or `None` when there are
     /// none. A build whose pool is gone is forgotten.
     pub fn handle_hops(&mut self, now: Now, id: BuildId, hops: Option<Vec<Hop>>) {
@@ -561,33 +550,6 @@ impl Tunnels {
     #[cfg(test)]
     pub(super) fn throttled_peers(&self) -> usize {
         self.transit.throttled_peers()
-    }
-
-    fn usable(&self, pool: PoolId, direction: Direction) -> impl Iterator<Item = (&TunnelId, &Own)> {
-        let now = self.now.mono;
-        let fits = move |own: &Own| own.pool == pool && own.direction == direction && !own.hidden;
-        self.tunnels.iter().filter(move |(_, own)| fits(own) && own.health.is_usable(now))
-    }
-
-    /// A usable tunnel, by chance among those that passed their last test, else among those that did not just fail one.
-    fn choose(&mut self, pool: PoolId, direction: Direction) -> Option<TunnelId> {
-        self.choose_where(pool, direction, None, |_| true)
-    }
-
-    /// The same, among those that `fits` if there are any.
-    fn choose_where(
-        &mut self,
-        pool: PoolId,
-        direction: Direction,
-        not: Option<TunnelId>,
-        fits: impl Fn(&Own) -> bool,
-    ) -> Option<TunnelId> {
-        let rank =
-            |id: TunnelId, own: &Own| (!fits(own), own.health.failures > 0, not == Some(id), own.health.rtt.is_none());
-        let all: Vec<_> = self.usable(pool, direction).map(|(id, own)| (rank(*id, own), *id)).collect();
-        let best = all.iter().map(|(rank, _)| *rank).min()?;
-        let good: Vec<_> = all.iter().filter(|(rank, _)| *rank == best).map(|(_, id)| *id).collect();
-        self.rng.pick(&good).copied()
     }
 
     // Messages.

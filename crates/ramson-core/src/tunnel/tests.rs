@@ -407,6 +407,27 @@ fn an_outbound_tunnel_is_chosen_by_whom_it_reaches() {
 }
 
 #[test]
+fn a_slow_tunnel_carries_nothing_while_others_are_quick() {
+    let mut net = Net::new(9, 5);
+    net.pool(0, EXPLORATORY, 2, 2);
+    net.pool(0, CLIENT, 2, 3);
+    net.advance(Duration::from_secs(25));
+    let tunnels = &mut net.nodes[0].tunnels;
+    let all: Vec<_> = tunnels.outbound(CLIENT).iter().map(|tunnel| tunnel.tunnel).collect();
+    assert!(all.len() >= 3, "{}", all.len());
+    for (number, tunnel) in all.iter().enumerate() {
+        tunnels.set_test_time(*tunnel, Duration::from_millis(if number == 0 { 900 } else { 150 + number as u64 }));
+    }
+    let mut chosen = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        chosen.insert(tunnels.choose_outbound(CLIENT, None, |_| true).unwrap());
+    }
+    assert_eq!(chosen.into_iter().collect::<Vec<_>>(), all[1..], "all others carry, and this one does not");
+    // After the path of another one failed, it still is not the next while there is a third.
+    assert_ne!(tunnels.choose_outbound(CLIENT, Some(all[1]), |_| true), Some(all[0]));
+}
+
+#[test]
 fn a_destination_that_comes_later_does_not_wait_for_the_first_ones() {
     let mut net = Net::new(12, 6);
     net.pool(0, EXPLORATORY, 2, 3);
