@@ -273,16 +273,22 @@ pub(super) struct Ceiling {
     far: (f64, f64),
     /// The same of those that were not.
     near: (f64, f64),
+    drops_far: bool,
 }
 
 impl Ceiling {
     pub(super) fn new(most: u32) -> Self {
         let most = f64::from(most).max(MIN_WINDOW);
-        Self { size: most, most, answered: 0, far: (0.0, 0.0), near: (0.0, 0.0) }
+        Self { size: most, most, answered: 0, far: (0.0, 0.0), near: (0.0, 0.0), drops_far: false }
     }
 
     pub(super) fn packets(&self) -> u32 {
         self.size as u32
+    }
+
+    /// Whether the receiver was seen to drop in silence what is far ahead.
+    pub(super) const fn drops_far(&self) -> bool {
+        self.drops_far
     }
 
     /// The receiver is full: half of what is under way, and never again more than Java's buffer holds. Once for what
@@ -314,6 +320,7 @@ impl Ceiling {
         self.far.1 += 1.0;
         let share = |(arrived, lost): (f64, f64)| lost / (arrived + lost).max(1.0);
         if self.far.1 >= 32.0 && share(self.far) > 0.3 + 2.0 * share(self.near) {
+            self.drops_far = true;
             self.most = self.most.min(f64::from(limits::JAVA_WINDOW));
             self.size = self.size.min(self.most);
         }

@@ -148,6 +148,8 @@ pub(super) struct Start {
     pub(super) local_id: u32,
     pub(super) signer: Option<Signer>,
     pub(super) wait_for_data: Duration,
+    /// Most packets under way.
+    pub(super) max_window: u32,
 }
 
 impl Connection {
@@ -178,7 +180,7 @@ impl Connection {
             phase,
             tx: Sender::new(config.send_buffer),
             rx: Receiver::new(config.receive_buffer),
-            ceiling: Ceiling::new(config.max_window),
+            ceiling: Ceiling::new(start.max_window),
             counted: 0,
             mtu: config.mtu.min(DEFAULT_MTU),
             choke: None,
@@ -439,6 +441,9 @@ impl Connection {
             path.lost(packet.path_tx);
             ceiling.lost(packet.ahead);
         });
+        if ceiling.drops_far() {
+            path.note_drops_far();
+        }
         self.count(ctx.path);
     }
 

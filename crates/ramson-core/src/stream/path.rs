@@ -41,6 +41,8 @@ pub(super) struct Path {
     /// When the path may be left next for what it loses, and the pause after that.
     lossy_at: Instant,
     lossy_pause: Duration,
+    /// The peer was seen to drop in silence what is far ahead, as Java does: the next stream to it need not find that out.
+    drops_far: bool,
     /// Streams that use it.
     pub(super) streams: u32,
     pub(super) used: Instant,
@@ -60,6 +62,7 @@ impl Path {
             suspicions: 0,
             lossy_at: now + LOSSY_PAUSE,
             lossy_pause: LOSSY_PAUSE,
+            drops_far: false,
             streams: 0,
             used: now,
         }
@@ -156,6 +159,16 @@ impl Path {
         }
         self.progress_at = now;
         self.suspicions = 0;
+    }
+
+    /// Most packets that a new stream has under way.
+    pub(super) fn max_window(&self, config: &Config) -> u32 {
+        if self.drops_far { config.max_window.min(limits::JAVA_WINDOW) } else { config.max_window }
+    }
+
+    /// The peer drops in silence what is far ahead.
+    pub(super) const fn note_drops_far(&mut self) {
+        self.drops_far = true;
     }
 
     /// The packet of this transmission was lost.

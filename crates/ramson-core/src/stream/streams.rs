@@ -659,7 +659,17 @@ impl Streams {
                 break id;
             }
         };
-        Start { id: StreamId(self.last), peer, ports, local_id, signer: None, wait_for_data: Duration::ZERO }
+        let path = self.paths.get(&peer);
+        let max_window = path.map_or(self.config.max_window, |path| path.max_window(&self.config));
+        Start {
+            id: StreamId(self.last),
+            peer,
+            ports,
+            local_id,
+            signer: None,
+            wait_for_data: Duration::ZERO,
+            max_window,
+        }
     }
 
     fn insert(&mut self, now: Now, connection: Connection) -> StreamId {

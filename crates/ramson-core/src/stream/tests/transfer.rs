@@ -316,9 +316,16 @@ fn eight_streams_are_fair_and_flood_no_more_than_one() {
 fn a_receiver_that_drops_in_silence_gets_no_more_than_it_holds() {
     let java = Config { receive_buffer: 2 * 128 * (1812 + 96), ..Config::default() };
     let link = Link { loss: 0.01, ..Link::plain(100) };
-    let pair = exchange(32, link, [Config::default(), java], 8 << 20, 0);
+    let mut pair = exchange(32, link, [Config::default(), java], 8 << 20, 0);
     let packets = (8u64 << 20) / 1812 + 1;
-    assert!(pair.ends[0].sent < packets * 13 / 10, "{} sent for {packets}", pair.ends[0].sent);
+    let first = pair.ends[0].sent;
+    assert!(first < packets * 13 / 10, "{first} sent for {packets}");
+    // The next stream to it knows.
+    let next = pair.open(pattern(33, 8 << 20), true);
+    assert!(pair.run(3600, |pair| pair.ends[1].programs.values().filter(|program| program.finished).count() == 2));
+    let second = pair.ends[0].sent - first;
+    assert!(second < packets * 103 / 100 && second < first, "{second} sent for {packets}, and {first} at first");
+    assert!(pair.program(0, next).failed.is_none());
 }
 
 /// Windows grow past what Java and i2pd use where nothing speaks against it.
