@@ -1,14 +1,14 @@
 //! Whether peers can be reached, and whether they can reach us.
 
 use super::super::connection::Connection;
-use super::super::jobs::Purpose;
-use super::super::{Event, StreamId};
+use super::super::jobs::{By, Ports, Purpose};
+use super::super::{Error, Event, StreamId};
 use super::Streams;
 use crate::limits::stream as limits;
 use crate::time::{Instant, Now};
 use ramson_wire::data::Hash;
 use ramson_wire::streaming::sign::Unsigned;
-use ramson_wire::streaming::{Flags, MAX_ECHO, Outgoing};
+use ramson_wire::streaming::{Flags, MAX_ECHO, Outgoing, Packet};
 use std::collections::BTreeMap;
 
 impl Streams {
@@ -32,6 +32,40 @@ impl Streams {
         let job = self.jobs.sign(&self.local.key, Unsigned::new(&out, &[payload]), Purpose::SignLoose { to, ports });
         self.events.push_back(Event::Job(job));
         nonce
+    }
+
+    /// A peer asks whether we are there, or answers that it is.
+    pub(super) fn handle_echo(
+        &mut self,
+        now: Now,
+        from: Option<Hash>,
+        ports: Ports,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let packet = Packet::parse(bytes)?;
+        if packet.send_id == 0 {
+            let waits = |(nonce, to): &(u32, Hash)| *nonce == packet.recv_id && from.is_none_or(|from| from == *to);
+            let at = self.pings.iter().position(waits).ok_or(Error::UnknownStream)?;
+            self.pings.remove(at);
+            let payload = packet.payload.get(..MAX_ECHO).unwrap_or(packet.payload).to_vec();
+            self.events.push_back(Event::Pong { from, nonce: packet.recv_id, payload });
+            return Ok(());
+        }
+        let destination = packet.from.ok_or(Error::Unsigned)?;
+        if !packet.is_signed() {
+            return Err(Error::Unsigned);
+        }
+        if from.is_some_and(|from| from != destination.hash()) {
+            return Err(Error::Forged);
+        }
+        let destination = destination.destination()?;
+        let free = self.jobs.strangers() < limits::MAX_VERIFYING;
+        if !self.config.answer_pings || !free || !self.echoes.take(now.mono) {
+            return Err(Error::Limit);
+        }
+        let job = self.jobs.verify(now, bytes.to_vec(), By::Itself(destination), Purpose::Ping { ports });
+        self.events.push_back(Event::Job(job));
+        Ok(())
     }
 
     /// Tunnels by which peers reach us are lost; [`Streams::tell_peers`] follows when there are others.
