@@ -35,6 +35,8 @@ const STREAMS_END: Duration = Duration::from_secs(1);
 const STREAMS_ABORTED: Duration = Duration::from_millis(500);
 /// The router's clock counts where it is further away from ours than this.
 const CLOCK_DIFFERENCE_MS: i64 = 500;
+/// SYNs whose fate the router may tell.
+pub(super) const NONCES: usize = 256;
 
 /// Why a connection is given up; each is the router's word or fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -495,7 +497,7 @@ impl Session {
         self.streams.check();
         self.programs.check();
         self.peers.check();
-        assert!(self.nonces.len() <= super::traffic::NONCES && self.loops.is_empty());
+        assert!(self.nonces.len() <= NONCES && self.loops.is_empty());
         assert!(
             self.peers.waiting.keys().all(|hash| self.timers.get(&Timer::Lookup(*hash)).is_some()),
             "nothing waits for ever"

@@ -1,7 +1,7 @@
 //! What a destination sends and receives: streams and datagrams as payloads of messages, and look-ups.
 
 use super::Output;
-use super::session::{Session, Timer};
+use super::session::{NONCES, Session, Timer};
 use crate::dest::DestinationJob;
 use crate::dest::datagram::{Bound, DatagramDone, Outgoing, Step};
 use crate::job::Job;
@@ -21,8 +21,6 @@ const LOOKUP_TIME: Duration = Duration::from_secs(30);
 const LOOKUP_MS: u32 = 25_000;
 /// How long a message is good.
 const MESSAGE_LIFETIME_MS: u64 = 60_000;
-/// SYNs whose fate the router may tell.
-pub(super) const NONCES: usize = 256;
 
 impl Session {
     // Streams.

@@ -3,7 +3,7 @@
 use super::Shared;
 use super::naming;
 use super::parse::{Line, text_of};
-use super::reply::{Code, Refusal, ports};
+use super::reply::{Code, Refusal};
 use super::session::{Session, Style};
 use super::version::Version;
 use crate::limits::{SAM_DATAGRAM_BYTES, SAM_LINE_BYTES};
@@ -136,7 +136,7 @@ const fn number_of(format: DatagramFormat) -> u8 {
 
 /// `DATAGRAM RECEIVED` or `RAW RECEIVED`, and the data.
 fn announced(version: Version, datagram: Datagram) -> Vec<u8> {
-    let (size, ports) = (datagram.payload.len(), ports(version, datagram.from_port, datagram.to_port));
+    let (size, ports) = (datagram.payload.len(), version.ports(datagram.from_port, datagram.to_port));
     let head = match sender(&datagram) {
         Some(from) => format!("DATAGRAM RECEIVED DESTINATION={from} SIZE={size}{ports}\n"),
         None if version.has_ports() => {
@@ -150,7 +150,7 @@ fn announced(version: Version, datagram: Datagram) -> Vec<u8> {
 /// The same as a UDP packet.
 fn packet(version: Version, datagram: Datagram, header: bool) -> Vec<u8> {
     let head = match sender(&datagram) {
-        Some(from) => format!("{from}{}\n", ports(version, datagram.from_port, datagram.to_port)),
+        Some(from) => format!("{from}{}\n", version.ports(datagram.from_port, datagram.to_port)),
         None if header => {
             let (from, to) = (datagram.from_port, datagram.to_port);
             format!("FROM_PORT={from} TO_PORT={to} PROTOCOL={}\n", number_of(datagram.format))

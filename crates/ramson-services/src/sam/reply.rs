@@ -1,6 +1,5 @@
 //! What the bridge says.
 
-use super::version::Version;
 use std::fmt;
 
 /// The RESULT of a reply.
@@ -78,11 +77,6 @@ pub(super) const STREAM: &str = "STREAM STATUS";
 /// A plain success.
 pub(super) fn ok(topic: &str) -> String {
     format!("{topic} RESULT=OK\n")
-}
-
-/// The ports of a stream or datagram, for programs that know of ports.
-pub(super) fn ports(version: Version, from_port: u16, to_port: u16) -> String {
-    if version.has_ports() { format!(" FROM_PORT={from_port} TO_PORT={to_port}") } else { String::new() }
 }
 
 /// A value in quotes, escaped. What would end the line is a space.

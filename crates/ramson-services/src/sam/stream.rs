@@ -4,7 +4,7 @@ use super::accept::Acceptors;
 use super::limits::{Arrived, Place};
 use super::naming;
 use super::parse::Line;
-use super::reply::{Code, Refusal, STREAM, ok, ports};
+use super::reply::{Code, Refusal, STREAM, ok};
 use super::session::{Session, Style};
 use super::socket::{Conn, Socket};
 use super::version::Version;
@@ -127,7 +127,7 @@ async fn accept<S: Socket>(mut conn: Conn<S>, version: Version, session: &Arc<Se
 
 /// Who has come, in a line.
 fn greeting(version: Version, incoming: &Incoming) -> String {
-    format!("{}{}\n", incoming.from.to_base64(), ports(version, incoming.from_port, incoming.port))
+    format!("{}{}\n", incoming.from.to_base64(), version.ports(incoming.from_port, incoming.port))
 }
 
 /// Passes bytes both ways until the stream, the program or the session ends.

@@ -17,6 +17,11 @@ impl Version {
         self.0 >= 2
     }
 
+    /// The ports of a stream or datagram behind its destination, for programs that know of ports.
+    pub(super) fn ports(self, from_port: u16, to_port: u16) -> String {
+        if self.has_ports() { format!(" FROM_PORT={from_port} TO_PORT={to_port}") } else { String::new() }
+    }
+
     /// The newest version that both sides speak, by a HELLO.
     pub(super) fn negotiate(hello: &Line) -> Result<Self, Refusal> {
         let none = || Refusal::new(Code::NoVersion, "this bridge speaks 3.0 to 3.3");
