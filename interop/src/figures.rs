@@ -29,6 +29,8 @@ pub(crate) enum Pair {
 struct Run {
     /// Millions of bytes a second, all streams together.
     rate: f64,
+    /// Seconds from the request to the first byte of the answer, of the slowest stream.
+    first: f64,
     /// The fastest stream's rate by the slowest one's.
     spread: f64,
     /// Milliseconds of CPU per MB at the reader and at the server.
@@ -81,15 +83,17 @@ impl Pair {
         let start = Instant::now();
         let pending: Result<Vec<Pending>, String> =
             (0..streams).map(|stream| one_transfer(&route, &site, "down", seed * 100 + stream, bytes)).collect();
-        let mut rates = Vec::new();
+        let (mut rates, mut first) = (Vec::new(), 0.0f64);
         for pending in pending? {
-            rates.push(pending.end()?.megabytes_per_second());
+            let got = pending.end()?;
+            rates.push(got.megabytes_per_second());
+            first = first.max(got.first_byte.as_secs_f64());
         }
         let megabytes = (streams * bytes) as f64 / 1e6;
         let rate = if streams == 1 { rates[0] } else { megabytes / start.elapsed().as_secs_f64() };
         rates.sort_by(f64::total_cmp);
         let spread = rates.last().unwrap_or(&1.0) / rates.first().unwrap_or(&1.0);
-        let mut run = Run { rate, spread, ..Run::default() };
+        let mut run = Run { rate, first, spread, ..Run::default() };
         if let (Some(before), Some(after)) = (before, self.usage(world)) {
             let cost = |end: usize| (after[end].0 - before[end].0) * 1000.0 / megabytes;
             (run.reader, run.server) = (cost(0), cost(1));

@@ -239,6 +239,12 @@ impl Receiver {
         self.ack_at = Some(self.ack_at.map_or(due, |at| at.min(due)));
     }
 
+    /// An acknowledgement is due by then, for however many packets.
+    pub(super) fn want_ack_by(&mut self, due: Instant) {
+        self.unacked += 1;
+        self.ack_at = Some(self.ack_at.map_or(due, |at| at.min(due)));
+    }
+
     /// When an acknowledgement is due.
     pub(super) const fn ack_at(&self) -> Option<Instant> {
         self.ack_at
