@@ -676,12 +676,14 @@ impl Router {
                 let key = local.programs.key(stream);
                 self.pump(key);
             }
-            Next::Suspect(to) => {
+            Next::Suspect { to, failures } => {
                 let was_used = local.destination.handle_path_failed(now, &to);
-                debug!(?to, pool = local.pool.0, was_used, "path suspect");
+                debug!(?to, pool = local.pool.0, was_used, failures, "path suspect");
                 local.streams.path_changed(now, to);
                 if was_used {
                     self.tunnels.suspect(now, local.pool);
+                    // What strangers open to us must not decide where our tunnels lead.
+                    self.tunnels.widen(now, local.pool, failures);
                 }
             }
         }
