@@ -3,8 +3,8 @@
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
 use crate::{
-    alone, clients, drops, figures, half, hops, i2cp, java, kill, library, mapping, names, nat, pages, reach, sam,
-    scenarios, soak, tunnels, udp,
+    alone, clients, doors, drops, figures, half, hops, i2cp, java, kill, library, mapping, names, nat, pages, reach,
+    sam, scenarios, soak, tunnels, udp,
 };
 
 /// A named scenario and the network that it runs in.
@@ -107,6 +107,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "Java's client library at I2CP ports of subjects, its streams and datagrams against itself and i2pd (I2P_JAVA)",
         spec: SID,
         run: i2cp::i2cp,
+    },
+    Scenario {
+        name: "doors",
+        about: "SAM by TLS with Python's ssl, I2CP by TLS with Java's library, Java's streamr at the other end of ours (I2P_JAVA)",
+        spec: SID,
+        run: doors::doors,
     },
     Scenario {
         name: "names",
