@@ -290,6 +290,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: clients::load::load,
     },
     Scenario {
+        name: "load-cut",
+        about: "200 destinations with one tunnel each way, and 1,000 streams, where pairs of i2pd's hops lose sight of each other",
+        spec: SID,
+        run: clients::load::cut_hops,
+    },
+    Scenario {
         name: "local",
         about: "figures: eight streams through local sockets without hops, two subjects and two i2pds in turn",
         spec: SID,
