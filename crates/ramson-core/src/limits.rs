@@ -381,7 +381,7 @@ pub mod tunnel {
     pub const BARREN_PATHS: u32 = 4;
     pub const FAR_ENDS: usize = 3;
     /// The pause after one was added; each further one is twice as long.
-    pub const WIDEN_PAUSE: Duration = Duration::from_secs(20);
+    pub const WIDEN_PAUSE: Duration = Duration::from_secs(10);
     /// After this the hops of a build that is not answered come last, until they answer.
     pub const BLAME_PATIENCE: Duration = Duration::from_secs(5);
 }

@@ -680,10 +680,14 @@ impl Router {
                 let was_used = local.destination.handle_path_failed(now, &to);
                 debug!(?to, pool = local.pool.0, was_used, failures, "path suspect");
                 local.streams.path_changed(now, to);
+                let (pool, was_sent) = (local.pool, local.paths.contains_key(&to));
                 if was_used {
-                    self.tunnels.suspect(now, local.pool);
-                    // What strangers open to us must not decide where our tunnels lead.
-                    self.tunnels.widen(now, local.pool, failures);
+                    self.tunnels.suspect(now, pool);
+                }
+                // New sessions are rare where none is answered, so that little may have been sent since the last failure. What
+                // strangers open to us must not decide where our tunnels lead.
+                if was_sent {
+                    self.tunnels.widen(now, pool, failures);
                 }
             }
         }

@@ -150,7 +150,7 @@ impl Pool {
         if widened.last.is_some_and(|last| now.since(last) >= limits::LIFETIME) {
             *widened = Widened::default();
         }
-        let pause = limits::WIDEN_PAUSE * (1 << widened.times.min(8));
+        let pause = limits::WIDEN_PAUSE * (1 << widened.times.saturating_sub(1).min(8));
         if widened.last.is_some_and(|last| now.since(last) < pause) {
             return false;
         }
