@@ -1,7 +1,8 @@
 // A program over Java's own client library, which brings its streams and datagrams, at the I2CP port of a router.
 //
 // `I2cp serve` names its destinations, and sends back what comes, until it is killed. `I2cp ask STYLE DESTINATION ...`
-// asks such services, of this program or at a SAM bridge, and says how it went; `SESSION` asks the router itself.
+// asks such services, of this program or at a SAM bridge, and says how it went; `SESSION` asks the router itself. `I2cp session`
+// only has a session. With -Dsuite.tls=true all of it goes by TLS.
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
@@ -47,6 +48,9 @@ public class I2cp {
         for (String way : new String[] { "inbound", "outbound" }) {
             options.setProperty(way + ".length", "2");
             options.setProperty(way + ".quantity", "2");
+        }
+        if (Boolean.getBoolean("suite.tls")) {
+            options.setProperty("i2cp.SSL", "true");
         }
         for (int i = 0; i + 1 < more.length; i += 2) {
             options.setProperty(more[i], more[i + 1]);
@@ -356,8 +360,21 @@ public class I2cp {
         if (args.length == 1 && args[0].equals("serve")) {
             serve();
         }
+        if (args.length == 1 && args[0].equals("session")) {
+            String how = "ok a session";
+            try {
+                session().destroySession();
+            } catch (Exception e) {
+                how = "bad";
+                for (Throwable why = e; why != null; why = why.getCause()) {
+                    how += " " + why;
+                }
+            }
+            System.out.println(how);
+            System.exit(0);
+        }
         if (args.length < 3 || !args[0].equals("ask")) {
-            System.err.println("I2cp serve | ask STYLE DESTINATION ...");
+            System.err.println("I2cp serve | session | ask STYLE DESTINATION ...");
             System.exit(2);
         }
         StringBuilder said = new StringBuilder();

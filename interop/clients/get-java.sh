@@ -1,7 +1,8 @@
 #!/bin/sh
 # Compiles Java's I2P client library (core, streaming) and the program over it into FOLDER.
 #   get-java.sh FOLDER
-# I2P_JAVA names the sources: a checkout of i2p.i2p or a bare repository; without it they are cloned from their home.
+# I2P_JAVA names the sources: a checkout of i2p.i2p or a bare repository, of which I2P_JAVA_REVISION (default HEAD) is
+# taken; without it they are cloned from their home.
 set -eu
 to=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,7 +21,7 @@ if [ ! -e "$to/library/net/i2p/client/I2PSession.class" ]; then
         for part in $parts; do mkdir -p "$work/$part" && cp -r "$from/$part/." "$work/$part/"; done
     else
         # shellcheck disable=SC2086
-        git --git-dir="$from" archive HEAD -- $parts | tar x -C "$work"
+        git --git-dir="$from" archive "${I2P_JAVA_REVISION:-HEAD}" -- $parts | tar x -C "$work"
     fi
     find "$work/core" "$work/apps" -name '*.java' > "$work/files"
     mkdir -p "$to/new"

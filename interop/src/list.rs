@@ -3,8 +3,8 @@
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
 use crate::{
-    alone, clients, drops, figures, half, hops, i2cp, java, kill, library, mapping, names, nat, pages, reach, sam,
-    scenarios, soak, tunnels, udp,
+    alone, clients, doors, drops, figures, half, hops, i2cp, java, kill, library, mapping, names, nat, pages, reach,
+    sam, scenarios, soak, tunnels, udp,
 };
 
 /// A named scenario and the network that it runs in.
@@ -107,6 +107,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "Java's client library at I2CP ports of subjects, its streams and datagrams against itself and i2pd (I2P_JAVA)",
         spec: SID,
         run: i2cp::i2cp,
+    },
+    Scenario {
+        name: "doors",
+        about: "SAM by TLS with Python's ssl, I2CP by TLS with Java's library, Java's streamr at the other end of ours (I2P_JAVA)",
+        spec: SID,
+        run: doors::doors,
     },
     Scenario {
         name: "names",
@@ -282,6 +288,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "figures: 2,000 idle SAM sockets, 200 destinations, 5,000 streams at once (INTEROP_LOAD_IDLE, _SESSIONS, _STREAMS)",
         spec: SID,
         run: clients::load::load,
+    },
+    Scenario {
+        name: "load-cut",
+        about: "200 destinations with one tunnel each way, and 1,000 streams, where pairs of i2pd's hops lose sight of each other",
+        spec: SID,
+        run: clients::load::cut_hops,
     },
     Scenario {
         name: "local",

@@ -3,6 +3,7 @@
 mod alone;
 mod clients;
 mod content;
+mod doors;
 mod drops;
 mod figures;
 mod get;

@@ -92,6 +92,7 @@ pub(crate) struct Net {
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) namespace: String,
+    pub(crate) ip: String,
     pub(crate) dir: PathBuf,
     /// Its process, while it runs.
     pub(crate) pid: Option<u32>,
@@ -203,6 +204,7 @@ impl Net {
             Ok(Peer {
                 name: text(router, "name")?,
                 namespace: text(router, "ns")?,
+                ip: text(router, "ip")?,
                 dir: text(router, "dir")?.into(),
                 pid,
             })

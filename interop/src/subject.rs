@@ -509,6 +509,11 @@ pub(crate) fn base64_of(file: &Path) -> Result<String, String> {
     Ok(base64(&Sha256::digest(identity_of(file)?)))
 }
 
+/// The destination of a private key file, in I2P's base 64.
+pub(crate) fn destination_of(file: &Path) -> Result<String, String> {
+    Ok(base64(&identity_of(file)?))
+}
+
 /// The b32 name of the destination of a private key file.
 pub(crate) fn address_of(file: &Path) -> Result<String, String> {
     Ok(base32(&Sha256::digest(identity_of(file)?)) + ".b32.i2p")

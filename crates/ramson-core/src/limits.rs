@@ -376,6 +376,12 @@ pub mod tunnel {
     pub const TEST_FAILURES: u8 = 5;
     /// From this on another one is built in its place.
     pub const TEST_DOUBTS: u8 = 2;
+    /// Paths to a peer that have failed in a row, for each far end that a direction of a pool should have beyond the first, and
+    /// how many ends it has at most for that reason.
+    pub const BARREN_PATHS: u32 = 4;
+    pub const FAR_ENDS: usize = 3;
+    /// The pause after one was added; each further one is twice as long.
+    pub const WIDEN_PAUSE: Duration = Duration::from_secs(10);
     /// After this the hops of a build that is not answered come last, until they answer.
     pub const BLAME_PATIENCE: Duration = Duration::from_secs(5);
 }

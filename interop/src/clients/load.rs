@@ -19,10 +19,54 @@ const STEP: Duration = Duration::from_secs(900);
 const SERVERS: &str = "10";
 
 pub(crate) fn load(world: &mut World) -> Said {
-    let idle = number("INTEROP_LOAD_IDLE", 2_000);
-    let sessions = number("INTEROP_LOAD_SESSIONS", 200);
-    let streams = number("INTEROP_LOAD_STREAMS", 5_000);
-    let stage = Stage::new(world, "load")?;
+    run(world, "load", [2_000, 200, 5_000], false)
+}
+
+/// The same with fewer streams, where hops lose sight of each other, in pairs, once the tunnels stand. All tests of tunnels that do
+/// not lead through both hops of a pair pass, and destinations with one tunnel each way must find another way to their servers.
+pub(crate) fn cut_hops(world: &mut World) -> Said {
+    run(world, "load-cut", [10, 200, 1_000], true)
+}
+
+/// Hops that do not reach each other, while this lives.
+struct Cut(Vec<String>);
+
+impl Cut {
+    /// Of the hops that carry tunnels, each two neighbours in the list; the last two of the network carry none.
+    fn pairs(world: &World) -> Result<Self, String> {
+        let peers = world.net.peers()?;
+        let mut cut = Self(Vec::new());
+        for pair in peers[..peers.len().saturating_sub(2)].chunks_exact(2) {
+            for (from, to) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
+                cut.0.push(from.namespace.clone());
+                let drop = format!("add rule inet cut out ip daddr {} drop", to.ip);
+                let chain = "add chain inet cut out { type filter hook output priority 0 ; }";
+                for rule in ["add table inet cut", chain, &drop] {
+                    let out = within(&from.namespace, "nft").args(rule.split(' ')).output();
+                    let out = out.map_err(|why| format!("nft: {why}"))?;
+                    if !out.status.success() {
+                        return Err(format!("nft {rule}: {}", String::from_utf8_lossy(&out.stderr).trim()));
+                    }
+                }
+            }
+        }
+        Ok(cut)
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        for namespace in &self.0 {
+            let _ = within(namespace, "nft").args(["delete", "table", "inet", "cut"]).status();
+        }
+    }
+}
+
+fn run(world: &mut World, name: &str, [idle, sessions, streams]: [u64; 3], cuts: bool) -> Said {
+    let idle = number("INTEROP_LOAD_IDLE", idle);
+    let sessions = number("INTEROP_LOAD_SESSIONS", sessions);
+    let streams = number("INTEROP_LOAD_STREAMS", streams);
+    let stage = Stage::new(world, name)?;
     let mut serve = within(&stage.b.namespace, "python3");
     let ends = stage.dir.join("ends");
     let serve = serve
@@ -34,8 +78,9 @@ pub(crate) fn load(world: &mut World) -> Said {
     let mut command = within(&stage.a.namespace, "python3");
     command.args([&script("load.py"), "ask"]).args([idle, sessions, streams].map(|n| n.to_string()));
     command.args(server.services.iter().skip(1).step_by(2));
-    let mut asks = Task::start("load", &stage.dir, &mut command)?;
+    let mut asks = Task::start(name, &stage.dir, &mut command)?;
     let mut said = Vec::new();
+    let mut apart = None;
     let mut before = (usage(world, 0)?, usage(world, 1)?);
     for (step, many) in
         [("idle", idle), ("sessions", sessions), ("streams", streams), ("talked", streams), ("again", streams)]
@@ -45,7 +90,7 @@ pub(crate) fn load(world: &mut World) -> Said {
         let words: Vec<&str> = line.splitn(4, ' ').collect();
         let [good, bad, seconds, why] = words[..] else { return Err(format!("odd: {step} {line}")) };
         // Streams that thousands open at once may be lost to a timer of the network between; none that stands is.
-        if bad != "0" && (step != "streams" || bad.parse::<u64>().map_or(true, |bad| bad * 100 > many)) {
+        if bad != "0" && (cuts || step != "streams" || bad.parse::<u64>().map_or(true, |bad| bad * 100 > many)) {
             return Err(format!("{step}: {bad} of {many} failed: {why}"));
         }
         let kib = |after: f64, before: f64| (after - before) * 1024.0 / many.max(1) as f64;
@@ -61,9 +106,16 @@ pub(crate) fn load(world: &mut World) -> Said {
         println!("     {how}");
         said.push(how);
         before = after;
+        if cuts && step == "sessions" {
+            apart = Some(Cut::pairs(world)?);
+        }
         asks.type_in("on")?;
     }
     asks.line("flowing ", STEP)?;
+    // What a stop tells peers has its own scenario, where all of them are reached.
+    if let Some(apart) = apart {
+        return Ok(format!("{} pairs of hops apart: {}", apart.0.len() / 2, said.join("; ")));
+    }
     let closed = world.subject(0)?.stop("TERM")?;
     said.push(format!("closed in {:.1} s while streams carry data", closed.as_secs_f64()));
     said.push(cut(&asks.line("ended ", STEP)?, &ends)?);

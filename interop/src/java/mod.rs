@@ -5,8 +5,9 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
+use router::Role;
 pub(crate) use router::Router;
-use router::{Role, compiled};
+pub(crate) use router::compiled;
 
 use crate::library;
 use crate::net::{Floodfills, Way, within};

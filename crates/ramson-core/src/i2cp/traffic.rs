@@ -96,7 +96,7 @@ impl Session {
                 }
                 Next::Pump(stream) => self.pump(now, stream),
                 // The router chooses tunnels and leases; that it chooses others cannot be asked for.
-                Next::Suspect(to) => self.streams.path_changed(now, to),
+                Next::Suspect { to, .. } => self.streams.path_changed(now, to),
             }
         }
     }

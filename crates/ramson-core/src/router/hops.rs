@@ -43,6 +43,7 @@ pub(super) struct Wanted {
     pub(super) length: usize,
     pub(super) other_end: Hash,
     pub(super) order: (u64, u64),
+    pub(super) avoid: Vec<Hash>,
 }
 
 impl Router {
@@ -81,14 +82,15 @@ impl Router {
     }
 
     pub(super) fn choose_hops(&mut self, wanted: &Wanted) {
-        let Wanted { pool, direction, build, length, other_end, order } = *wanted;
+        let Wanted { pool, direction, build, length, other_end, order, ref avoid } = *wanted;
         if self.profiles.is_lost() {
             self.find_some_at_home();
         }
         let now = self.now;
         let to_us = other_end == self.hash;
         // The other end of a tunnel is no hop of it, except in networks that are too small for that.
-        let exclude = [other_end];
+        let exclude = if self.config.small_network { Vec::new() } else { vec![other_end] };
+        let stricter: Vec<Hash> = exclude.iter().chain(avoid).copied().collect();
         let (links, at_home) = (&self.links, &self.at_home);
         let terms = Terms {
             now,
@@ -99,7 +101,7 @@ impl Router {
             allow_same_subnet: self.config.small_network,
             endpoint_dials: self.store.get(&other_end).map(|info| Reach::of(info)),
             endpoint_dials_us: to_us && direction == Direction::Outbound,
-            exclude: if self.config.small_network { &[] } else { &exclude },
+            exclude: &exclude,
             nearest: None,
             aside: &[],
             exploratory: pool == PoolId::EXPLORATORY,
@@ -109,14 +111,16 @@ impl Router {
             unreachable: &|hash| links.is_failed(now, hash),
         };
         let (routers, profiles, rng) = (self.store.candidates(), &self.profiles, &mut self.rng);
-        let held = self.pools.get(&pool).and_then(|id| self.first_hops.of.get_mut(id));
-        let hops = match held {
+        let mut held = self.pools.get(&pool).and_then(|id| self.first_hops.of.get_mut(id));
+        let mut choose = |terms: &Terms<'_>| match held.as_deref_mut() {
             Some(held) => {
                 let online = links.stats().sessions > 0;
-                select_behind(&mut held.guards, &terms, online, routers, profiles, rng)
+                select_behind(&mut held.guards, terms, online, routers, profiles, rng)
             }
-            None => select(&terms, routers, profiles, rng),
+            None => select(terms, routers, profiles, rng),
         };
+        let apart = if avoid.is_empty() { None } else { choose(&Terms { exclude: &stricter, ..terms }) };
+        let hops = apart.or_else(|| choose(&terms));
         let hops = hops.map(|hops| hops.into_iter().map(Hop::from).collect());
         self.tunnels.handle_hops(now, build, hops);
     }

@@ -676,12 +676,18 @@ impl Router {
                 let key = local.programs.key(stream);
                 self.pump(key);
             }
-            Next::Suspect(to) => {
+            Next::Suspect { to, failures } => {
                 let was_used = local.destination.handle_path_failed(now, &to);
-                debug!(?to, pool = local.pool.0, was_used, "path suspect");
+                debug!(?to, pool = local.pool.0, was_used, failures, "path suspect");
                 local.streams.path_changed(now, to);
+                let (pool, was_sent) = (local.pool, local.paths.contains_key(&to));
                 if was_used {
-                    self.tunnels.suspect(now, local.pool);
+                    self.tunnels.suspect(now, pool);
+                }
+                // New sessions are rare where none is answered, so that little may have been sent since the last failure. What
+                // strangers open to us must not decide where our tunnels lead.
+                if was_sent {
+                    self.tunnels.widen(now, pool, failures);
                 }
             }
         }

@@ -39,8 +39,11 @@ pub(crate) enum Next {
         packet: Vec<u8>,
         token: Option<u64>,
     },
-    /// Nothing seems to arrive at this peer.
-    Suspect(Hash),
+    /// Nothing seems to arrive at this peer: so many paths in a row have failed, as far as streams that we have opened tell.
+    Suspect {
+        to: Hash,
+        failures: u32,
+    },
     /// What was written goes on: see [`Programs::pump`].
     Pump(StreamId),
 }
@@ -160,7 +163,9 @@ impl Programs {
                 self.forget(stream);
                 Event::StreamClosed(self.key(stream))
             }
-            stream::Event::PathSuspect { to, .. } => return Next::Suspect(to),
+            stream::Event::PathSuspect { to, timeouts, opened, .. } => {
+                return Next::Suspect { to, failures: if opened { timeouts } else { 0 } };
+            }
             _ => return Next::Nothing,
         })
     }

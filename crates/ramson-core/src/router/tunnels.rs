@@ -82,8 +82,8 @@ impl Router {
                 self.runs(Machine::Peer(from));
                 self.handle_delivered(from, message);
             }
-            tunnel::Event::NeedHops { pool, direction, build, length, other_end, order } => {
-                self.choose_hops(&Wanted { pool, direction, build, length, other_end, order });
+            tunnel::Event::NeedHops { pool, direction, build, length, other_end, order, avoid } => {
+                self.choose_hops(&Wanted { pool, direction, build, length, other_end, order, avoid });
             }
             tunnel::Event::PoolChanged { pool } => self.pool_changed(pool),
             tunnel::Event::TunnelReady { pool, .. } => self.tunnel_ready(pool),

@@ -285,7 +285,12 @@ impl Connection {
         self.telling = (times < TELLINGS && !heard).then(|| (now + pause(times + 1), times + 1));
         if !heard {
             ctx.path.suspect(now);
-            ctx.events.push_back(Event::PathSuspect { to: self.peer, stream: self.id, timeouts: times });
+            ctx.events.push_back(Event::PathSuspect {
+                to: self.peer,
+                stream: self.id,
+                timeouts: times,
+                opened: self.outbound,
+            });
             self.send_ack(None, ctx);
         }
     }
@@ -383,7 +388,12 @@ impl Connection {
         if count >= 3 && now.since(since) >= patience && !ctx.path.moved_since(now - patience) {
             self.repeats = None;
             ctx.path.suspect(now);
-            ctx.events.push_back(Event::PathSuspect { to: self.peer, stream: self.id, timeouts: 0 });
+            ctx.events.push_back(Event::PathSuspect {
+                to: self.peer,
+                stream: self.id,
+                timeouts: 0,
+                opened: self.outbound,
+            });
         }
     }
 
@@ -425,7 +435,12 @@ impl Connection {
         }
         self.detect_losses(ctx);
         if ctx.path.is_lossy(now) {
-            ctx.events.push_back(Event::PathSuspect { to: self.peer, stream: self.id, timeouts: 0 });
+            ctx.events.push_back(Event::PathSuspect {
+                to: self.peer,
+                stream: self.id,
+                timeouts: 0,
+                opened: self.outbound,
+            });
         }
         self.tx.set_capacity(self.send_capacity(ctx));
         if self.tx.became_writable() {

@@ -168,8 +168,8 @@ pub enum Event {
     /// Both directions are closed and acknowledged. The handle is not used again.
     Closed { stream: StreamId },
     /// Another tunnel or lease towards `to` should be tried. `timeouts` is how often that was said since something
-    /// arrived; 0 where packets do arrive.
-    PathSuspect { to: Hash, stream: StreamId, timeouts: u32 },
+    /// arrived; 0 where packets do arrive. `opened` says that the stream is one that we have opened.
+    PathSuspect { to: Hash, stream: StreamId, timeouts: u32, opened: bool },
     /// The path to `to` works: the first acknowledgement, or the first after timeouts.
     PathGood { to: Hash, stream: StreamId },
     /// The answer to a `ping`.

@@ -74,6 +74,8 @@ pub enum Event {
         other_end: Hash,
         /// The pool's secret, by which its hops are ordered (`peers::Terms::order`).
         order: (u64, u64),
+        /// Far ends of tunnels that seem to lead nowhere: not these, where others will do.
+        avoid: Vec<Hash>,
     },
     /// The inbound tunnels changed, and so do leases made of them.
     PoolChanged {

@@ -78,6 +78,8 @@ pub(super) struct Health {
     pub(super) rtt: Option<Duration>,
     /// Given up or over: an inbound one still receives until its grace ends.
     pub(super) lost: bool,
+    /// It seems to lead nowhere for somebody: another one with another far end takes its place, and it is used to its end.
+    pub(super) is_aside: bool,
 }
 
 impl Health {
@@ -95,6 +97,7 @@ impl Health {
             works_at: None,
             rtt: None,
             lost: false,
+            is_aside: false,
         }
     }
 
@@ -165,6 +168,12 @@ impl Own {
         let counted_at = health.tested_at;
         let (hidden, messages, bytes, granted) = (false, 0, 0, None);
         Self { pool, direction, hops, entry, layers, work, health, hidden, messages, counted_at, bytes, granted }
+    }
+
+    /// The router at the other end: where others send to, or where what we send comes out. A tunnel of no hops has none.
+    pub(super) fn far_end(&self) -> Option<Hash> {
+        let end = if self.direction == Direction::Inbound { self.hops.first() } else { self.hops.last() };
+        end.copied()
     }
 
     /// What it carries on average: kilobytes a second; nothing while it is too young to tell.

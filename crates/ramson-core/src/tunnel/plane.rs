@@ -4,6 +4,7 @@ mod builds;
 #[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 mod choice;
+mod widen;
 
 use super::build::{CreateJob, Pending, Plan, unwrap_once};
 use super::own::Own;

@@ -61,6 +61,15 @@ pub(super) struct Pool {
     pub(super) order: (u64, u64),
     inbound: Side,
     outbound: Side,
+    /// Far ends that were wanted besides, inbound and outbound.
+    widened: [Widened; 2],
+}
+
+/// When another far end was wanted last, and how often of late.
+#[derive(Clone, Copy, Debug, Default)]
+struct Widened {
+    last: Option<Instant>,
+    times: u32,
 }
 
 /// How the builds of one direction went.
@@ -82,6 +91,7 @@ impl Pool {
             order: (rng.next_u64(), rng.next_u64()),
             inbound: Side::default(),
             outbound: Side::default(),
+            widened: [Widened::default(); 2],
         })
     }
 
@@ -130,6 +140,22 @@ impl Pool {
             Direction::Inbound => self.inbound.failures,
             Direction::Outbound => self.outbound.failures,
         }
+    }
+
+    /// Whether a direction may get another far end now: each pause is twice as long as the one before, until tunnels of that
+    /// time are over.
+    pub(super) fn may_widen(&mut self, direction: Direction, now: Instant) -> bool {
+        let [inbound, outbound] = &mut self.widened;
+        let widened = if direction == Direction::Inbound { inbound } else { outbound };
+        if widened.last.is_some_and(|last| now.since(last) >= limits::LIFETIME) {
+            *widened = Widened::default();
+        }
+        let pause = limits::WIDEN_PAUSE * (1 << widened.times.saturating_sub(1).min(8));
+        if widened.last.is_some_and(|last| now.since(last) < pause) {
+            return false;
+        }
+        *widened = Widened { last: Some(now), times: widened.times + 1 };
+        true
     }
 
     /// How many builds to start, with `lasting` tunnels that need no replacement yet, and `awaited` of `in_flight`

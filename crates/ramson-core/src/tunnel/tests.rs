@@ -14,7 +14,7 @@ use ramson_wire::i2np::{Kind, tunnel_data};
 use ramson_wire::tunnel::bandwidth::BandwidthRequest;
 use ramson_wire::tunnel::build_record::{self, Request, Role};
 use ramson_wire::tunnel::delivery::Instructions;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 mod transit;
 
@@ -312,6 +312,40 @@ fn failed_builds_take_no_direct_way_while_tunnels_stand() {
     net.nodes[1..].iter_mut().for_each(|n| n.tunnels.set_transit_rules(RULES));
     net.advance(Duration::from_secs(60));
     assert_eq!(net.counts(0, EXPLORATORY), (2, 2));
+}
+
+/// A peer that never answers adds few tunnels, each later than the one before, and none to a pool that has several far ends.
+#[test]
+fn far_ends_are_added_slowly_and_are_few() {
+    let mut net = Net::new(9, 12);
+    net.pool(0, EXPLORATORY, 1, 2);
+    net.pool(0, CLIENT, 1, 1);
+    net.advance(Duration::from_secs(25));
+    let ends = |net: &Net| {
+        let tunnels = &net.nodes[0].tunnels;
+        let inbound: BTreeSet<_> = tunnels.inbound(CLIENT).iter().map(|tunnel| tunnel.gateway).collect();
+        let outbound: BTreeSet<_> = tunnels.outbound(CLIENT).iter().map(|tunnel| tunnel.last_hop).collect();
+        [inbound.len(), outbound.len()]
+    };
+    let (built, mut added) = (net.nodes[0].tunnels.stats().started, Vec::new());
+    for second in 0..300 {
+        let before = ends(&net);
+        net.nodes[0].tunnels.widen(net.now, CLIENT, if second < 60 { limits::BARREN_PATHS - 1 } else { u32::MAX });
+        net.advance(Duration::from_secs(1));
+        assert!(ends(&net).iter().all(|ends| *ends <= limits::FAR_ENDS));
+        added.extend((ends(&net) != before).then_some(second));
+    }
+    assert_eq!(ends(&net), [limits::FAR_ENDS; 2]);
+    assert!(added.first().is_some_and(|first| (60..70).contains(first)), "{added:?}");
+    // Hops are by chance here, so that some builds bring no other end; but no pause is shorter than the one before.
+    let started = net.nodes[0].tunnels.stats().started - built;
+    assert!((4..=2 * 5).contains(&started), "{started} builds in four minutes");
+    let (inbound, outbound) = net.counts(0, CLIENT);
+    assert!(inbound <= 5 && outbound <= 5, "{inbound} and {outbound}");
+    net.advance(Duration::from_secs(900));
+    // One beside its replacement at most.
+    let (inbound, outbound) = net.counts(0, CLIENT);
+    assert!(inbound <= 2 && outbound <= 2, "nobody asks for more any longer: {inbound} and {outbound}");
 }
 
 /// Pools that carry much ask the hops of their next tunnels for bandwidth, and are told what they get; others ask for

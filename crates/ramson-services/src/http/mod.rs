@@ -8,6 +8,8 @@ mod first_use;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod head;
+#[cfg(test)]
+mod header_sets;
 mod helper;
 pub(crate) mod hygiene;
 mod idle;

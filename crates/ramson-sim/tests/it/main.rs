@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its world is not as it should be")]
 
+mod barren;
 mod bounds;
 mod clock;
 mod datagrams;

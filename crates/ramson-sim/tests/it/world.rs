@@ -12,8 +12,9 @@ pub(crate) struct World {
     pub(crate) routers: Vec<NodeId>,
     pub(crate) floodfills: Vec<NodeId>,
     destinations: u64,
-    /// Tunnels of each destination, each way.
+    /// Tunnels of each destination, each way, and their hops.
     quantity: usize,
+    length: usize,
 }
 
 impl World {
@@ -52,7 +53,13 @@ impl World {
         let routers = (0..routers).map(|_| net.add_router()).collect();
         let floodfills = (0..floodfills).map(|_| add_floodfill(&mut net)).collect();
         net.reseed();
-        Self { net, routers, floodfills, destinations: 0, quantity }
+        Self { net, routers, floodfills, destinations: 0, quantity, length: 3 }
+    }
+
+    /// From now on destinations have one tunnel each way, of so many hops.
+    pub(crate) const fn with_single_tunnels(mut self, length: usize) -> Self {
+        (self.quantity, self.length) = (1, length);
+        self
     }
 
     /// A published destination at a router, with two tunnels of three hops each way. Returns where it is, and its
@@ -68,7 +75,7 @@ impl World {
         let id = end.destination;
         let keys = PrivateKeys::random(&mut Rng::from_seed([u8::try_from(id.0).unwrap(); 32]));
         let hash = keys.destination().hash();
-        let wanted = Wanted { length: 3, quantity: self.quantity };
+        let wanted = Wanted { length: self.length, quantity: self.quantity };
         let tunnels = PoolConfig { inbound: wanted, outbound: wanted };
         let options = Box::new(LocalOptions { keys, publish: true, tunnels, compress: false, extra_hops: (0, 0) });
         self.net.command(end.node, Command::CreateDestination { id, options });

@@ -514,9 +514,12 @@ fn must_restart(session: &Session, now: Instant) -> bool {
     matches!(session.state, State::Established(_)) && (unanswered || is_unread(session, now))
 }
 
-/// The other side may send, and yet cannot read what it gets: more messages in a row were lost than its tags reach over.
+/// The other side may send, and yet cannot read what it gets: more messages in a row were lost than its tags reach over. One
+/// that has acknowledged nothing at all may have read nothing of this session, whose tags reach over few messages at first; or
+/// it never acknowledges, and then a session more costs little.
 fn is_unread(session: &Session, now: Instant) -> bool {
-    session.acknowledges && matches!(session.doubt, Doubt::Asked(_, at) if now.since(at) > UNREAD)
+    let patience = if session.acknowledges { UNREAD } else { UNREAD_SO_FAR };
+    matches!(session.doubt, Doubt::Asked(_, at) if now.since(at) > patience)
 }
 
 /// So long after the first of several unanswered messages a new session is tried: sooner than a connect gives up, so
@@ -525,6 +528,8 @@ const UNANSWERED: Duration = Duration::from_secs(40);
 
 /// So long after a message that asked for an ack, while streams saw their packets lost, a session is not read any more.
 const UNREAD: Duration = Duration::from_secs(10);
+/// The same of a session of which nothing was ever acknowledged: soon enough for who waits for a connect.
+const UNREAD_SO_FAR: Duration = Duration::from_secs(15);
 
 /// An established session by which nothing came for so long makes room for a new one that the other side begins.
 const SILENT: Duration = Duration::from_secs(5);

@@ -76,6 +76,8 @@ pub(super) struct Pair {
     rng: Rng,
     /// Of a hundred messages, so many are lost.
     pub(super) loss: usize,
+    /// All that one side sends is lost: that of `a`, where it is true.
+    lost_from: Option<bool>,
     reorder: bool,
     wire: Vec<(bool, Vec<u8>)>,
     next: u32,
@@ -89,7 +91,17 @@ impl Pair {
     pub(super) fn seeded(a: u8, b: u8) -> Self {
         let now = Now::new(Instant::from_micros(1_000_000), 1_780_000_000_000);
         let (a, b) = (Side::new(a), Side::new(b));
-        Self { now, a, b, rng: Rng::from_seed([9; 32]), loss: 0, reorder: false, wire: vec![], next: 0 }
+        Self {
+            now,
+            a,
+            b,
+            rng: Rng::from_seed([9; 32]),
+            loss: 0,
+            lost_from: None,
+            reorder: false,
+            wire: vec![],
+            next: 0,
+        }
     }
 
     pub(super) fn send(&mut self, from_a: bool) {
@@ -113,7 +125,7 @@ impl Pair {
             }
             let at = if self.reorder { self.rng.below(self.wire.len().min(20)) } else { 0 };
             let (from_a, body) = self.wire.remove(at);
-            if self.rng.below(100) >= self.loss {
+            if self.lost_from != Some(from_a) && self.rng.below(100) >= self.loss {
                 let to = if from_a { &mut self.b } else { &mut self.a };
                 to.errors.extend(to.sessions.handle_garlic(self.now, &body).err());
             }
@@ -337,6 +349,49 @@ fn a_session_that_the_other_side_cannot_read_any_more_is_replaced() {
     }
     assert!(pair.b.got.len() >= before + 5, "{}", pair.b.got.len() - before);
     assert!(pair.established(true) && pair.established(false));
+}
+
+/// The same where the first messages of a new session are lost, of which the other side has acknowledged none: few tags stand
+/// ready for them. What comes the other way must not hide it.
+#[test]
+fn a_session_whose_first_messages_are_all_lost_is_replaced() {
+    for lost_from_a in [true, false] {
+        let mut pair = Pair::new();
+        pair.send(true);
+        pair.drive();
+        pair.send(false);
+        if lost_from_a {
+            // The reply comes, and nothing that follows it.
+            let reply = pair.b.drain(pair.now);
+            reply.iter().for_each(|body| pair.a.sessions.handle_garlic(pair.now, body).unwrap());
+            pair.lost_from = Some(true);
+        } else {
+            pair.drive();
+            pair.lost_from = Some(false);
+            pair.send(true);
+        }
+        pair.drive();
+        (0..100).for_each(|_| {
+            pair.send(lost_from_a);
+            pair.drive();
+        });
+        pair.lost_from = None;
+        let got = |pair: &Pair| if lost_from_a { pair.b.got.len() } else { pair.a.got.len() };
+        let (before, key) = (got(&pair), if lost_from_a { pair.b.key } else { pair.a.key });
+        for second in 0..40 {
+            pair.send(true);
+            pair.send(false);
+            pair.drive();
+            if got(&pair) == before {
+                let side = if lost_from_a { &mut pair.a } else { &mut pair.b };
+                side.sessions.path_changed(&key);
+            }
+            pair.wait(Duration::from_secs(1));
+            assert!(second < 20 || got(&pair) > before, "nothing came in {second} s, from a: {lost_from_a}");
+        }
+        assert!(got(&pair) >= before + 15, "from a {lost_from_a}: {} of 40", got(&pair) - before);
+        assert!(pair.established(true) && pair.established(false));
+    }
 }
 
 /// Where only a path is lost, the same session goes on when it is back.

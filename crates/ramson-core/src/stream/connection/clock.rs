@@ -118,8 +118,8 @@ impl Connection {
             ctx.path.suspect(now);
         }
         if alone || (self.timeouts > 1 && ctx.path.is_suspect(now)) {
-            let (to, stream, timeouts) = (self.peer, self.id, ctx.path.suspicions());
-            ctx.events.push_back(Event::PathSuspect { to, stream, timeouts });
+            let (to, stream, timeouts, opened) = (self.peer, self.id, ctx.path.suspicions(), self.outbound);
+            ctx.events.push_back(Event::PathSuspect { to, stream, timeouts, opened });
         }
         if self.timeouts > 1 {
             self.tx.lose_all();

@@ -80,7 +80,9 @@ impl Tunnels {
 
     /// How many tunnels of a side last or are on their way, and how many builds it may start.
     fn lack(&mut self, now: Now, id: PoolId, direction: Direction) -> Lack {
-        let lasts = |own: &Own| now.mono < own.health.replace_at && own.health.failures < limits::TEST_DOUBTS;
+        let lasts = |own: &Own| {
+            now.mono < own.health.replace_at && own.health.failures < limits::TEST_DOUBTS && !own.health.is_aside
+        };
         let is_bare = !self.usable(id, direction).any(|(_, own)| own.health.is_sound());
         let lasting = self.usable(id, direction).filter(|(_, own)| lasts(own)).count();
         let younger = |patience| {
@@ -118,7 +120,8 @@ impl Tunnels {
             Build { pool: id, direction, length, way, started: now, plan: None, pending: None, blamed: false },
         );
         debug!(build = build.0, pool = id.0, ?direction, "build starts");
-        self.events.push_back(Event::NeedHops { pool: id, direction, build, length, other_end, order });
+        let avoid = self.barren_ends(id, direction);
+        self.events.push_back(Event::NeedHops { pool: id, direction, build, length, other_end, order, avoid });
         true
     }
 
