@@ -94,6 +94,7 @@ impl Router {
             Some(local) => {
                 let (key, tag) = (Secret::from(self.rng.bytes()), self.rng.bytes());
                 local.destination.expect_one_time(self.now, tag, key.clone(), ANSWER_TIME);
+                local.lookups.note_tag(id, floodfill, tag);
                 (key, tag)
             }
             None => self.expect_answer(),
