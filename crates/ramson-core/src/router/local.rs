@@ -65,6 +65,8 @@ pub(super) struct Local {
     /// Look-ups that a program or a stream waits for.
     pub(super) asked: Questions,
     pub(super) needed: BTreeSet<Hash>,
+    /// Those of streams that wait for tunnels, and what they must be newer than.
+    pub(super) unasked: BTreeMap<Hash, u32>,
     /// What programs do with the streams.
     pub(super) programs: Programs,
     /// The path to each destination that was sent to of late.
@@ -145,6 +147,7 @@ impl Local {
         self.lookups.check();
         self.publisher.iter().for_each(LeaseSetPublisher::check);
         self.asked.check_bounds();
+        assert!(self.unasked.len() <= crate::limits::netdb::LOOKUPS);
         assert!(self.paths.len() <= MAX_PATHS && self.found.len() <= crate::limits::dest::REMOTE_LEASE_SETS);
         self.programs.check();
     }
@@ -354,7 +357,7 @@ impl Router {
         let Some(id) = self.pools.get(&pool).copied() else { return };
         let leases: Vec<Lease2> = self
             .tunnels
-            .inbound(pool)
+            .inbound_in_use(pool)
             .iter()
             .map(|t| Lease2 {
                 gateway: t.gateway,
@@ -379,6 +382,7 @@ impl Router {
         for id in self.members_of(id) {
             self.publish_waiting(id);
             self.offer_waiting(id);
+            self.look_up_waiting(id);
             self.dirty.insert(id);
         }
     }
@@ -453,12 +457,7 @@ impl Router {
                 self.publish_waiting(id);
             }
             DestinationEvent::NeedLeaseSet { hash, newer_than } => {
-                let Some(local) = self.locals.get_mut(&id) else { return };
-                local.needed.insert(hash);
-                match newer_than {
-                    Some(than) => local.lookups.start_newer(now, hash, than, Vec::new(), &self.store),
-                    None => local.lookups.start(now, hash, LookupKind::LeaseSet, &self.store),
-                };
+                self.need_lease_set(id, hash, newer_than);
             }
             DestinationEvent::PathMoved(to) => self.local_job(id, |local, now| local.streams.path_changed(now, to)),
             DestinationEvent::Garlic { to, lease, path, body } => self.send_garlic(id, to, (lease, path), body),
