@@ -40,13 +40,13 @@ impl Tunnels {
             PoolId::EXPLORATORY if is_lost && failures >= FAILURES_WHEN_LOST => None,
             PoolId::EXPLORATORY => self.choose_way(pool, other, &mute),
             _ => {
-                let mut pools = [pool, PoolId::EXPLORATORY];
-                let sound = pools.map(|pool| has_good(pool, other));
-                let reversed = failures > 0 && self.rng.below(2) == 0;
-                if (reversed && sound[1]) || (sound[1] && !sound[0]) || (reversed && !sound[0]) {
+                let mut pools = [pool, PoolId::EXPLORATORY].map(|pool| (!has_good(pool, other), pool));
+                if failures > 0 && self.rng.below(2) == 0 {
                     pools.reverse();
                 }
-                self.choose_way(pools[0], other, &mute).or_else(|| self.choose_way(pools[1], other, &mute))
+                pools.sort_by_key(|(has_none, _)| *has_none);
+                let [(_, first), (_, second)] = pools;
+                self.choose_way(first, other, &mute).or_else(|| self.choose_way(second, other, &mute))
             }
         };
         match (known, pool, direction) {
