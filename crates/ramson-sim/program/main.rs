@@ -21,10 +21,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const HELP: &str = "\
-cargo xtask sim SCENARIO [--seeds N] [--first N] [--short] [--json] [--report FILE] [--traces]
+cargo xtask sim SCENARIO [--seeds N] [--first N] [--short] [--json] [--each] [--report FILE] [--traces]
 cargo xtask sim swarm [--seeds N] [--first N] [--seconds N]
 cargo xtask sim traces [--seeds N]      the same worlds in a debug and a release build
 cargo xtask sim --stub SCENARIO ...     without any cryptography
+cargo xtask sim SCENARIO --each         says what each world has shown, too
 cargo xtask sim list
 
 SCENARIO is a name of crates/ramson-sim/scenarios, a path, or `bar`: all of them in their short form.";
@@ -124,6 +125,10 @@ fn run_all(options: &Options, scenario: &Scenario, seeds: u64) -> Vec<Outcome> {
             outcome.again = Some(ramson_sim::run(scenario, seed).trace.hash());
         }
         eprintln!("  seed {seed}: {:.1} s, {} events", outcome.seconds, outcome.trace.events());
+        if options.each {
+            let each = scenario.properties(std::slice::from_ref(&outcome));
+            each.iter().for_each(|property| eprintln!("    {} {:.4}", property.name, property.value));
+        }
         outcomes.push(outcome);
     }
     outcomes

@@ -13,6 +13,7 @@ pub(crate) struct Options {
     pub(crate) seconds: Option<u64>,
     pub(crate) short: bool,
     pub(crate) json: bool,
+    pub(crate) each: bool,
     pub(crate) traces: bool,
     pub(crate) report: Option<PathBuf>,
 }
@@ -32,6 +33,7 @@ impl Options {
                 "--seconds" => options.seconds = Some(number()?),
                 "--short" => options.short = true,
                 "--json" => options.json = true,
+                "--each" => options.each = true,
                 "--traces" => options.traces = true,
                 "--report" => options.report = Some(args.next().ok_or("--report needs a file")?.into()),
                 flag if flag.starts_with('-') => return Err(format!("unknown option `{flag}`\n{}", super::HELP)),

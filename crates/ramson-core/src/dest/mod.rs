@@ -14,6 +14,7 @@ mod tests;
 
 pub(crate) use lease::OwnLeaseSet;
 pub use lease::{SignDone, SignJob, VerifyDone, VerifyJob};
+pub use session::Sender;
 
 use crate::limits::dest as limits;
 use crate::rng::Rng;
@@ -30,7 +31,7 @@ use ramson_wire::garlic::block::{Clove, Delivery};
 use ramson_wire::i2np::{Kind, Message};
 use ratchet::{SessionDone, SessionJob};
 use remote::{PathFailed, RemoteLeaseSets};
-use session::{Sender, SessionError, SessionEvent, Sessions};
+use session::{SessionError, SessionEvent, Sessions};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How long a message waits for its receiver's LeaseSet, or for the own one.
@@ -66,8 +67,9 @@ pub enum DestinationEvent {
     Job(DestinationJob),
     /// The own LeaseSet is signed and new; publish it if the configuration says so.
     LeaseSetChanged(LeaseSet2),
-    /// Look up this LeaseSet; [`Destination::handle_lease_set`] or [`Destination::handle_lookup_failed`] answers.
-    NeedLeaseSet(Hash),
+    /// Look up this LeaseSet; [`Destination::handle_lease_set`] or [`Destination::handle_lookup_failed`] answers. One that
+    /// was not published after `newer_than` (seconds since 1970) is known already, and is no answer.
+    NeedLeaseSet { hash: Hash, newer_than: Option<u32> },
     /// The way to this destination is another one, or better than was thought: its LeaseSet is newer.
     PathMoved(Hash),
     /// Send this Garlic body through an outbound tunnel of this destination to the lease's gateway and tunnel.
@@ -260,7 +262,7 @@ impl Destination {
     fn send_text(&mut self, now: Now, to: Hash, text: Text) {
         match self.remotes.key(now, &to) {
             Some(key) if self.own.current().is_some() => {
-                if self.remotes.is_ageing(now, &to) {
+                if self.remotes.is_ageing(now, &to) && self.remotes.refresh(now, &to) {
                     self.ask(now, to);
                 }
                 self.seal(now, to, key, text);
@@ -454,7 +456,10 @@ impl Destination {
         let waiting = self.waiting.entry(hash).or_default();
         if !std::mem::replace(&mut waiting.asked, true) {
             self.timers.set_sooner(Timer::Waiting(hash), now.mono + LEASE_SET_WAIT);
-            self.events.push_back(DestinationEvent::NeedLeaseSet(hash));
+            // One that has ended is not what floodfills still give.
+            let usable = self.remotes.key(now, &hash).is_some();
+            let newer_than = self.remotes.published(&hash).filter(|_| usable);
+            self.events.push_back(DestinationEvent::NeedLeaseSet { hash, newer_than });
         }
     }
 

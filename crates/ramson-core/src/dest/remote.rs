@@ -13,9 +13,11 @@ const LEASE_MARGIN: u32 = 10;
 const LEASE_AHEAD: u32 = 13 * 60;
 /// When no lease lives longer (seconds), the LeaseSet is looked up anew while the old one is in use.
 const REFRESH_MARGIN: u32 = 45;
-/// A LeaseSet whose leases fail is looked up no sooner than this after the last time, and each time without a newer one
-/// doubles it, up to eight times this.
+/// A LeaseSet whose leases fail is looked up no sooner than this after the last time. Where both ends of a stream have lost
+/// all tunnels, the new LeaseSet is found as soon as it is published, or the next time: after a few times without a newer one
+/// each doubles the pause, up to eight times this.
 const REFRESH_PAUSE: Duration = Duration::from_secs(4);
+const REFRESHES_SOON: u32 = 4;
 /// So many failures of its leases make a LeaseSet doubtful.
 const DOUBTFUL: usize = 2;
 /// A LeaseSet published further (seconds) ahead of our clock is not used: nothing newer could replace it for long.
@@ -140,14 +142,25 @@ impl RemoteLeaseSets {
             usable(now, lease, LEASE_MARGIN) && !known.failed.contains(&(lease.gateway, lease.tunnel_id))
         };
         let all_failed = !known.set.leases().iter().any(good);
-        let pause = REFRESH_PAUSE * (1 << known.refreshes.min(3));
-        let due = known.refreshed.is_none_or(|at| now.mono.since(at) >= pause);
-        if (all_failed || known.failed.len() >= DOUBTFUL) && due {
-            known.refreshed = Some(now.mono);
-            known.refreshes += 1;
-            return PathFailed::Many;
+        let doubtful = all_failed || known.failed.len() >= DOUBTFUL;
+        if doubtful && known.refresh(now) { PathFailed::Many } else { PathFailed::One }
+    }
+
+    /// Whether a LeaseSet may be looked up anew: then it is noted that it is.
+    pub(super) fn refresh(&mut self, now: Now, hash: &Hash) -> bool {
+        self.sets.get_mut(hash).is_some_and(|known| known.refresh(now))
+    }
+}
+
+impl RemoteLeaseSet {
+    fn refresh(&mut self, now: Now) -> bool {
+        let pause = REFRESH_PAUSE * (1 << self.refreshes.saturating_sub(REFRESHES_SOON).min(3));
+        let due = self.refreshed.is_none_or(|at| now.mono.since(at) >= pause);
+        if due {
+            self.refreshed = Some(now.mono);
+            self.refreshes += 1;
         }
-        PathFailed::One
+        due
     }
 }
 

@@ -128,6 +128,11 @@ fn info(n: u8, program: &mut Program<'_>) -> Option<RouterInfo> {
     unsigned.sign(&key).ok()
 }
 
+/// Under which tag the answer to a question comes.
+const fn tag(question: usize) -> [u8; 8] {
+    (question as u64).to_be_bytes()
+}
+
 fn hash_of(n: u8) -> Hash {
     let seed = [n; 32];
     let key = SigningKey::from_seed(seed);
@@ -164,7 +169,7 @@ impl Net {
                     self.lookups.handle_query_failed(self.now, id, &floodfill, &self.store);
                 }
             }
-            15 => self.lookups.handle_store(&hash_of(program.byte())),
+            15 => self.found(program),
             16 => self.pass(Duration::from_millis(u64::from(program.byte()) * 20)),
             17 => self.pass(Duration::from_secs(u64::from(program.u16()))),
             18 | 19 => {
@@ -199,7 +204,10 @@ impl Net {
             8 => self.lookups.start(self.now, key, kind, &self.store),
             9 => {
                 let barred: Vec<Hash> = (0..program.below(5)).map(|_| hash_of(program.byte())).collect();
-                let id = self.lookups.start_without(self.now, key, kind, barred.clone(), &self.store);
+                let id = match program.byte() {
+                    than @ 0..=99 => self.lookups.start_newer(self.now, key, than.into(), barred.clone(), &self.store),
+                    _ => self.lookups.start_without(self.now, key, kind, barred.clone(), &self.store),
+                };
                 self.barred.insert(id, barred);
                 id
             }
@@ -214,6 +222,21 @@ impl Net {
         };
         if !self.over.contains(&id) {
             self.open.insert(id);
+        }
+    }
+
+    /// Something was found: a RouterInfo, a LeaseSet of some time, or an older one than was wanted, under the tag of a
+    /// question or another.
+    fn found(&mut self, program: &mut Program<'_>) {
+        let (form, key) = (program.byte(), hash_of(program.byte()));
+        match form % 4 {
+            0 => self.lookups.handle_store(&key),
+            1 => self.lookups.handle_lease_set(&key, form.into()),
+            _ => {
+                let n = program.below(self.asked.len() + 1);
+                let key = self.asked.get(n).map_or(key, |(_, _, key)| *key);
+                self.lookups.handle_older(self.now, tag(n), &key, &self.store);
+            }
         }
     }
 
@@ -326,6 +349,7 @@ impl Net {
                 assert!(floodfill != OWN && excluded.len() <= 32, "a question has room for who is excluded");
                 assert!(!self.barred.get(&id).is_some_and(|barred| barred.contains(&floodfill)));
                 assert!(!self.over.contains(&id), "a look-up that is over asks nobody");
+                self.lookups.note_tag(id, floodfill, tag(self.asked.len()));
                 self.asked.push((id, floodfill, key));
             }
             lookup::Event::Need { hash, .. } => {
@@ -390,7 +414,10 @@ pub(crate) fn seeds() -> Seeds {
     floodfills(&mut look_up, 9);
     look_up.put(&[8, 40, 0, 8, 41, 1, 8, 42, 2, 10, 43, 0]);
     look_up.put(&[12, 0, 0, 5, 60, 61, 62, 1, 40, 12, 0, 1, 2, 63, 64, 12, 1, 0, 70, 1, 66, 12, 3, 7, 8, 0]);
-    look_up.put(&[0, 41, 0, 1, 0, 0, 3, 14, 0, 16, 200, 18, 18, 18, 18, 9, 44, 0, 2, 1, 2, 18, 18, 15, 40, 11, 0]);
+    look_up
+        .put(&[0, 41, 0, 1, 0, 0, 3, 14, 0, 16, 200, 18, 18, 18, 18, 9, 44, 0, 2, 1, 2, 200, 18, 18, 15, 0, 40, 11, 0]);
+    // One that wants something newer than 50: an older one, and one that is new enough.
+    look_up.put(&[9, 45, 0, 0, 50, 18, 15, 2, 45, 0, 15, 49, 45, 15, 61, 45]);
     let mut publish = Script::default();
     floodfills(&mut publish, 9);
     publish.put(&[20, 0, 18, 18, 18, 22, 1, 23, 0, 17, 10, 0, 18, 22, 0]);

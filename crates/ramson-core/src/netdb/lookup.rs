@@ -3,6 +3,7 @@
 
 #[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
+mod newer;
 
 use super::routing_key::Day;
 use super::silence::Silence;
@@ -76,6 +77,10 @@ struct Lookup {
     barred: Vec<Hash>,
     /// Floodfills that stand closer to the key than chance puts them: every other question goes past them.
     crowd: Vec<Hash>,
+    /// A LeaseSet that was not published after this (seconds since 1970) is no answer.
+    newer_than: Option<u32>,
+    /// By which tag the answer of a floodfill is known, where that matters.
+    tags: Vec<([u8; 8], Hash)>,
     /// Nothing but a hint of another look-up wants it. It takes no hints itself, or floodfills that name strangers
     /// without end would keep all look-ups busy.
     is_hint: bool,
@@ -159,9 +164,8 @@ impl Lookups {
 
     /// Looks for `key`. A look-up of the same key and kind that runs already is joined.
     pub fn start(&mut self, now: Now, key: Hash, kind: Kind, routers: &RouterStore) -> LookupId {
-        if let Some((id, lookup)) =
-            self.running.iter_mut().find(|(_, l)| l.key == key && l.kind == kind && l.barred.is_empty())
-        {
+        let same = |l: &Lookup| l.key == key && l.kind == kind && l.barred.is_empty() && l.newer_than.is_none();
+        if let Some((id, lookup)) = self.running.iter_mut().find(|(_, lookup)| same(lookup)) {
             lookup.is_hint = false;
             return *id;
         }
@@ -184,13 +188,24 @@ impl Lookups {
         }
     }
 
-    /// Looks for `key` anew, without asking the `barred` floodfills. This is how a publication is verified.
+    /// Looks for `key` anew, without asking the `barred` floodfills.
     pub fn start_without(
         &mut self,
         now: Now,
         key: Hash,
         kind: Kind,
         barred: Vec<Hash>,
+        routers: &RouterStore,
+    ) -> LookupId {
+        self.begin(now, (key, kind), barred, None, routers)
+    }
+
+    fn begin(
+        &mut self,
+        now: Now,
+        (key, kind): (Hash, Kind),
+        barred: Vec<Hash>,
+        newer_than: Option<u32>,
         routers: &RouterStore,
     ) -> LookupId {
         let id = LookupId(self.next_id);
@@ -208,6 +223,8 @@ impl Lookups {
             asked: Vec::new(),
             barred,
             crowd: routers.crowd(&routing_key),
+            newer_than,
+            tags: Vec::new(),
             is_hint: false,
             told: false,
             hints: 0,
@@ -350,7 +367,7 @@ impl Lookups {
         let sent = lookup.asked.iter().filter(|(_, t)| *t != Try::Failed).count();
         let bound = (2 * tries).saturating_sub(lookup.asked.len());
         let more = effort.parallel.saturating_sub(waiting).min(tries.saturating_sub(sent)).min(bound);
-        if now.mono < lookup.deadline {
+        if now.mono < lookup.deadline && !lookup.is_old_enough() {
             let silent = |hash: &Hash| self.silence.is_silent(now, hash);
             for floodfill in lookup.next(more, routers, self.of_destination, silent) {
                 let until = now.mono + self.rng.between(effort.per_try.0, effort.per_try.1);
@@ -376,7 +393,7 @@ impl Lookups {
                 self.timers.set(id, now.mono + pause);
             }
             // Nobody is left to ask, but a late answer may come.
-            None if late && now.mono < lookup.deadline && !lookup.is_denied_enough() => {
+            None if late && now.mono < lookup.deadline && !lookup.is_denied_enough() && !lookup.ends_early() => {
                 self.timers.set(id, lookup.deadline);
             }
             _ if lookup.asked.is_empty() => self.finish(id, Err(Failure::NoFloodfills)),
@@ -433,7 +450,7 @@ impl Lookup {
         let asked = self.asked.iter().any(|(_, t)| *t != Try::Failed);
         let after_silence = self.silence && !effort.pauses.is_empty() && !self.is_denied_enough();
         let again = self.rounds < effort.pauses.len() || after_silence;
-        asked && again && self.barred.is_empty() && now.mono < self.deadline
+        asked && again && self.barred.is_empty() && self.newer_than.is_none() && now.mono < self.deadline
     }
 
     /// Whether somebody has said no in this round.

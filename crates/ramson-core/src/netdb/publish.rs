@@ -293,14 +293,16 @@ impl LeaseSetPublisher {
     }
 
     /// There is a new LeaseSet, which ends at `end`. It is published as soon as the interval allows, which is shorter
-    /// where it is `urgent`: by the last one nobody gets to us any more. What is under way is not repeated for the old
-    /// one, but still counts.
+    /// where it is `urgent`: by the last one nobody gets to us any more; and where nobody has confirmed that in time. What is
+    /// under way is not repeated for the old one, but still counts.
     pub fn handle_changed(&mut self, now: Now, end: Instant, urgent: bool) {
         self.end = end;
+        let mut soon = urgent || self.rounds < LS_FIRST;
         if let State::Storing(round) = std::mem::replace(&mut self.state, State::Idle) {
+            soon |= !round.late.is_empty();
             self.before = round.unconfirmed();
         }
-        let interval = if urgent || self.rounds < LS_FIRST { LS_FIRST_INTERVAL } else { LS_MIN_INTERVAL };
+        let interval = if soon { LS_FIRST_INTERVAL } else { LS_MIN_INTERVAL };
         let earliest = self.last.map_or(now.mono, |last| last + interval);
         self.due = Some(earliest.max(now.mono));
     }

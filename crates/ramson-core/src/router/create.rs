@@ -120,6 +120,7 @@ impl Router {
             verifying: None,
             asked: Questions::default(),
             needed: BTreeSet::new(),
+            unasked: BTreeMap::new(),
             programs: Programs::new(id),
             paths: BTreeMap::new(),
             found: BTreeMap::new(),

@@ -6,7 +6,7 @@ use super::door::{Command, ConnectError, DestinationId, Event, KeylessRefused, S
 use super::faults::Machine;
 use super::programs::{Next, Programs};
 use super::{Router, Timer};
-use crate::dest::{Destination, DestinationDone, DestinationEvent, SendError};
+use crate::dest::{Destination, DestinationDone, DestinationEvent, SendError, Sender};
 use crate::job::Job;
 use crate::netdb::lookup::{self, Kind as LookupKind, LookupId};
 use crate::netdb::{LeaseSetPublisher, Lookups, publish};
@@ -60,11 +60,13 @@ pub(super) struct Local {
     pub(super) signed: Vec<Lease2>,
     pub(super) stored: Vec<Lease2>,
     pub(super) confirmed: Vec<Lease2>,
-    /// The look-up that verifies the publication, and when the LeaseSet that it must find was published.
-    pub(super) verifying: Option<(LookupId, u32)>,
+    /// The look-up that verifies the publication.
+    pub(super) verifying: Option<LookupId>,
     /// Look-ups that a program or a stream waits for.
     pub(super) asked: Questions,
     pub(super) needed: BTreeSet<Hash>,
+    /// Those of streams that wait for tunnels, and what they must be newer than.
+    pub(super) unasked: BTreeMap<Hash, u32>,
     /// What programs do with the streams.
     pub(super) programs: Programs,
     /// The path to each destination that was sent to of late.
@@ -145,6 +147,7 @@ impl Local {
         self.lookups.check();
         self.publisher.iter().for_each(LeaseSetPublisher::check);
         self.asked.check_bounds();
+        assert!(self.unasked.len() <= crate::limits::netdb::LOOKUPS);
         assert!(self.paths.len() <= MAX_PATHS && self.found.len() <= crate::limits::dest::REMOTE_LEASE_SETS);
         self.programs.check();
     }
@@ -354,7 +357,7 @@ impl Router {
         let Some(id) = self.pools.get(&pool).copied() else { return };
         let leases: Vec<Lease2> = self
             .tunnels
-            .inbound(pool)
+            .inbound_in_use(pool)
             .iter()
             .map(|t| Lease2 {
                 gateway: t.gateway,
@@ -379,6 +382,7 @@ impl Router {
         for id in self.members_of(id) {
             self.publish_waiting(id);
             self.offer_waiting(id);
+            self.look_up_waiting(id);
             self.dirty.insert(id);
         }
     }
@@ -452,10 +456,8 @@ impl Router {
                 local.unpublished = (!set.times().flags.contains(Flags::UNPUBLISHED)).then_some(end);
                 self.publish_waiting(id);
             }
-            DestinationEvent::NeedLeaseSet(hash) => {
-                let Some(local) = self.locals.get_mut(&id) else { return };
-                local.needed.insert(hash);
-                local.lookups.start(now, hash, LookupKind::LeaseSet, &self.store);
+            DestinationEvent::NeedLeaseSet { hash, newer_than } => {
+                self.need_lease_set(id, hash, newer_than);
             }
             DestinationEvent::PathMoved(to) => self.local_job(id, |local, now| local.streams.path_changed(now, to)),
             DestinationEvent::Garlic { to, lease, path, body } => self.send_garlic(id, to, (lease, path), body),
@@ -474,7 +476,7 @@ impl Router {
             DestinationEvent::MessageSent { id: message, result } => {
                 self.event(Event::MessageSent { destination: id, message, result });
             }
-            DestinationEvent::Control { message, .. } => self.handle_control(id, &message),
+            DestinationEvent::Control { from, message } => self.handle_control(id, from, &message),
         }
     }
 
@@ -526,17 +528,25 @@ impl Router {
     }
 
     /// An answer to a question of this destination.
-    fn handle_control(&mut self, id: DestinationId, message: &Message) {
+    fn handle_control(&mut self, id: DestinationId, from: Sender, message: &Message) {
         let (now, store) = (self.now, &self.store);
         let Some(local) = self.locals.get_mut(&id) else { return };
         match message.kind {
             Kind::DATABASE_STORE => {
                 let Ok(found) = DatabaseStore::from_bytes(&message.body) else { return };
-                if let Entry::LeaseSet(set) = found.entry
-                    && local.lookups.wants(&set.key())
-                    && local.asked.check(set.key())
-                {
-                    self.job(Job::VerifyLeaseSet { destination: id, set });
+                let Entry::LeaseSet(set) = found.entry else { return };
+                let key = set.key();
+                if !local.lookups.wants(&key) {
+                    return;
+                }
+                match (set.as_ref(), from) {
+                    (AnyLeaseSet::V2(old), Sender::OneTime(tag))
+                        if local.lookups.is_too_old(&key, old.times().published) =>
+                    {
+                        local.lookups.handle_older(now, tag, &key, store);
+                    }
+                    _ if local.asked.check(key) => self.job(Job::VerifyLeaseSet { destination: id, set }),
+                    _ => {}
                 }
             }
             Kind::DATABASE_SEARCH_REPLY => {
@@ -569,12 +579,16 @@ impl Router {
     ) {
         let (now, store) = (self.now, &self.store);
         let Some(local) = self.locals.get_mut(&id) else { return };
-        if local.verifying.is_some_and(|(verifying, _)| verifying == lookup) {
+        if local.verifying == Some(lookup) {
             local.verifying = None;
             if let Some(publisher) = &mut local.publisher {
                 debug!(pool = local.pool.0, ?result, "LeaseSet verified");
                 publisher.handle_verified(now, result.is_ok(), store);
             }
+            return;
+        }
+        // Of two look-ups, for any LeaseSet and for a newer one, the last one tells that there is none.
+        if result.is_err() && local.lookups.wants(&key) {
             return;
         }
         if local.needed.remove(&key) && result.is_err() {
@@ -619,8 +633,8 @@ impl Router {
                 debug!(pool = local.pool.0, "LeaseSet confirmed, verifying");
                 let own = local.destination.hash();
                 let Some(published) = local.destination.lease_set().map(|set| set.times().published) else { return };
-                let lookup = local.lookups.start_without(now, own, LookupKind::LeaseSet, exclude, &self.store);
-                local.verifying = Some((lookup, published));
+                let older = published.saturating_sub(1);
+                local.verifying = Some(local.lookups.start_newer(now, own, older, exclude, &self.store));
             }
         }
     }
@@ -703,17 +717,15 @@ impl Local {
         }
     }
 
-    /// A verified LeaseSet that a look-up has brought. Our own only answers whether the publication is found: an older
-    /// version does not, and the look-up goes on at others.
+    /// A verified LeaseSet that a look-up has brought. Our own only answers whether the publication is found. An older
+    /// one than is wanted is no answer, and the look-up goes on at others.
     fn take_lease_set(&mut self, now: Now, set: &LeaseSet2) {
         let key = set.key();
         if key != self.destination.hash() {
             self.remember(set);
             self.destination.handle_lease_set(now, set.clone());
-        } else if self.verifying.is_none_or(|(_, wanted)| set.times().published < wanted) {
-            return;
         }
-        self.lookups.handle_store(&key);
+        self.lookups.handle_lease_set(&key, set.times().published);
     }
 
     /// Keeps the public part of a destination that was looked up; few are kept.

@@ -4,6 +4,7 @@
 use super::network::DIRECT_MS;
 use super::{DestinationId, Router};
 use crate::job::Job;
+use crate::limits::netdb as limits;
 use crate::netdb::lookup::{self, Kind as LookupKind, LookupId};
 use crate::peers::Reach;
 use crate::time::{Duration, Instant};
@@ -73,7 +74,7 @@ impl Router {
                 None => return,
             },
         };
-        let inbound = self.tunnels.inbound(pool);
+        let inbound = self.tunnels.inbound_in_use(pool);
         let outbound = !self.tunnels.outbound(pool).is_empty();
         let reply = self.rng.pick(&inbound).copied();
         let (Some(reply), true) = (reply, outbound) else {
@@ -94,6 +95,7 @@ impl Router {
             Some(local) => {
                 let (key, tag) = (Secret::from(self.rng.bytes()), self.rng.bytes());
                 local.destination.expect_one_time(self.now, tag, key.clone(), ANSWER_TIME);
+                local.lookups.note_tag(id, floodfill, tag);
                 (key, tag)
             }
             None => self.expect_answer(),
@@ -111,6 +113,33 @@ impl Router {
         self.seal_to_router(pool, floodfill, message);
     }
 
+    /// A destination needs a LeaseSet that is newer than the one it has, or any. While it has no tunnels, one that is
+    /// newer would not be found: it is looked up as soon as there are some. Somebody who waits for any hears at once.
+    pub(super) fn need_lease_set(&mut self, id: DestinationId, hash: Hash, newer_than: Option<u32>) {
+        let now = self.now;
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        let Some(than) = newer_than else {
+            local.needed.insert(hash);
+            local.lookups.start(now, hash, LookupKind::LeaseSet, &self.store);
+            return;
+        };
+        let cannot = self.tunnels.inbound(local.pool).is_empty() || self.tunnels.outbound(local.pool).is_empty();
+        if cannot && local.unasked.len() < limits::LOOKUPS {
+            local.unasked.insert(hash, than);
+        } else {
+            local.needed.insert(hash);
+            local.lookups.start_newer(now, hash, than, Vec::new(), &self.store);
+        }
+    }
+
+    /// Looks for what has waited for tunnels.
+    pub(super) fn look_up_waiting(&mut self, id: DestinationId) {
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        for (hash, than) in std::mem::take(&mut local.unasked) {
+            self.need_lease_set(id, hash, Some(than));
+        }
+    }
+
     fn query_failed(&mut self, context: Option<DestinationId>, id: LookupId, floodfill: &Hash) {
         match context.and_then(|id| self.locals.get_mut(&id)) {
             Some(local) => local.lookups.handle_query_failed(self.now, id, floodfill, &self.store),
@@ -120,7 +149,7 @@ impl Router {
 
     /// Publishes a LeaseSet: out of a tunnel of its destination, confirmed to an inbound one.
     pub(super) fn store_lease_set(&mut self, pool: PoolId, floodfill: Hash, token: u32, set: LeaseSet2) {
-        let inbound = self.tunnels.inbound(pool);
+        let inbound = self.tunnels.inbound_in_use(pool);
         let Some(reply) = self.rng.pick(&inbound).copied() else { return };
         let reply = StoreReply { token, tunnel: reply.tunnel, gateway: reply.gateway };
         let store = DatabaseStore::new(Entry::LeaseSet(Arc::new(AnyLeaseSet::V2(set))), Some(reply));

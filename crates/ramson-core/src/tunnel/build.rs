@@ -43,6 +43,15 @@ pub enum Direction {
     Outbound,
 }
 
+impl Direction {
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Inbound => Self::Outbound,
+            Self::Outbound => Self::Inbound,
+        }
+    }
+}
+
 /// The name of a build in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BuildId(pub u64);

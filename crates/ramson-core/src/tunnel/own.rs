@@ -3,6 +3,7 @@
 use super::build::Direction;
 use super::endpoint::{Delivered, Endpoint};
 use super::gateway::{Gateway, TooLarge};
+use super::plane::Inbound;
 use super::transit::for_gateway;
 use super::{Passed, PoolId};
 use crate::limits::tunnel as limits;
@@ -125,8 +126,13 @@ impl Health {
     /// Notes a test that came back; it was sent at `sent`.
     fn passed(&mut self, sent: Instant, rtt: Duration) {
         self.failures = 0;
-        self.works_at = self.works_at.max(Some(sent));
+        self.note_works(sent);
         self.rtt = Some(self.rtt.map_or(rtt, |old| (old * 3 + rtt) / 4));
+    }
+
+    /// Something that was sent at this time by the tunnel was answered.
+    pub(super) fn note_works(&mut self, sent: Instant) {
+        self.works_at = self.works_at.max(Some(sent));
     }
 
     /// Whether a test came back that was sent at this time or later.
@@ -174,6 +180,12 @@ impl Own {
     pub(super) fn far_end(&self) -> Option<Hash> {
         let end = if self.direction == Direction::Inbound { self.hops.first() } else { self.hops.last() };
         end.copied()
+    }
+
+    /// As a lease names it.
+    pub(super) const fn as_inbound(&self) -> Inbound {
+        let (gateway, tunnel) = self.entry;
+        Inbound { gateway, tunnel, expires_unix_ms: self.health.expires_unix_ms }
     }
 
     /// What it carries on average: kilobytes a second; nothing while it is too young to tell.

@@ -4,6 +4,7 @@ mod builds;
 #[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
 mod choice;
+mod ways;
 mod widen;
 
 use super::build::{CreateJob, Pending, Plan, unwrap_once};
@@ -474,15 +475,17 @@ impl Tunnels {
         self.tick = if idle { Instant::FAR } else { self.next_test(now).min(now.mono + TICK) };
     }
 
-    /// The inbound tunnels of a pool, for leases and reply paths.
+    /// The inbound tunnels of a pool.
     pub fn inbound(&self, pool: PoolId) -> Vec<Inbound> {
-        self.usable(pool, Direction::Inbound)
-            .map(|(_, own)| Inbound {
-                gateway: own.entry.0,
-                tunnel: own.entry.1,
-                expires_unix_ms: own.health.expires_unix_ms,
-            })
-            .collect()
+        self.usable(pool, Direction::Inbound).map(|(_, own)| own.as_inbound()).collect()
+    }
+
+    /// The same for leases and reply paths: without those in whose place another one is built, where there are others.
+    pub fn inbound_in_use(&self, pool: PoolId) -> Vec<Inbound> {
+        let firm = |own: &Own| own.health.failures < limits::TEST_DOUBTS;
+        let firm = self.usable(pool, Direction::Inbound).filter(|(_, own)| firm(own));
+        let firm: Vec<Inbound> = firm.map(|(_, own)| own.as_inbound()).collect();
+        if firm.is_empty() { self.inbound(pool) } else { firm }
     }
 
     /// The outbound tunnels of a pool.

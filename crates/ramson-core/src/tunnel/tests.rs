@@ -556,7 +556,7 @@ fn a_silent_hop_costs_the_tunnels_through_it_and_no_others() {
         net.wire = Box::new(move |from, to, _| from != dead && to != dead);
         net.advance(Duration::from_secs(4));
         net.nodes[0].tunnels.suspect(net.now, CLIENT);
-        net.advance(Duration::from_secs(24));
+        net.advance(Duration::from_secs(34));
         let after = net.nodes[0].tunnels.paths(CLIENT);
         let (through, past): (Vec<_>, Vec<_>) = before.into_iter().partition(|(_, hops)| hops.contains(&dead));
         assert!(
@@ -566,6 +566,55 @@ fn a_silent_hop_costs_the_tunnels_through_it_and_no_others() {
         assert!(past.iter().all(|path| after.contains(path)), "seed {seed}: {past:?} {after:?}");
         let (inbound, outbound) = net.counts(0, CLIENT);
         assert!(inbound >= 2 && outbound >= 2, "seed {seed}: {inbound} {outbound}");
+    }
+}
+
+/// Threats P-43: all tunnels die at once, so that no test finds one that works, and replies are lost with the tunnels that
+/// they come by.
+#[test]
+fn p43_a_router_whose_tunnels_all_die_has_others_soon() {
+    for seed in 40..50 {
+        let mut net = ready(24, seed, 1);
+        let pools = [EXPLORATORY, CLIENT];
+        let dead: Vec<Hash> =
+            pools.iter().flat_map(|pool| net.nodes[0].tunnels.paths(*pool)).flat_map(|(_, hops)| hops).collect();
+        net.busy.clone_from(&dead);
+        net.wire = Box::new({
+            let dead = dead.clone();
+            move |from, to, _| !dead.contains(&from) && !dead.contains(&to)
+        });
+        pools.iter().for_each(|pool| net.nodes[0].tunnels.suspect(net.now, *pool));
+        net.advance(Duration::from_secs(12));
+        for pool in pools {
+            let paths = net.nodes[0].tunnels.paths(pool);
+            for wanted in [Direction::Inbound, Direction::Outbound] {
+                let alive = |(direction, hops): &&(Direction, Vec<Hash>)| {
+                    *direction == wanted && hops.iter().all(|hop| !dead.contains(hop))
+                };
+                assert!(paths.iter().any(|path| alive(&path)), "seed {seed}: {pool:?} {wanted:?} {paths:?}");
+            }
+        }
+    }
+}
+
+/// A pool whose only tunnel of one direction is dead cannot test it, and does not wait for it.
+#[test]
+fn p43_a_dead_tunnel_does_not_hold_the_builds_that_would_be_answered_by_it() {
+    for seed in 50..60 {
+        let mut net = ready(24, seed, 1);
+        let paths = net.nodes[0].tunnels.paths(CLIENT);
+        let dead: Vec<Hash> = paths.iter().flat_map(|(_, hops)| hops.clone()).collect();
+        let others: Vec<Hash> =
+            net.nodes[0].tunnels.paths(EXPLORATORY).into_iter().flat_map(|(_, hops)| hops).collect();
+        if dead.iter().any(|hop| others.contains(hop)) {
+            continue;
+        }
+        net.busy.clone_from(&dead);
+        let outbound = paths.iter().filter(|(direction, _)| *direction == Direction::Outbound);
+        outbound.for_each(|(_, hops)| net.nodes[0].tunnels.handle_gone(net.now, hops[0]));
+        net.wire = Box::new(move |from, to, _| !dead.contains(&from) && !dead.contains(&to));
+        net.advance(Duration::from_secs(8));
+        assert!(net.counts(0, CLIENT).1 > 0, "seed {seed}");
     }
 }
 

@@ -27,7 +27,7 @@ fn sent_to(pair: &mut Pair, set: LeaseSet2) -> (usize, Option<SendError>) {
     let (mut bodies, mut failed) = (0, None);
     while let Some(event) = this.destination.poll_event() {
         match event {
-            DestinationEvent::NeedLeaseSet(_) => this.destination.handle_lease_set(now, set.clone()),
+            DestinationEvent::NeedLeaseSet { .. } => this.destination.handle_lease_set(now, set.clone()),
             DestinationEvent::Job(job) => {
                 let done = job.run(&mut this.rng);
                 let _ = this.destination.handle_job(now, done);

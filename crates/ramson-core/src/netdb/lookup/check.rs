@@ -11,6 +11,7 @@ impl Lookups {
         for (id, lookup) in &self.running {
             assert!(self.timers.get(id).is_some());
             assert!(lookup.asked.len() <= 2 * effort(lookup.kind).tries && lookup.hints <= limits::LOOKUP_HINTS);
+            assert!(lookup.tags.len() <= 2 * effort(lookup.kind).tries, "one for each who was asked");
             let asked: BTreeSet<_> = lookup.asked.iter().map(|(hash, _)| hash).collect();
             assert_eq!(asked.len(), lookup.asked.len(), "nobody is asked twice in one round");
             assert!(lookup.barred.iter().all(|hash| !asked.contains(hash)), "who must not be asked is not");

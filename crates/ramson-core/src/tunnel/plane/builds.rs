@@ -14,11 +14,9 @@ use ramson_wire::tunnel::bandwidth::Reply;
 use ramson_wire::tunnel::build_record::ACCEPT;
 use tracing::debug;
 
-/// Failures in a row after which builds of an exploratory direction that has no tunnel begin as the first ones do.
-const FAILURES_BEFORE_DIRECT: u32 = 6;
 /// A tunnel that worked within this time tells which one of a pair does not.
 const WITNESS: Duration = Duration::from_secs(5);
-const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
+pub(super) const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
 
 /// Kilobytes a second that are asked for. A tunnel that carries less than the first asks for nothing.
 const BANDWIDTHS: [u32; 4] = [16, 64, 256, 1_024];
@@ -84,13 +82,14 @@ impl Tunnels {
             now.mono < own.health.replace_at && own.health.failures < limits::TEST_DOUBTS && !own.health.is_aside
         };
         let is_bare = !self.usable(id, direction).any(|(_, own)| own.health.is_sound());
-        let lasting = self.usable(id, direction).filter(|(_, own)| lasts(own)).count();
+        // Where none of them passes its tests, one failure is enough: they may all have died together.
+        let lasting = if is_bare { 0 } else { self.usable(id, direction).filter(|(_, own)| lasts(own)).count() };
         let younger = |patience| {
             let young = move |build: &&Build| now.mono.since(build.started.mono) < patience;
             self.builds.values().filter(|b| b.pool == id && b.direction == direction).filter(young).count()
         };
-        let flying = younger(limits::BUILD_PATIENCE);
         // A side without any sound tunnel does not wait so long for an answer that may never come.
+        let flying = younger(if is_bare { limits::BLAME_PATIENCE } else { limits::BUILD_PATIENCE });
         let awaited = if is_bare { younger(limits::BARE_PATIENCE) } else { flying };
         let builds = self
             .pools
@@ -125,48 +124,8 @@ impl Tunnels {
         true
     }
 
-    /// How a build reaches its hops, or its reply us: by a tunnel of the same pool, else by an exploratory one; only
-    /// the exploratory pool's own first builds have neither.
-    ///
-    /// A pool without tunnels of one direction cannot test those of the other, and its builds would fail by a dead one
-    /// until it ends: after failures, every other one takes another way. While tunnels of both directions stand, tests
-    /// find the dead ones, and no failure makes an exploratory build show a hop who builds.
-    fn way(&mut self, now: Now, pool: PoolId, direction: Direction) -> Option<Way> {
-        let other = match direction {
-            Direction::Inbound => Direction::Outbound,
-            Direction::Outbound => Direction::Inbound,
-        };
-        let late = |build: &&Build| {
-            let waits = now.mono.since(build.started.mono) >= limits::BUILD_PATIENCE;
-            build.pool == pool && build.direction == direction && waits
-        };
-        let late = u32::try_from(self.builds.values().filter(late).count()).unwrap_or(u32::MAX);
-        let failures = self.pools.get(&pool).map_or(0, |pool| pool.failures(direction)).saturating_add(late);
-        let is_bare = self.usable(pool, direction).next().is_none();
-        let known = match pool {
-            PoolId::EXPLORATORY if is_bare && failures >= FAILURES_BEFORE_DIRECT => None,
-            PoolId::EXPLORATORY => self.choose(pool, other),
-            _ => {
-                let mut pools = [pool, PoolId::EXPLORATORY];
-                if failures > 0 && self.rng.below(2) == 0 {
-                    pools.reverse();
-                }
-                let sound =
-                    pools.into_iter().find(|pool| self.usable(*pool, other).any(|(_, own)| own.health.is_sound()));
-                let first = sound.unwrap_or(pools[0]);
-                self.choose(first, other).or_else(|| self.choose(pools[1], other))
-            }
-        };
-        match (known, pool, direction) {
-            (Some(tunnel), ..) => Some(Way::Tunnel(tunnel)),
-            (None, PoolId::EXPLORATORY, Direction::Inbound) => Some(Way::Direct),
-            (None, PoolId::EXPLORATORY, Direction::Outbound) => Some(Way::Tunnel(self.reply_door(now))),
-            _ => None,
-        }
-    }
-
     /// A tunnel of no hops for the replies of first builds. It is in no list, and nothing else is taken from it.
-    fn reply_door(&mut self, now: Now) -> TunnelId {
+    pub(super) fn reply_door(&mut self, now: Now) -> TunnelId {
         let lasts = |own: &Own| own.hidden && own.health.is_usable(now.mono + limits::BUILD_TIMEOUT);
         match self.tunnels.iter().find(|(_, own)| lasts(own)) {
             Some((id, _)) => *id,
@@ -268,6 +227,11 @@ impl Tunnels {
         };
         let answer = |reply: &Reply| if reply.code == ACCEPT { Answer::Agreed } else { Answer::Declined };
         let hops: Vec<_> = plan.hops.iter().map(|hop| hop.hash).zip(replies.iter().map(answer)).collect();
+        if let Way::Tunnel(id) = build.way
+            && let Some(own) = self.tunnels.get_mut(&id)
+        {
+            own.health.note_works(build.started.mono);
+        }
         if replies.iter().any(|reply| reply.code != ACCEPT) {
             self.stats.declined += 1;
             debug!(build = id.0, pool = build.pool.0, ?hops, "build declined");
@@ -336,8 +300,13 @@ impl Tunnels {
             self.build_failed(now, &build, hops);
         }
         let slow = |build: &Build| !build.blamed && now.mono.since(build.started.mono) >= limits::BLAME_PATIENCE;
+        let mute = self.mute(now);
         for build in self.builds.values_mut().filter(|build| slow(build)) {
             build.blamed = true;
+            if matches!(build.way, Way::Tunnel(id) if mute.contains(&id)) {
+                // It hardly got to anybody.
+                self.budget.give_back(build.started.mono);
+            }
             let hops = unanswered(build);
             self.events.push_back(Event::Outcome { pool: build.pool, nearest: build.nearest(), hops });
         }
@@ -404,7 +373,7 @@ impl Tunnels {
         }
     }
 
-    /// Tests every tunnel whose time has come, with a partner of the same pool by chance.
+    /// Tests every tunnel whose time has come, with a partner of the same pool by chance, if there is one.
     pub(super) fn start_tests(&mut self, now: Now) {
         let due = |own: &Own| !own.hops.is_empty() && !own.hidden && own.health.test_at <= now.mono;
         let usable = |own: &Own| own.health.is_usable(now.mono);
@@ -416,9 +385,12 @@ impl Tunnels {
             if self.tester.is_testing(id) {
                 continue;
             }
+            let other = direction.other();
+            // Builds of a pool go by exploratory tunnels as well, where it has none of the other direction.
+            let partner = self.partner(pool, other, sound).or_else(|| self.partner(PoolId::EXPLORATORY, other, sound));
             let (outbound, inbound) = match direction {
-                Direction::Outbound => (Some(id), self.partner(pool, Direction::Inbound, sound)),
-                Direction::Inbound => (self.partner(pool, Direction::Outbound, sound), Some(id)),
+                Direction::Outbound => (Some(id), partner),
+                Direction::Inbound => (partner, Some(id)),
             };
             let (Some(outbound), Some(inbound)) = (outbound, inbound) else { continue };
             self.start_test(now, outbound, inbound);
