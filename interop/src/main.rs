@@ -3,6 +3,7 @@
 mod alone;
 mod clients;
 mod content;
+mod datagrams;
 mod drops;
 mod figures;
 mod get;
@@ -248,6 +249,11 @@ fn reasons(world: &World) {
             println!("     i2pd about {} by {what}:\n{}", subject.name, said.unwrap_or_else(|why| why));
         }
         println!("     the end of {}'s log:\n{}", subject.name, subject.log_tail());
+    }
+    if world.spec.way.is_udp() {
+        let subjects: Vec<_> =
+            world.running().iter().map(|subject| (subject.name.clone(), subject.namespace.clone())).collect();
+        println!("     {}", datagrams::told(&world.net, &subjects));
     }
     println!("     the network:\n{}", world.net.testnet(&["status"]).unwrap_or_else(|why| why));
 }

@@ -303,6 +303,9 @@ impl Router {
         if by_udp && matches!(self.reach.state(v4), Reachability::Firewalled(_)) {
             return;
         }
+        if by_udp {
+            self.reach.handle_came(self.now, addr);
+        }
         if !self.reached.note(by_udp, v4) {
             return;
         }
