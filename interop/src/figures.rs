@@ -26,9 +26,9 @@ pub(crate) enum Pair {
 
 /// What a pair of ends did in one round.
 #[derive(Clone, Copy, Debug, Default)]
-struct Run {
+pub(crate) struct Run {
     /// Millions of bytes a second, all streams together.
-    rate: f64,
+    pub(crate) rate: f64,
     /// The fastest stream's rate by the slowest one's.
     spread: f64,
     /// Milliseconds of CPU per MB at the reader and at the server.
@@ -106,7 +106,7 @@ fn of(runs: &[Run], field: impl Fn(&Run) -> f64) -> f64 {
 }
 
 /// Runs of our pair and of the peer's in turn.
-fn in_turn(world: &mut World, ours: Pair, streams: u64, bytes: [u64; 2]) -> Result<[Vec<Run>; 2], String> {
+pub(crate) fn in_turn(world: &mut World, ours: Pair, streams: u64, bytes: [u64; 2]) -> Result<[Vec<Run>; 2], String> {
     let mut runs = [Vec::new(), Vec::new()];
     for pair in [ours, Pair::Peers] {
         pair.warm(world)?;
@@ -136,6 +136,7 @@ pub(crate) fn figure(name: &str, ours: f64, peer: f64, unit: &str) -> String {
 /// One stream and eight between all pairs, with CPU and memory at the ends.
 pub(crate) fn throughput(world: &mut World) -> Result<String, String> {
     const BYTES: u64 = 32_000_000;
+    let net = if world.spec.way.is_udp() { "net-ssu2" } else { "net" };
     let mut said = Vec::new();
     // `INTEROP_PAIRS` names those to measure: a short form for who looks at one of them.
     let wanted = std::env::var("INTEROP_PAIRS").unwrap_or_else(|_| "own,from-i2pd,to-i2pd,eight".to_owned());
@@ -144,24 +145,25 @@ pub(crate) fn throughput(world: &mut World) -> Result<String, String> {
     for (name, pair) in pairs.into_iter().filter(|(name, _)| wanted(name)) {
         let [ours, theirs] = in_turn(world, pair, 1, [BYTES; 2])?;
         let rate = |runs: &[Run]| of(runs, |run| run.rate);
-        said.push(figure(&format!("net-stream-{name}"), rate(&ours), rate(&theirs), "MB/s"));
+        said.push(figure(&format!("{net}-stream-{name}"), rate(&ours), rate(&theirs), "MB/s"));
         if pair != Pair::ToPeer {
             let cpu = |runs: &[Run]| of(runs, |run| run.reader);
-            said.push(figure(&format!("net-reader-cpu-{name}"), cpu(&ours), cpu(&theirs), "ms/MB"));
+            said.push(figure(&format!("{net}-reader-cpu-{name}"), cpu(&ours), cpu(&theirs), "ms/MB"));
         }
         if pair != Pair::FromPeer {
             let cpu = |runs: &[Run]| of(runs, |run| run.server);
-            said.push(figure(&format!("net-server-cpu-{name}"), cpu(&ours), cpu(&theirs), "ms/MB"));
+            said.push(figure(&format!("{net}-server-cpu-{name}"), cpu(&ours), cpu(&theirs), "ms/MB"));
         }
     }
     if !wanted("eight") {
         return Ok(said.join("; "));
     }
     let [ours, theirs] = in_turn(world, Pair::Own, 8, [BYTES / 4; 2])?;
-    said.push(figure("net-eight-streams", of(&ours, |run| run.rate), of(&theirs, |run| run.rate), "MB/s"));
-    said.push(figure("net-eight-spread", of(&ours, |run| run.spread), of(&theirs, |run| run.spread), "ratio"));
+    let name = |what: &str| format!("{net}-{what}");
+    said.push(figure(&name("eight-streams"), of(&ours, |run| run.rate), of(&theirs, |run| run.rate), "MB/s"));
+    said.push(figure(&name("eight-spread"), of(&ours, |run| run.spread), of(&theirs, |run| run.spread), "ratio"));
     let memory = |runs: &[Run]| runs.iter().map(|run| run.reader_memory.max(run.server_memory)).fold(0.0, f64::max);
-    said.push(figure("net-memory", memory(&ours), memory(&theirs), "MB"));
+    said.push(figure(&name("memory"), memory(&ours), memory(&theirs), "MB"));
     Ok(said.join("; "))
 }
 

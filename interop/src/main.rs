@@ -25,6 +25,7 @@ mod proxy;
 mod reach;
 mod sam;
 mod scenarios;
+mod shares;
 mod soak;
 mod subject;
 mod tunnels;

@@ -289,7 +289,9 @@ impl Subject {
     fn ntcp2(&self, way: Way) -> String {
         let ip = &self.ip;
         match way {
-            Way::Ipv4 => format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]"),
+            Way::Ipv4 => {
+                format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]\n\n[ssu2]\nenabled = false")
+            }
             Way::Ssu2 => {
                 format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]\n\n[ssu2]\nenabled = true")
             }
@@ -299,8 +301,10 @@ impl Subject {
                 let both = format!("[\"{ip}:23456\", \"[{}]:23456\"]", ipv6_of(ip));
                 format!("listen = {both}\npublish = {both}\n\n[ssu2]\nenabled = true")
             }
-            Way::Ssu2Ipv6 => self.ntcp2(Way::Ipv6) + "\n\n[ssu2]\nenabled = true",
-            Way::Ipv6 => format!("listen = [\"[{ip}]:23456\"]\npublish = [\"[{ip}]:23456\"]"),
+            Way::Ssu2Ipv6 => self.ntcp2(Way::Ipv6).replace("enabled = false", "enabled = true"),
+            Way::Ipv6 => {
+                format!("listen = [\"[{ip}]:23456\"]\npublish = [\"[{ip}]:23456\"]\n\n[ssu2]\nenabled = false")
+            }
             Way::Proxy if self.name.ends_with('1') => format!("proxy = \"socks5://{PROXY}\""),
             Way::Proxy => format!("proxy = \"http://{PROXY}\""),
         }

@@ -274,7 +274,7 @@ class Net:
 # ---------------------------------------------------------------- commands
 def ip_of(plan, net, i):
     if net == "loopback": return f"127.{10+i}.0.1"
-    return f"10.{10+i}.0.1" if plan == "private" else f"{20+i}.{30+i}.7.1"
+    return f"10.{10+i}.0.1" if plan == "private" else f"{20+i+(i>106)}.{30+i}.7.1"     # 127 is no public network
 def ip6_of(ip):
     """the IPv6 address of a router beside its IPv4 one (`up --ipv6`); i2pd takes only global ones for addresses, and these never leave the bridge"""
     return "2a0c:110::" + ":".join(f"{int(x):x}" for x in ip.split("."))

@@ -86,6 +86,9 @@ impl Router {
                 if waiting && self.links.stats().sessions >= TUNNELS_WITH {
                     self.begin_tunnels();
                 }
+                if self.links.udp_address(&peer).is_some() {
+                    self.tests.handle_session(now, &peer);
+                }
                 if inbound && !dialled_before {
                     self.proven_reachable(&peer, addr);
                 }
