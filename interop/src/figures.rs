@@ -26,11 +26,9 @@ pub(crate) enum Pair {
 
 /// What a pair of ends did in one round.
 #[derive(Clone, Copy, Debug, Default)]
-struct Run {
+pub(crate) struct Run {
     /// Millions of bytes a second, all streams together.
-    rate: f64,
-    /// Seconds from the request to the first byte of the answer, of the slowest stream.
-    first: f64,
+    pub(crate) rate: f64,
     /// The fastest stream's rate by the slowest one's.
     spread: f64,
     /// Milliseconds of CPU per MB at the reader and at the server.
@@ -83,17 +81,15 @@ impl Pair {
         let start = Instant::now();
         let pending: Result<Vec<Pending>, String> =
             (0..streams).map(|stream| one_transfer(&route, &site, "down", seed * 100 + stream, bytes)).collect();
-        let (mut rates, mut first) = (Vec::new(), 0.0f64);
+        let mut rates = Vec::new();
         for pending in pending? {
-            let got = pending.end()?;
-            rates.push(got.megabytes_per_second());
-            first = first.max(got.first_byte.as_secs_f64());
+            rates.push(pending.end()?.megabytes_per_second());
         }
         let megabytes = (streams * bytes) as f64 / 1e6;
         let rate = if streams == 1 { rates[0] } else { megabytes / start.elapsed().as_secs_f64() };
         rates.sort_by(f64::total_cmp);
         let spread = rates.last().unwrap_or(&1.0) / rates.first().unwrap_or(&1.0);
-        let mut run = Run { rate, first, spread, ..Run::default() };
+        let mut run = Run { rate, spread, ..Run::default() };
         if let (Some(before), Some(after)) = (before, self.usage(world)) {
             let cost = |end: usize| (after[end].0 - before[end].0) * 1000.0 / megabytes;
             (run.reader, run.server) = (cost(0), cost(1));
@@ -110,7 +106,7 @@ fn of(runs: &[Run], field: impl Fn(&Run) -> f64) -> f64 {
 }
 
 /// Runs of our pair and of the peer's in turn.
-fn in_turn(world: &mut World, ours: Pair, streams: u64, bytes: [u64; 2]) -> Result<[Vec<Run>; 2], String> {
+pub(crate) fn in_turn(world: &mut World, ours: Pair, streams: u64, bytes: [u64; 2]) -> Result<[Vec<Run>; 2], String> {
     let mut runs = [Vec::new(), Vec::new()];
     for pair in [ours, Pair::Peers] {
         pair.warm(world)?;
@@ -140,6 +136,7 @@ pub(crate) fn figure(name: &str, ours: f64, peer: f64, unit: &str) -> String {
 /// One stream and eight between all pairs, with CPU and memory at the ends.
 pub(crate) fn throughput(world: &mut World) -> Result<String, String> {
     const BYTES: u64 = 32_000_000;
+    let net = if world.spec.way.is_udp() { "net-ssu2" } else { "net" };
     let mut said = Vec::new();
     // `INTEROP_PAIRS` names those to measure: a short form for who looks at one of them.
     let wanted = std::env::var("INTEROP_PAIRS").unwrap_or_else(|_| "own,from-i2pd,to-i2pd,eight".to_owned());
@@ -148,24 +145,25 @@ pub(crate) fn throughput(world: &mut World) -> Result<String, String> {
     for (name, pair) in pairs.into_iter().filter(|(name, _)| wanted(name)) {
         let [ours, theirs] = in_turn(world, pair, 1, [BYTES; 2])?;
         let rate = |runs: &[Run]| of(runs, |run| run.rate);
-        said.push(figure(&format!("net-stream-{name}"), rate(&ours), rate(&theirs), "MB/s"));
+        said.push(figure(&format!("{net}-stream-{name}"), rate(&ours), rate(&theirs), "MB/s"));
         if pair != Pair::ToPeer {
             let cpu = |runs: &[Run]| of(runs, |run| run.reader);
-            said.push(figure(&format!("net-reader-cpu-{name}"), cpu(&ours), cpu(&theirs), "ms/MB"));
+            said.push(figure(&format!("{net}-reader-cpu-{name}"), cpu(&ours), cpu(&theirs), "ms/MB"));
         }
         if pair != Pair::FromPeer {
             let cpu = |runs: &[Run]| of(runs, |run| run.server);
-            said.push(figure(&format!("net-server-cpu-{name}"), cpu(&ours), cpu(&theirs), "ms/MB"));
+            said.push(figure(&format!("{net}-server-cpu-{name}"), cpu(&ours), cpu(&theirs), "ms/MB"));
         }
     }
     if !wanted("eight") {
         return Ok(said.join("; "));
     }
     let [ours, theirs] = in_turn(world, Pair::Own, 8, [BYTES / 4; 2])?;
-    said.push(figure("net-eight-streams", of(&ours, |run| run.rate), of(&theirs, |run| run.rate), "MB/s"));
-    said.push(figure("net-eight-spread", of(&ours, |run| run.spread), of(&theirs, |run| run.spread), "ratio"));
+    let name = |what: &str| format!("{net}-{what}");
+    said.push(figure(&name("eight-streams"), of(&ours, |run| run.rate), of(&theirs, |run| run.rate), "MB/s"));
+    said.push(figure(&name("eight-spread"), of(&ours, |run| run.spread), of(&theirs, |run| run.spread), "ratio"));
     let memory = |runs: &[Run]| runs.iter().map(|run| run.reader_memory.max(run.server_memory)).fold(0.0, f64::max);
-    said.push(figure("net-memory", memory(&ours), memory(&theirs), "MB"));
+    said.push(figure(&name("memory"), memory(&ours), memory(&theirs), "MB"));
     Ok(said.join("; "))
 }
 

@@ -29,12 +29,18 @@ struct Kind {
     failed: u32,
 }
 
-pub(crate) fn half(world: &mut World) -> Result<String, String> {
+/// Starts the subjects and lets all know each other; says which subjects are floodfills.
+pub(crate) fn begin_together(world: &mut World) -> Result<Vec<usize>, String> {
     let floodfills: Vec<usize> = (PLAIN_HALF..SUBJECTS).collect();
     for subject in 0..SUBJECTS {
         world.subject(subject)?;
     }
     acquaint(world, &floodfills)?;
+    Ok(floodfills)
+}
+
+pub(crate) fn half(world: &mut World) -> Result<String, String> {
+    let floodfills = begin_together(world)?;
     let (ours, theirs) = (world.ours(0)?, world.theirs()?);
     let (our_site, their_site) = (world.our_site(1)?, world.their_site()?);
     let mut kinds = [

@@ -4,7 +4,7 @@ use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
 use crate::{
     alone, clients, doors, drops, figures, half, hops, i2cp, java, kill, library, mapping, names, nat, pages, reach,
-    sam, scenarios, soak, tunnels, udp,
+    sam, scenarios, shares, soak, tunnels, udp,
 };
 
 /// A named scenario and the network that it runs in.
@@ -33,6 +33,8 @@ const NAT: NetSpec = NetSpec { way: Way::Nat, ..SID };
 const NAT_MANY: NetSpec = NetSpec { carriers: Carriers::Many, ..NAT };
 /// Subjects alone, which are floodfills; two i2pds are there to begin with.
 const NAT_OWN: NetSpec = NetSpec { way: Way::Nat, carriers: Carriers::Alone, floodfills: Floodfills::Subjects, ..SID };
+/// Half of the hops are subjects, over SSU2 alone.
+const SSU2_HALF: NetSpec = NetSpec { way: Way::Ssu2, ..HALF };
 const OWN_HOPS: NetSpec = NetSpec { carriers: Carriers::Subjects, ..SID };
 /// The same, and those subjects lose messages when told to.
 const LOSSY_HOPS: NetSpec = NetSpec { carriers: Carriers::Lossy, ..SID };
@@ -342,6 +344,18 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "25 minutes of pages of all pairs and a stream each way over SSU2 alone (INTEROP_SSU2_MINUTES)",
         spec: SSU2,
         run: udp::long,
+    },
+    Scenario {
+        name: "ssu2-throughput",
+        about: "figures: the same as throughput over SSU2 alone",
+        spec: SSU2,
+        run: figures::throughput,
+    },
+    Scenario {
+        name: "ssu2-hop-cost",
+        about: "figures: CPU for each MB of subjects and i2pds as hops of the same tunnels, over SSU2 alone",
+        spec: SSU2_HALF,
+        run: shares::hop_shares,
     },
     Scenario {
         name: "ssu2-mixed",

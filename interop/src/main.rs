@@ -3,6 +3,7 @@
 mod alone;
 mod clients;
 mod content;
+mod datagrams;
 mod doors;
 mod drops;
 mod figures;
@@ -25,6 +26,7 @@ mod proxy;
 mod reach;
 mod sam;
 mod scenarios;
+mod shares;
 mod soak;
 mod subject;
 mod tunnels;
@@ -249,6 +251,11 @@ fn reasons(world: &World) {
             println!("     i2pd about {} by {what}:\n{}", subject.name, said.unwrap_or_else(|why| why));
         }
         println!("     the end of {}'s log:\n{}", subject.name, subject.log_tail());
+    }
+    if world.spec.way.is_udp() {
+        let subjects: Vec<_> =
+            world.running().iter().map(|subject| (subject.name.clone(), subject.namespace.clone())).collect();
+        println!("     {}", datagrams::told(&world.net, &subjects));
     }
     println!("     the network:\n{}", world.net.testnet(&["status"]).unwrap_or_else(|why| why));
 }

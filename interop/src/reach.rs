@@ -15,8 +15,9 @@ use crate::world::{World, until_page};
 const VERDICT: Duration = Duration::from_secs(240);
 /// Introducers, and somebody who comes by one.
 const INTRODUCED: Duration = Duration::from_secs(240);
-/// Open subjects of a network without i2pds.
-const OPEN: usize = 7;
+/// Open subjects of a network without i2pds. An i2pd asks five Bobs for tests, when it starts and then after an hour, and has
+/// sessions with all of them: there must be more who can be Charlie.
+const OPEN: usize = 13;
 
 fn i2pd() -> Kind {
     Kind::I2pd { program: cache().join("i2pd-sid/run-i2pd") }

@@ -63,7 +63,7 @@ impl Subject {
 
     fn prepare_at(net: &Net, kind: &Kind, name: &str, spec: NetSpec, place: Place) -> Result<Self, String> {
         let way = spec.way;
-        if !matches!(way, Way::Ipv4 | Way::Nat) && matches!(kind, Kind::I2pd { .. }) {
+        if !matches!(way, Way::Ipv4 | Way::Nat | Way::Ssu2 | Way::Ssu2Ipv6) && matches!(kind, Kind::I2pd { .. }) {
             return Err("this scenario is for Ramson only".to_owned());
         }
         let behind = match place {
@@ -289,7 +289,9 @@ impl Subject {
     fn ntcp2(&self, way: Way) -> String {
         let ip = &self.ip;
         match way {
-            Way::Ipv4 => format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]"),
+            Way::Ipv4 => {
+                format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]\n\n[ssu2]\nenabled = false")
+            }
             Way::Ssu2 => {
                 format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]\n\n[ssu2]\nenabled = true")
             }
@@ -299,8 +301,10 @@ impl Subject {
                 let both = format!("[\"{ip}:23456\", \"[{}]:23456\"]", ipv6_of(ip));
                 format!("listen = {both}\npublish = {both}\n\n[ssu2]\nenabled = true")
             }
-            Way::Ssu2Ipv6 => self.ntcp2(Way::Ipv6) + "\n\n[ssu2]\nenabled = true",
-            Way::Ipv6 => format!("listen = [\"[{ip}]:23456\"]\npublish = [\"[{ip}]:23456\"]"),
+            Way::Ssu2Ipv6 => self.ntcp2(Way::Ipv6).replace("enabled = false", "enabled = true"),
+            Way::Ipv6 => {
+                format!("listen = [\"[{ip}]:23456\"]\npublish = [\"[{ip}]:23456\"]\n\n[ssu2]\nenabled = false")
+            }
             Way::Proxy if self.name.ends_with('1') => format!("proxy = \"socks5://{PROXY}\""),
             Way::Proxy => format!("proxy = \"http://{PROXY}\""),
         }
@@ -332,16 +336,19 @@ impl Subject {
     }
 
     /// An i2pd's configuration for a network without NTCP2, where it stands or behind its translator.
-    fn i2pd_udp(&self, run: &Path) -> String {
+    fn i2pd_udp(&self, run: &Path, reserved: bool) -> String {
         let address = format!("address4 = {0}\nhost = {0}\n", self.ip);
         let conf = i2pd_conf(&self.dir, &self.ip, run, false)
             .replace("[ntcp2]\nenabled = true\npublished = true\n[ssu2]\nenabled = false\n", I2PD_UDP)
-            .replace("reservedrange = false", "reservedrange = true")
+            .replace("reservedrange = false", if reserved { "reservedrange = false" } else { "reservedrange = true" })
             .replace(
                 "loglevel = info",
                 if std::env::var_os("INTEROP_LOG").is_some() { "loglevel = debug" } else { "loglevel = info" },
             );
         match self.behind {
+            None if self.ip.contains(':') => conf
+                .replace("ipv4 = true\nipv6 = false", "ipv4 = false\nipv6 = true")
+                .replace("address4 = ", "address6 = "),
             None => conf,
             Some(_) => conf.replace(&address, "").replace("nat = false", "nat = true"),
         }
@@ -367,8 +374,8 @@ impl Subject {
                 let reserved = spec.way != Way::Nat;
                 write("ramson.toml", &ramson_toml(&self.ntcp2(spec.way), &net.run, floodfill, reserved))
             }
-            Kind::I2pd { .. } if spec.way == Way::Nat => {
-                write("i2pd.conf", &self.i2pd_udp(&net.run))?;
+            Kind::I2pd { .. } if matches!(spec.way, Way::Nat | Way::Ssu2 | Way::Ssu2Ipv6) => {
+                write("i2pd.conf", &self.i2pd_udp(&net.run, spec.way != Way::Nat))?;
                 write("tunnels.conf", I2PD_SITE)
             }
             Kind::I2pd { .. } => {

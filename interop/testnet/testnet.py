@@ -33,6 +33,7 @@ def version_of(suite, _seen={}):
         _seen[suite] = (int(m[1]), int(m[2])) if m else (2, 59)
     return _seen[suite]
 HERE = os.path.dirname(os.path.abspath(__file__))
+GATEWAY = "169.254.0.1"                        # where namespaces send all, where one router forwards
 NSP = "i2n-"                                   # prefix of network namespaces
 B64STD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 B64I2P = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-~"
@@ -118,19 +119,26 @@ class Net:
     def net_up(s):
         if s.st["net"] != "netns": return
         sh("ip", "netns", "add", NSP + "sw"); sh("ip", "-n", NSP + "sw", "link", "add", "br0", "type", "bridge"); sh("ip", "-n", NSP + "sw", "link", "set", "br0", "up")
+        if s.routed(): sh("ip", "netns", "exec", NSP + "sw", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
         for r in s.st["routers"]:
             s.ns_add(r["name"], r["ip"])
             if r.get("families") == "6": sh("ip", "-n", NSP + r["name"], "-4", "addr", "flush", "dev", "eth0")
             if r.get("families") == "4": sh("ip", "-n", NSP + r["name"], "-6", "addr", "flush", "dev", "eth0")
+    def routed(s):
+        """with public addresses one router forwards all instead of a bridge: each namespace then knows one neighbour, and not each other one. The table
+        of neighbours holds 1,024 entries, which all namespaces of a machine share, and 35 routers that all know each other would fill it"""
+        return s.st["ip_plan"] == "public"
     def ns_add(s, name, ip):
         """netns + veth to the bridge; /32 address and an on-link default route: every address is reachable by ARP on the bridge, nothing leaves it"""
         ns = NSP + name; sw = NSP + "sw"
         sh("ip", "netns", "add", ns)
         sh("ip", "-n", sw, "link", "add", "v" + name, "type", "veth", "peer", "name", "eth0", "netns", ns)
-        sh("ip", "-n", sw, "link", "set", "v" + name, "master", "br0", "up")
+        if s.routed():
+            sh("ip", "-n", sw, "addr", "add", GATEWAY + "/32", "dev", "v" + name); sh("ip", "-n", sw, "link", "set", "v" + name, "up"); sh("ip", "-n", sw, "route", "add", ip + "/32", "dev", "v" + name)
+        else: sh("ip", "-n", sw, "link", "set", "v" + name, "master", "br0", "up")
         sh("ip", "-n", ns, "link", "set", "lo", "up")
         sh("ip", "-n", ns, "addr", "add", ip + "/32", "dev", "eth0"); sh("ip", "-n", ns, "link", "set", "eth0", "up")
-        sh("ip", "-n", ns, "route", "add", "default", "dev", "eth0")
+        sh("ip", "-n", ns, "route", "add", "default", *(["via", GATEWAY, "onlink"] if s.routed() else []), "dev", "eth0")
         if s.st.get("ipv6"): sh("ip", "-n", ns, "-6", "addr", "add", ip6_of(ip) + "/128", "dev", "eth0", "nodad"); sh("ip", "-n", ns, "-6", "route", "add", "default", "dev", "eth0")
         if s.st.get("cc"): sh("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=" + s.st["cc"])    # per namespace; bbr would hide loss from NTCP2
     def nat_up(s, name, ip):
@@ -266,7 +274,7 @@ class Net:
 # ---------------------------------------------------------------- commands
 def ip_of(plan, net, i):
     if net == "loopback": return f"127.{10+i}.0.1"
-    return f"10.{10+i}.0.1" if plan == "private" else f"{20+i}.{30+i}.7.1"
+    return f"10.{10+i}.0.1" if plan == "private" else f"{20+i+(i>106)}.{30+i}.7.1"     # 127 is no public network
 def ip6_of(ip):
     """the IPv6 address of a router beside its IPv4 one (`up --ipv6`); i2pd takes only global ones for addresses, and these never leave the bridge"""
     return "2a0c:110::" + ":".join(f"{int(x):x}" for x in ip.split("."))
@@ -518,6 +526,7 @@ def cmd_renumber(n, a):
     x = nat_of(n, a.name); old = x["public"]; x["moves"] += 1; p = old.split("."); x["public"] = ".".join(p[:3] + [str(1 + int(p[3]) % 250)]); ns = NSP + a.name + "n"
     # A new address of an operator: the old one is gone at once, with everything that was translated to it.
     sh("ip", "-n", ns, "addr", "add", x["public"] + "/32", "dev", "eth0"); sh("ip", "-n", ns, "addr", "del", old + "/32", "dev", "eth0")
+    if n.routed(): sh("ip", "-n", NSP + "sw", "route", "del", old + "/32"); sh("ip", "-n", NSP + "sw", "route", "add", x["public"] + "/32", "dev", "v" + a.name + "n")
     nat_rules(n, a.name, x["kind"]); n.save(); print(json.dumps(dict(public=x["public"], was=old)))
 def cmd_add_ri(n, a):
     n.need(); d = open(a.file, "rb").read(); h, props = ri_info(d); sd = n.run + "/seed"; open(f"{sd}/routerInfo-{h}.dat", "wb").write(d); n.seeds()
@@ -555,6 +564,7 @@ def cmd_link(n, a):
     """rate by tc tbf (egress of the router); delay/loss by tc netem when the kernel has it, else by ./linkemu (user space, needs gcc)"""
     st = n.need(); names = [a.router] if a.router else [r["name"] for r in st["routers"]] + list(st["attached"])
     if st["net"] != "netns": raise SystemExit("needs --net netns")
+    if n.routed(): raise SystemExit("the links of a network with public addresses stay as they are: there is no bridge")
     if a.router: n.r(a.router)
     for p in st.pop("emu", []):
         if n.alive(p) and b"linkemu" in open(f"/proc/{p}/cmdline", "rb").read(): os.kill(p, signal.SIGTERM)

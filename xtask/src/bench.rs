@@ -10,6 +10,11 @@ use crate::run::{command, output};
 /// Scenarios of the interop suite that print figures, and how the names of these begin.
 const NET: &[(&str, &[&str])] = &[
     ("throughput", &["net-stream", "net-reader-cpu", "net-server-cpu", "net-eight", "net-memory"]),
+    (
+        "ssu2-throughput",
+        &["net-ssu2-stream", "net-ssu2-reader-cpu", "net-ssu2-server-cpu", "net-ssu2-eight", "net-ssu2-memory"],
+    ),
+    ("ssu2-hop-cost", &["net-ssu2-hop-cpu"]),
     ("own-hops", &["net-own-hops"]),
     ("hop-cost", &["net-hop"]),
     ("requests", &["net-requests"]),

@@ -164,6 +164,19 @@ impl Links {
         self.dial_udp_at(now, info, addr, keys)
     }
 
+    /// Begins a session over UDP, beside one over TCP that there may be, by this family where one is named. False when there
+    /// is no way, or a dial is under way.
+    pub fn dial_over_udp(&mut self, now: Now, info: &Arc<RouterInfo>, v4: Option<bool>) -> bool {
+        let hash = info.hash();
+        let busy = self.peers.get(&hash).is_some_and(|peer| peer.dialling.is_some());
+        let own = hash == self.config.router || self.router_info.is_empty();
+        if busy || own || self.udp_address(&hash).is_some() || self.is_failed(now, &hash) {
+            return false;
+        }
+        let target = self.udp_target_where(info, |addr| v4.is_none_or(|v4| addr.is_ipv4() == v4));
+        target.is_some_and(|(addr, keys)| self.dial_udp_at(now, info, addr, keys))
+    }
+
     fn dial_udp_at(&mut self, now: Now, info: &Arc<RouterInfo>, addr: SocketAddr, keys: ResponderKeys) -> bool {
         self.note_spoken_to(now, addr.ip());
         let Some(udp) = &mut self.udp else { return false };

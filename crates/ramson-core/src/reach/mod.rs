@@ -250,6 +250,19 @@ impl Reach {
         }
     }
 
+    /// A router that we never dialled has begun a session over UDP from this host, and nobody had introduced it. Where the
+    /// operator says what our address is, that shows the same as a test: a router whom all others know finds no Charlie that
+    /// does not know it. It says nothing against a verdict.
+    pub(crate) fn handle_came(&mut self, now: Now, by: IpAddr) {
+        let by = by.to_canonical();
+        let family = self.of(by.is_ipv4());
+        let has_come = |(_, shown): &(Instant, Shown)| shown.by == by;
+        let counts = family.fixed.is_some() && family.state == Reachability::Unknown;
+        if counts && !family.results.iter().any(has_come) {
+            self.handle_shown(now, by.is_ipv4(), Shown { by, state: Reachability::Open });
+        }
+    }
+
     /// What must hold between two calls.
     #[cfg(any(test, fuzzing, feature = "checks"))]
     pub(crate) fn check(&self) {

@@ -180,6 +180,32 @@ fn two_tests_by_two_networks_make_a_verdict() {
     assert_eq!(small.state(true), Reachability::Open);
 }
 
+/// A router that all others know finds nobody to test it: that two of them, whom it never dialled, have come shows as much. It
+/// does so only where the operator says what the address is, and does not speak against tests.
+#[test]
+fn two_who_come_unasked_show_that_an_operators_address_is_open() {
+    let mut known = reach_with(Some(HOME), false);
+    known.handle_came(now(1), voter(0));
+    known.handle_came(now(2), voter(0));
+    known.handle_came(now(2), "30.0.1.9".parse().unwrap());
+    assert_eq!(known.state(true), Reachability::Unknown, "one network");
+    known.handle_came(now(3), voter(7));
+    assert_eq!((known.state(true), known.state(false)), (Reachability::Open, Reachability::Unknown));
+    known.check();
+    let mut guessed = reach();
+    settle(&mut guessed);
+    let mut closed = reach_with(Some(HOME), false);
+    for by in 0..2 {
+        shown(&mut closed, 1, Reachability::Firewalled(Nat::Filtering), by);
+    }
+    for n in 0..50 {
+        guessed.handle_came(now(20 + u64::from(n)), voter(n));
+        closed.handle_came(now(20 + u64::from(n)), voter(n));
+    }
+    assert_eq!(guessed.state(true), Reachability::Unknown);
+    assert_eq!(closed.state(true), Reachability::Firewalled(Nat::Filtering));
+}
+
 #[test]
 fn a_verdict_does_not_flap() {
     let firewalled = Reachability::Firewalled(Nat::Filtering);

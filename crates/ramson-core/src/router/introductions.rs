@@ -47,7 +47,7 @@ impl Router {
             }
             let Some(info) = self.store.random(&mut self.rng).cloned() else { break };
             let known = self.links.udp_family(&info.hash()).is_some();
-            if !known && introduces(&info, v4) && self.links.dial_over_udp(self.now, &info) {
+            if !known && introduces(&info, v4) && self.links.dial_over_udp(self.now, &info, Some(v4)) {
                 wanted -= 1;
             }
         }

@@ -293,6 +293,7 @@ impl Router {
     }
 
     fn begin(&mut self) {
+        self.tell_own_address();
         self.note_publishable();
         self.update_floodfill();
         self.sign_own_info();

@@ -86,6 +86,9 @@ impl Router {
                 if waiting && self.links.stats().sessions >= TUNNELS_WITH {
                     self.begin_tunnels();
                 }
+                if self.links.udp_address(&peer).is_some() {
+                    self.tests.handle_session(now, &peer);
+                }
                 if inbound && !dialled_before {
                     self.proven_reachable(&peer, addr);
                 }
@@ -302,6 +305,9 @@ impl Router {
         // Behind a translator those come in whom we were introduced to.
         if by_udp && matches!(self.reach.state(v4), Reachability::Firewalled(_)) {
             return;
+        }
+        if by_udp {
+            self.reach.handle_came(self.now, addr);
         }
         if !self.reached.note(by_udp, v4) {
             return;

@@ -17,6 +17,8 @@ use std::sync::Arc;
 /// is no Charlie for us: a small network must not run out of them.
 const TESTERS: usize = 3;
 const TESTERS_SMALL: usize = 2;
+/// The same while too few have said where they see us: all must be of different networks.
+const WITNESSES: usize = 6;
 /// Routers that are drawn to find them.
 const DRAWN: usize = 64;
 
@@ -92,7 +94,11 @@ impl Router {
         let peers: Vec<_> = self.links.udp_peers().filter(|peer| peer.addr.is_ipv4() == v4).collect();
         let testers: Vec<_> =
             peers.into_iter().filter(|peer| self.store.get(&peer.hash).is_some_and(|info| tests(info, v4))).collect();
-        let wanted = if self.config.small_network { TESTERS_SMALL } else { TESTERS };
+        let wanted = match (self.config.small_network, claimed) {
+            (true, _) => TESTERS_SMALL,
+            (false, Some(_)) => TESTERS,
+            (false, None) => WITNESSES,
+        };
         if testers.len() < wanted {
             self.dial_testers(v4, wanted - testers.len());
         }
@@ -123,8 +129,8 @@ impl Router {
                 let Some(info) = self.store.random(&mut self.rng).cloned() else { return };
                 let hash = info.hash();
                 let fits = tests(&info, v4) && self.links.udp_address(&hash).is_none();
-                if fits && self.links.is_connected(&hash) == connected && self.links.dial_for_test(self.now, &info, v4)
-                {
+                let fits = fits && self.links.is_connected(&hash) == connected;
+                if fits && self.links.dial_over_udp(self.now, &info, Some(v4)) {
                     wanted -= 1;
                 }
             }
@@ -204,7 +210,15 @@ impl Router {
         self.reach.handle_shown(self.now, v4, Shown { by, state });
     }
 
+    /// Who introduces us, and to whom we are introduced, is told where peers agree that we are.
+    pub(super) fn tell_own_address(&mut self) {
+        for v4 in [true, false] {
+            self.links.set_own_address(v4, self.reach.external(v4));
+        }
+    }
+
     fn reach_changed(&mut self) {
+        self.tell_own_address();
         self.update_published();
         for v4 in [true, false] {
             let state = self.reach.state(v4);

@@ -39,6 +39,9 @@ const SYN_ACK_DELAY: Duration = Duration::from_millis(10);
 /// So long after the first packet behind it our answer to a SYN goes again, unless it was acknowledged: i2pd ends a stream
 /// whose SYN is not there 200 ms after a packet that follows it, and each is lost or late by itself where hops speak SSU2.
 const SYN_ACK_AGAIN: Duration = Duration::from_millis(80);
+/// It also goes again right behind these packets where more follow: the second one that comes before the SYN makes i2pd end
+/// the stream at once, since the timer that it cancels counts as one that has run out.
+const SYN_ACK_AGAIN_BEHIND: [u32; 2] = [1, 3];
 /// Answers to our SYN, each with another id, that count besides the first one.
 const MAX_ANSWERS: u8 = 3;
 /// Behind these packets the first one behind our SYN goes again, unless it was acknowledged: i2pd ends a stream, without a word

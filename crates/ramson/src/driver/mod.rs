@@ -119,6 +119,15 @@ struct Stopping {
     replies: Vec<Reply<()>>,
     /// No handle of the router is left.
     commands_closed: bool,
+    /// The core has ended its streams and sessions, which takes it a while.
+    core_stopped: bool,
+}
+
+impl Stopping {
+    /// All sessions have ended, or the time for it has. Those over UDP are the core's, and no connections of ours.
+    fn is_over(&self, now: Instant, connections: bool) -> bool {
+        self.core_stopped && !connections || now >= self.deadline
+    }
 }
 
 impl Driver {
@@ -206,7 +215,12 @@ impl Driver {
                 Output::DropRouterInfo(hash) => self.disk.remove(hash),
                 Output::SaveProfiles(bytes) => Peers::save_profiles(&self.disk, bytes),
                 Output::SaveGuards { destination, bytes } => self.peers.save_guards(&self.disk, &destination, bytes),
-                Output::Event(event) => self.handle_event(event),
+                Output::Event(event) => {
+                    if let (Some(stopping), router::Event::Stopped) = (&mut self.stopping, &event) {
+                        stopping.core_stopped = true;
+                    }
+                    self.handle_event(event);
+                }
                 Output::Timeout(at) => {
                     self.due = at;
                     self.clients.wake_readers();
@@ -536,15 +550,15 @@ impl Driver {
         }
         tracing::debug!("shutting down");
         let deadline = self.clock.now().mono + STOP_TIME;
-        self.stopping = Some(Stopping { deadline, replies: reply.into_iter().collect(), commands_closed });
+        let replies = reply.into_iter().collect();
+        self.stopping = Some(Stopping { deadline, replies, commands_closed, core_stopped: false });
         self.end.progress.send_modify(|progress| progress.stage = Stage::ShuttingDown);
         self.clients.fail_all();
         self.input(Input::Command(router::Command::Shutdown));
     }
 
-    /// All sessions have ended, or the time for it has.
     fn is_over(&self) -> bool {
-        let over = |stopping: &Stopping| self.conns.is_empty() || self.clock.now().mono >= stopping.deadline;
+        let over = |stopping: &Stopping| stopping.is_over(self.clock.now().mono, !self.conns.is_empty());
         self.stopping.as_ref().is_some_and(over)
     }
 
@@ -586,6 +600,17 @@ mod tests {
     use crate::config::Config;
     use ramson_core::keys::RouterKeys;
     use ramson_core::rng::Rng;
+
+    /// A router whose sessions are all over UDP has no connection: that is no sign that it has said farewell.
+    #[test]
+    fn a_stop_waits_for_the_core_and_for_connections_up_to_its_time() {
+        let at = |secs| Instant::ZERO + Duration::from_secs(secs);
+        let mut stopping = Stopping { deadline: at(5), replies: vec![], commands_closed: false, core_stopped: false };
+        assert!(!stopping.is_over(at(4), false) && !stopping.is_over(at(4), true));
+        assert!(stopping.is_over(at(5), false) && stopping.is_over(at(5), true));
+        stopping.core_stopped = true;
+        assert!(stopping.is_over(at(0), false) && !stopping.is_over(at(4), true) && stopping.is_over(at(5), true));
+    }
 
     #[test]
     fn a_panic_that_no_machine_answers_for_goes_on() {

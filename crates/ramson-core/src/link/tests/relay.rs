@@ -103,6 +103,7 @@ impl World {
         let (static_key, intro_key) = (keys.ssu2_key(), keys.ssu2_intro());
         let signing = Arc::new(keys.signing.clone());
         links.enable_udp(UdpConfig { sockets: vec![socket], static_key, intro_key, signing });
+        links.set_own_address(true, Some(socket));
         let info = Arc::new(own.sign(&keys, START).unwrap());
         let holes = BTreeMap::new();
         let (received, unreachable, up, alive) = (vec![], 0, 0, true);
@@ -170,7 +171,7 @@ impl World {
                             if links.udp_family(&info.hash()).is_some() {
                                 links.ask_for_tag(now, &info.hash());
                             } else {
-                                links.dial_over_udp(now, &info);
+                                links.dial_over_udp(now, &info, None);
                             }
                         }
                     }
@@ -311,6 +312,21 @@ fn the_next_introducer_is_asked_when_one_is_silent() {
         world.run(9);
         assert_eq!(world.nodes[3].received.len(), 1, "seed {seed}");
     }
+}
+
+/// Threats T66: as long as peers do not agree where we are, whoever has to be told of it is not dialled by introducers.
+#[test]
+fn t66_nobody_is_dialled_by_introducers_before_we_know_where_we_are() {
+    let mut world = World::new(31, &[Open, PortRestricted, PortRestricted]);
+    world.run(5);
+    world.nodes[2].links.set_own_address(true, None);
+    let charlie = Arc::clone(&world.nodes[1].info);
+    assert!(!world.nodes[2].links.can_dial(&charlie) && !world.send(2, 1, 7));
+    let here = SocketAddr::new(outer(2), 7_000);
+    world.nodes[2].links.set_own_address(true, Some(here));
+    assert!(world.nodes[2].links.can_dial(&charlie) && world.send(2, 1, 8));
+    world.run(8);
+    assert_eq!(world.nodes[1].received.len(), 1);
 }
 
 /// Nobody knows one introducer's RouterInfo: the others are asked.

@@ -6,11 +6,10 @@ use super::super::{ConnId, Event, Links};
 use crate::limits::link as limits;
 use crate::link::address::Origin;
 use crate::time::{Duration, Instant, Now};
-use ramson_wire::data::{Hash, RouterInfo};
+use ramson_wire::data::Hash;
 use ramson_wire::ssu2::{ConnectionId, MessageType};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 /// A translator that knows a host may let it in for so long after the last datagram to it. They differ widely.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
@@ -107,19 +106,6 @@ impl Links {
         if let Some(udp) = &mut self.udp {
             udp.spoken.note(now, ip);
         }
-    }
-
-    /// Begins a session over UDP by this family, whether or not there is one over TCP. True when one stands or is on its way.
-    pub(crate) fn dial_for_test(&mut self, now: Now, info: &Arc<RouterInfo>, v4: bool) -> bool {
-        let hash = info.hash();
-        if hash == self.config.router || self.router_info.is_empty() || self.is_failed(now, &hash) {
-            return false;
-        }
-        if self.udp_address(&hash).is_some() || self.peers.get(&hash).is_some_and(|peer| peer.dialling.is_some()) {
-            return true;
-        }
-        let Some((addr, keys)) = self.udp_target_where(info, |addr| addr.is_ipv4() == v4) else { return false };
-        self.dial_udp_at(now, info, addr, keys)
     }
 
     /// A peer says, in its session or its handshake, where it sees us.

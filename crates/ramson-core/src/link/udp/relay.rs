@@ -29,11 +29,6 @@ impl Udp {
         let introduces = info.ssu2_addresses().iter().any(|one| one.endpoint() == Some(*addr) && one.introduces);
         introduces && self.relay.wants_tag(addr.is_ipv4()) && self.relay.note_asked(id)
     }
-
-    /// Where we are by this family: as a peer whom we have dialled sees us.
-    fn own_address(&self, v4: bool, sessions: impl Iterator<Item = ConnId>) -> Option<SocketAddr> {
-        sessions.filter_map(|id| self.endpoint.seen(id)).find(|seen| seen.is_ipv4() == v4)
-    }
 }
 
 impl Links {
@@ -43,6 +38,14 @@ impl Links {
             udp.relay.set_firewalled(now, v4, v6);
         }
         self.drain_relay(now);
+    }
+
+    /// Where we are by this family, as far as it is known: what others are told when we are introduced to them, or they to
+    /// us. Without it there are no introductions.
+    pub fn set_own_address(&mut self, v4: bool, addr: Option<SocketAddr>) {
+        if let Some(udp) = &mut self.udp {
+            udp.relay.set_own_address(v4, addr);
+        }
     }
 
     /// Who introduces us: what an address without host publishes, three of each family at most.
@@ -68,21 +71,13 @@ impl Links {
         self.conns.get(&conn).map(|conn| conn.addr.is_ipv4())
     }
 
-    /// Begins a session over UDP, beside one over TCP that there may be. False when there is no way.
-    pub fn dial_over_udp(&mut self, now: Now, info: &Arc<RouterInfo>) -> bool {
-        let hash = info.hash();
-        let busy = self.peers.get(&hash).is_some_and(|peer| peer.dialling.is_some());
-        let own = hash == self.config.router || self.router_info.is_empty();
-        !busy && !own && !self.is_failed(now, &hash) && self.dial_udp(now, info)
-    }
-
     /// The RouterInfo of a router for which [`Event::Info`] has asked, or `None` where it is not known (yet).
     pub fn handle_info(&mut self, now: Now, router: &Hash, info: Option<&Arc<RouterInfo>>) {
         let Some(udp) = &mut self.udp else { return };
         udp.relay.handle_info(now, router, info);
         if let Some(info) = info.filter(|_| udp.relay.wants_session(router)) {
             let on_the_way = self.peers.get(router).is_some_and(|peer| peer.dialling.is_some());
-            if !on_the_way && !self.dial_over_udp(now, info) {
+            if !on_the_way && !self.dial_over_udp(now, info, None) {
                 self.no_session_for_relay(now, router);
             }
         }
@@ -134,8 +129,10 @@ impl Links {
         if address.endpoint().is_some() || address.introducers.is_empty() {
             return None;
         }
-        let v4 = address.claims_v4 && rules.ipv4 && udp.socket_of(true).is_some();
-        let v6 = address.claims_v6 && rules.ipv6 && udp.socket_of(false).is_some();
+        // Whoever introduces us, and the other one, must be told where we are.
+        let can = |v4: bool| udp.socket_of(v4).is_some() && udp.relay.own_address(v4).is_some();
+        let v4 = address.claims_v4 && rules.ipv4 && can(true);
+        let v6 = address.claims_v6 && rules.ipv6 && can(false);
         (v4 || v6).then_some(v4)
     }
 
@@ -195,9 +192,8 @@ impl Links {
 
     /// A session as introductions know it.
     fn relay_peer(&self, conn: ConnId) -> Option<Peer> {
-        let udp = self.udp.as_ref()?;
         let known = self.conns.get(&conn).filter(|known| matches!(known.state, State::UdpUp(_)))?;
-        Some(Peer { conn, router: known.peer?, addr: known.addr, seen: udp.endpoint.seen(conn) })
+        Some(Peer { conn, router: known.peer?, addr: known.addr })
     }
 
     pub(super) fn relay_block(&mut self, now: Now, id: ConnId, block: &Block<'_>) {
@@ -269,11 +265,9 @@ impl Links {
             self.events.push_back(Event::Info { router, look_up: true });
             return;
         };
-        let sessions: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| conn.is_up()).map(|(id, _)| *id).collect();
-        let Some(udp) = &mut self.udp else { return };
-        let (v4, v6) =
-            (udp.own_address(true, sessions.iter().copied()), udp.own_address(false, sessions.iter().copied()));
-        udp.relay.handle_session(now, &bob, |family| if family { v4 } else { v6 });
+        if let Some(udp) = &mut self.udp {
+            udp.relay.handle_session(now, &bob);
+        }
     }
 
     /// Takes in what introductions have to tell. To be called after everything that they were told.

@@ -1,6 +1,6 @@
 //! What a stream sends: which packet is next, its header, and whether it may leave.
 
-use super::{Connection, Context, FIRST_AGAIN_BEHIND, PROBES, Phase, SYN_ACK_AGAIN};
+use super::{Connection, Context, FIRST_AGAIN_BEHIND, PROBES, Phase, SYN_ACK_AGAIN, SYN_ACK_AGAIN_BEHIND};
 use crate::limits::stream as limits;
 use crate::stream::Event;
 use crate::stream::jobs::Purpose;
@@ -152,7 +152,8 @@ impl Connection {
         };
         let path_tx = ctx.path.sent(ctx.now.mono, self.timeouts > 0, ctx.config);
         let before = self.tx.sent(sequence, ctx.now.mono, path_tx);
-        if sequence == 1 && before == 0 && !self.outbound && self.tx.first_unacked() == Some(0) {
+        let syn_ack_is_out = before == 0 && !self.outbound && self.tx.first_unacked() == Some(0);
+        if sequence == 1 && syn_ack_is_out {
             self.syn_ack_again_at = Some(ctx.now.mono + SYN_ACK_AGAIN);
         }
         self.count(ctx.path);
@@ -162,6 +163,9 @@ impl Connection {
             self.rx.ack_sent();
         }
         self.emit(packet, kind == Kind::Syn, ctx);
+        if syn_ack_is_out && SYN_ACK_AGAIN_BEHIND.contains(&sequence) && self.tx.unsent() > 0 {
+            self.transmit(0, ctx);
+        }
         let first_is_there = self.tx.first_unacked().is_none_or(|first| first > 1);
         if before == 0 && FIRST_AGAIN_BEHIND.contains(&sequence) && !first_is_there {
             self.transmit(1, ctx);

@@ -124,7 +124,7 @@ fn our_answer_to_a_syn_goes_again_where_more_follows_before_i2pd_gives_it_up() {
     for (acked, wanted) in [(false, 2), (true, 1)] {
         let mut solo = Solo::new(Config::default());
         let (stream, recv_id) = solo.accept(5, b"x");
-        solo.streams.send(solo.now, stream, vec![1; 5000]);
+        solo.streams.send(solo.now, stream, vec![1; 500]);
         solo.pass(10);
         assert!(solo.sent.iter().any(|packet| Packet::parse(packet).unwrap().sequence == 1));
         if acked {
@@ -136,6 +136,31 @@ fn our_answer_to_a_syn_goes_again_where_more_follows_before_i2pd_gives_it_up() {
         assert_eq!(syns().count(), wanted, "acknowledged: {acked}");
         assert!(syns().all(|syn| Some(syn) == syns().next()));
     }
+}
+
+/// i2pd ends a stream at once when two packets have come before its SYN: our answer goes again ahead of the second one.
+#[test]
+fn our_answer_to_a_syn_goes_again_ahead_of_the_second_packet_behind_it() {
+    let sequences = |solo: &Solo| -> Vec<u32> {
+        let packets = solo.sent.iter().map(|packet| Packet::parse(packet).unwrap());
+        packets.filter(|packet| packet.is_syn() || packet.sequence > 0).map(|packet| packet.sequence).collect()
+    };
+    let mut solo = Solo::new(Config::default());
+    let (stream, _) = solo.accept(5, b"x");
+    solo.pass(20);
+    assert_eq!(sequences(&solo), [0]);
+    solo.streams.send(solo.now, stream, vec![1; 1_812 * 5]);
+    solo.drain();
+    assert_eq!(sequences(&solo), [0, 1, 0, 2, 1, 3, 0, 4, 5, 1]);
+    // Once it is acknowledged, and from who has opened the stream, none goes.
+    let mut solo = Solo::new(Config::default());
+    let (stream, recv_id) = solo.accept(5, b"x");
+    solo.pass(20);
+    let ack = Outgoing { send_id: recv_id, recv_id: 5, ack_through: Some(0), ..Outgoing::default() };
+    solo.packet(true, ack.encode(&[])).unwrap();
+    solo.streams.send(solo.now, stream, vec![1; 1_812 * 5]);
+    solo.drain();
+    assert_eq!(sequences(&solo), [0, 1, 2, 1, 3, 4, 5, 1]);
 }
 
 #[test]

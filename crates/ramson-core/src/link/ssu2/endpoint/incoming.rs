@@ -5,7 +5,9 @@ use super::super::peer_test::Outside;
 use super::{ConnId, Endpoint, Event, Received, State, Timer};
 use crate::limits::ssu2 as limits;
 use crate::time::Now;
-use ramson_wire::ssu2::{ConnectionId, DATAGRAM_MAX, MessageType, Short, ShortHeader, VERSION, protection, short};
+use ramson_wire::ssu2::{
+    ConnectionId, DATAGRAM_MAX, MessageType, Short, ShortHeader, TerminationReason, VERSION, protection, short,
+};
 use std::net::SocketAddr;
 
 impl Endpoint {
@@ -89,11 +91,10 @@ impl Endpoint {
             }
             // During the handshake nobody moves.
             _ if session.addr != from => self.stats.dropped += 1,
-            State::Draining { packet: last, came } => {
+            State::Draining { told, came, .. } => {
                 *came = came.saturating_add(1);
-                if came.is_power_of_two() {
-                    let bytes = last.clone();
-                    self.events.push_back(Event::Datagram { to: from, bytes });
+                if came.is_power_of_two() && !(*told && *came == 1) {
+                    self.say_ended(id, TerminationReason::TERMINATION_RECEIVED);
                 }
             }
             State::AwaitConfirmed(_) => self.confirmed_or_early(now, id, packet),

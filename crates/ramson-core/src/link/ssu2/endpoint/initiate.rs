@@ -54,7 +54,6 @@ impl Endpoint {
             sent_at: now.mono,
             trip: None,
             offset_ms: None,
-            seen: None,
             relay_tag: how.relay_tag,
         };
         self.sessions.insert(id, session);
@@ -194,7 +193,6 @@ impl Endpoint {
             return self.remove(id, created.termination);
         }
         let pause = session.pause();
-        session.seen = created.address;
         self.establish(now, id, established, intro_key);
         self.send_until_answered(now, id, packets, pause);
         self.events.push_back(Event::Up { id, info: None });

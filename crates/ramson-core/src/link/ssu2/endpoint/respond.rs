@@ -89,7 +89,6 @@ impl Endpoint {
             sent_at: now.mono,
             trip: None,
             offset_ms: None,
-            seen: None,
             relay_tag: false,
         };
         self.sessions.insert(id, session);

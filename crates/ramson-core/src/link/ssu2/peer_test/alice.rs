@@ -234,6 +234,16 @@ impl PeerTests {
         self.events.push_back(Event::Outside { to: addr, key: intro_key, ids: message::ids(6, nonce), blocks });
     }
 
+    /// We have a session with this router now: what it sends comes in whatever we are behind, and shows nothing any more.
+    pub(super) fn alice_meets(&mut self, peer: &Hash) {
+        let is_charlie = |alice: &Alice| alice.charlie.as_ref().is_some_and(|charlie| charlie.hash == *peer);
+        let waits = |alice: &Alice| alice.greeted_from.is_none() && is_charlie(alice);
+        let waiting: Vec<u32> = self.alice.iter().filter(|(_, alice)| waits(alice)).map(|(nonce, _)| *nonce).collect();
+        for nonce in waiting {
+            self.finish(nonce, Verdict::NoStranger, None);
+        }
+    }
+
     /// Message 7.
     pub(super) fn told_by_charlie(&mut self, from: SocketAddr, nonce: u32, seen: Option<SocketAddr>) {
         let Some(alice) = self.alice.get(&nonce) else { return };

@@ -197,6 +197,17 @@ impl PeerTests {
         self.events.push_back(Event::Outside { to, key, ids: message::ids(5, nonce), blocks });
     }
 
+    /// We have a session with this router now. What we send to it from here on comes in whatever it is behind, so it is greeted
+    /// no more: one greeting that came late would tell it that all can reach it. It may still ask.
+    pub(super) fn charlie_meets(&mut self, now: Now, peer: &Hash) {
+        for (nonce, charlie) in &mut self.charlie {
+            if let (true, State::Greeted { greetings, .. }) = (charlie.alice == *peer, &mut charlie.state) {
+                *greetings = limits::SENT_TO_ALICE;
+                self.timers.set((Role::Charlie, *nonce), now.mono + LIFETIME);
+            }
+        }
+    }
+
     /// Message 6. Its port need not be the one that was tested; behind a translator it often is not.
     pub(super) fn greeted_by_alice(&mut self, now: Now, from: SocketAddr, nonce: u32) {
         let Some(charlie) = self.charlie.get_mut(&nonce) else { return };

@@ -234,6 +234,12 @@ impl PeerTests {
         }
     }
 
+    /// A session over UDP with this router stands, whoever has begun it.
+    pub(crate) fn handle_session(&mut self, now: Now, peer: &Hash) {
+        self.alice_meets(peer);
+        self.charlie_meets(now, peer);
+    }
+
     /// A RouterInfo of another router, as a peer has sent it in a session: perhaps a test is about that router. It may
     /// come behind the test.
     pub(crate) fn handle_introduced(&mut self, now: Now, from: Hash, info: &Arc<RouterInfo>) {

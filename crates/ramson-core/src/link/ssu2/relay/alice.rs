@@ -174,14 +174,12 @@ impl Relay {
         !self.reaching(router).is_empty()
     }
 
-    /// A session with a router stands that may be one that we want to ask. `own` is where we are, by family, as far as
-    /// others have told us.
-    pub(crate) fn handle_session(&mut self, now: Now, bob: &Peer, own: impl Fn(bool) -> Option<SocketAddr>) {
+    /// A session with a router stands that may be one that we want to ask.
+    pub(crate) fn handle_session(&mut self, now: Now, bob: &Peer) {
         for (id, at) in self.reaching(&bob.router) {
             let Some(attempt) = self.attempts.get(&id) else { continue };
             let charlie = attempt.charlie.hash();
-            let seen = bob.seen.filter(|seen| seen.is_ipv4() == attempt.v4);
-            let alice = seen.or_else(|| own(attempt.v4)).filter(|alice| self.config.addresses.allows(alice));
+            let alice = self.own_address(attempt.v4);
             let (Some(alice), Some(way)) = (alice, attempt.ways.get(at)) else {
                 self.end_way(now, id, at);
                 continue;

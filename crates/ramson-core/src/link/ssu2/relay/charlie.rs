@@ -72,7 +72,7 @@ impl Relay {
             return;
         }
         let v4 = agreement.alice.is_ipv4();
-        let seen = bob.seen.filter(|seen| seen.is_ipv4() == v4);
+        let own = self.own_address(v4);
         let (nonce, time) = (agreement.nonce, now.unix_secs());
         let state = Intro {
             bob: *bob,
@@ -81,11 +81,11 @@ impl Relay {
             token,
             bytes: intro.signed.bytes.to_vec(),
             signature: intro.signed.signature.to_vec(),
-            agreed: RelayResponse::to_be_signed(nonce, time, seen.as_ref()),
+            agreed: RelayResponse::to_be_signed(nonce, time, own.as_ref()),
             refused: RelayResponse::to_be_signed(nonce, time, None),
             answer: Answer::NoInfo,
         };
-        let verdict = self.judge_intro(now, bob, agreement, seen);
+        let verdict = self.judge_intro(now, bob, agreement, own);
         self.intros.insert(key, state);
         if let Err(code) = verdict {
             return self.refuse(now, key, code);
@@ -103,7 +103,7 @@ impl Relay {
         now: Now,
         bob: &Peer,
         agreement: &RelayAgreement,
-        seen: Option<SocketAddr>,
+        own: Option<SocketAddr>,
     ) -> Result<(), u8> {
         let to = &agreement.alice;
         if agreement.version != VERSION || !is_fresh(agreement.timestamp, now) {
@@ -114,7 +114,7 @@ impl Relay {
             return Err(code::CHARLIE_ADDRESS);
         }
         // Where we are is the first thing that Alice wants to know.
-        if seen.is_none() {
+        if own.is_none() {
             return Err(code::CHARLIE_UNSPECIFIED);
         }
         let counts = !self.config.addresses.allow_reserved;

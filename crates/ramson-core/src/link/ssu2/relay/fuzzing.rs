@@ -89,12 +89,9 @@ fn machine(n: usize) -> Machine {
     let addresses = AddressRules { allow_reserved: false, ipv4: true, ipv6: true };
     let config =
         RelayConfig { network_id: 99, router: info.hash(), addresses, signing: Arc::new(keys.signing.clone()) };
-    Machine {
-        relay: Relay::new(config, rng.child("relay")),
-        info,
-        jobs: vec![],
-        intro: IntroKey::new(keys.ssu2_intro()),
-    }
+    let mut relay = Relay::new(config, rng.child("relay"));
+    relay.set_own_address(true, Some(addr(n)));
+    Machine { relay, info, jobs: vec![], intro: IntroKey::new(keys.ssu2_intro()) }
 }
 
 /// Runs a program.
@@ -121,7 +118,7 @@ impl Net {
     /// `with` as `of` has it in a session.
     fn peer(&self, of: usize, with: usize) -> Option<Peer> {
         let router = self.machines.get(with)?.info.hash();
-        Some(Peer { conn: conn(of, with), router, addr: addr(with), seen: Some(addr(of)) })
+        Some(Peer { conn: conn(of, with), router, addr: addr(with) })
     }
 
     fn step(&mut self, step: u8, program: &mut Program<'_>) {
@@ -274,7 +271,7 @@ impl Net {
             Event::Reach { router } => {
                 let peer = index(&router, self).and_then(|with| self.peer(of, with));
                 if let (Some(peer), Some(machine)) = (peer, self.machines.get_mut(of)) {
-                    machine.relay.handle_session(now, &peer, |_| None);
+                    machine.relay.handle_session(now, &peer);
                 }
             }
             Event::Info { router } => {

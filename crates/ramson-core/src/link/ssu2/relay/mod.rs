@@ -76,8 +76,6 @@ pub(crate) struct Peer {
     pub(crate) router: Hash,
     /// Where it is.
     pub(crate) addr: SocketAddr,
-    /// Where it sees us, if it has said so.
-    pub(crate) seen: Option<SocketAddr>,
 }
 
 /// What the links are told.
@@ -174,6 +172,8 @@ pub(crate) struct Relay {
     rng: Rng,
     /// By which families nobody can dial us.
     firewalled: Families,
+    /// Where we are by IPv4 and by IPv6, as peers have agreed: no peer's word alone counts, since others send there (T66).
+    own: [Option<SocketAddr>; 2],
     // Alice.
     attempts: BTreeMap<ConnId, Attempt>,
     /// Whose a nonce is.
@@ -222,6 +222,7 @@ impl Relay {
         Self {
             config,
             firewalled: Families::default(),
+            own: [None; 2],
             attempts: BTreeMap::new(),
             nonces: BTreeMap::new(),
             tags: BTreeMap::new(),
@@ -244,6 +245,18 @@ impl Relay {
             events: VecDeque::new(),
             rng,
         }
+    }
+
+    /// Where we are by this family from now on, as far as it is known.
+    pub(crate) fn set_own_address(&mut self, v4: bool, addr: Option<SocketAddr>) {
+        let [four, six] = &mut self.own;
+        *(if v4 { four } else { six }) = addr.filter(|addr| addr.is_ipv4() == v4 && self.config.addresses.allows(addr));
+    }
+
+    /// Where we are by this family: what others are told. Without it nobody can introduce us, and nobody is introduced to us.
+    pub(crate) const fn own_address(&self, v4: bool) -> Option<SocketAddr> {
+        let [four, six] = self.own;
+        if v4 { four } else { six }
     }
 
     /// The next event. Call until `None` after every other call.

@@ -47,7 +47,9 @@ fn machine(n: u8) -> Machine {
         signing: Arc::new(keys.signing.clone()),
     };
     let intro = IntroKey::new(keys.ssu2_intro());
-    Machine { relay: Relay::new(config, rng.child("relay")), keys, info, intro }
+    let mut relay = Relay::new(config, rng.child("relay"));
+    relay.set_own_address(true, Some(addr(n)));
+    Machine { relay, keys, info, intro }
 }
 
 fn at(secs: u64) -> Now {
@@ -56,8 +58,8 @@ fn at(secs: u64) -> Now {
 
 impl Machine {
     /// As others have it in a session. `conn` is the session's name at the other end.
-    fn peer(&self, conn: u64, n: u8, seen: u8) -> Peer {
-        Peer { conn: ConnId(conn), router: self.info.hash(), addr: addr(n), seen: Some(addr(seen)) }
+    fn peer(&self, conn: u64, n: u8) -> Peer {
+        Peer { conn: ConnId(conn), router: self.info.hash(), addr: addr(n) }
     }
 
     /// What it has to say, with all jobs done. RouterInfos that it wants it gets.
@@ -116,14 +118,14 @@ fn code_of(events: &[Event]) -> Option<u8> {
 /// Bob with a tag for Charlie, and that tag. Sessions at Bob: 1 with Alice, 2 with Charlie.
 fn bob_and_charlie() -> (Machine, Machine, u32) {
     let (mut bob, mut charlie) = (machine(2), machine(3));
-    bob.relay.handle_tag_request(&charlie.peer(2, 3, 2));
+    bob.relay.handle_tag_request(&charlie.peer(2, 3));
     let given = blocks(&bob.events(at(0), &[]));
     let tag = match Blocks::new(&given[0].1).next() {
         Some(Ok(Block::RelayTag(tag))) => tag,
         other => panic!("{other:?}"),
     };
     charlie.relay.set_firewalled(at(0), true, false);
-    let session = bob.peer(7, 2, 3);
+    let session = bob.peer(7, 2);
     // What was not asked for means nothing.
     charlie.relay.handle_tag(at(0), &session, tag);
     assert!(charlie.relay.introducers().is_empty());
@@ -138,7 +140,7 @@ fn request(bob: &mut Machine, alice: &Machine, charlie: &Machine, agreement: &Re
     let (bytes, signature) = alice.sign_request(bob, charlie, agreement);
     let signed = Signed { bytes: &bytes, signature: &signature };
     let request = RelayRequest { agreement: *agreement, signed };
-    bob.relay.handle_request(now, &alice.peer(1, 1, 2), &request);
+    bob.relay.handle_request(now, &alice.peer(1, 1), &request);
     bob.events(now, &[&alice.info])
 }
 
@@ -146,7 +148,7 @@ fn intro(charlie: &mut Machine, bob: &Machine, alice: &Machine, agreement: &Rela
     let (bytes, signature) = alice.sign_request(bob, charlie, agreement);
     let signed = Signed { bytes: &bytes, signature: &signature };
     let intro = RelayIntro { alice: alice.info.hash(), agreement: *agreement, signed };
-    charlie.relay.handle_intro(now, &bob.peer(7, 2, 3), &intro, 77);
+    charlie.relay.handle_intro(now, &bob.peer(7, 2), &intro, 77);
     charlie.events(now, &[&alice.info])
 }
 
@@ -187,7 +189,7 @@ fn t61_bob_rejects_what_is_not_signed_not_his_too_old_or_somewhere_else() {
     let (bytes, signature) = alice.sign_request(&bob, &charlie, &RelayAgreement { nonce: 8, ..good });
     let signed = Signed { bytes: &bytes, signature: &signature };
     let unknown = RelayRequest { agreement: RelayAgreement { nonce: 8, ..good }, signed };
-    bob.relay.handle_request(at(0), &alice.peer(1, 1, 2), &unknown);
+    bob.relay.handle_request(at(0), &alice.peer(1, 1), &unknown);
     assert_eq!(code_of(&bob.events(at(0), &[])), Some(code::BOB_NO_ALICE));
     // Charlie has gone.
     bob.relay.handle_gone(at(1), ConnId(2));
@@ -224,7 +226,7 @@ fn t61_charlie_answers_only_what_alice_has_signed_by_his_introducer_for_where_sh
     let (bytes, signature) = forger.sign_request(&bob, &charlie, &forged);
     let signed = Signed { bytes: &bytes, signature: &signature };
     let lie = RelayIntro { alice: alice.info.hash(), agreement: forged, signed };
-    charlie.relay.handle_intro(at(1), &bob.peer(7, 2, 3), &lie, 77);
+    charlie.relay.handle_intro(at(1), &bob.peer(7, 2), &lie, 77);
     let events = charlie.events(at(1), &[&alice.info]);
     assert_eq!((code_of(&events), punches(&events)), (Some(code::CHARLIE_SIGNATURE), 0));
     // Her RouterInfo does not come; or it comes from Bob, before and after.
@@ -234,7 +236,7 @@ fn t61_charlie_answers_only_what_alice_has_signed_by_his_introducer_for_where_sh
         let (bytes, signature) = alice.sign_request(&bob, charlie, &unknown);
         let signed = Signed { bytes: &bytes, signature: &signature };
         let intro = RelayIntro { alice: alice.info.hash(), agreement: unknown, signed };
-        charlie.relay.handle_intro(now, &bob.peer(7, 2, 3), &intro, 77);
+        charlie.relay.handle_intro(now, &bob.peer(7, 2), &intro, 77);
         charlie.events(now, &[])
     };
     assert!(wait(&mut charlie, 70).is_empty());
@@ -325,7 +327,7 @@ fn t61_p40_many_routers_share_what_is_allowed() {
         let said = agreement(n, tag, addr, now);
         let (bytes, signature) = (said.to_bytes(), [1; 64]);
         let signed = Signed { bytes: &bytes, signature: &signature };
-        let peer = Peer { conn: ConnId(1_000 + u64::from(n)), router: Hash::of(&n.to_be_bytes()), addr, seen: None };
+        let peer = Peer { conn: ConnId(1_000 + u64::from(n)), router: Hash::of(&n.to_be_bytes()), addr };
         relay.handle_request(now, &peer, &RelayRequest { agreement: said, signed });
         relay.forwards.len()
     };
@@ -345,7 +347,7 @@ fn t61_p40_many_routers_share_what_is_allowed() {
     // Charlie has three introducers, all of which lie, and nobody has Alice's RouterInfo.
     let mut charlie = charlie;
     for conn in [8, 9] {
-        let peer = Peer { router: Hash([conn as u8; 32]), ..bob.peer(conn, 2, 3) };
+        let peer = Peer { router: Hash([conn as u8; 32]), ..bob.peer(conn, 2) };
         assert!(charlie.relay.ask_for_tag(&peer));
         charlie.relay.handle_tag(at(0), &peer, tag);
     }
@@ -356,7 +358,7 @@ fn t61_p40_many_routers_share_what_is_allowed() {
             let signed = Signed { bytes: &bytes, signature: &signature };
             let conn = u64::from(7 + n % 3);
             let router = if conn == 7 { bob.info.hash() } else { Hash([conn as u8; 32]) };
-            let peer = Peer { router, ..bob.peer(conn, 2, 3) };
+            let peer = Peer { router, ..bob.peer(conn, 2) };
             let intro = RelayIntro { alice: alice.info.hash(), agreement: said, signed };
             charlie.relay.handle_intro(now, &peer, &intro, 1);
         }
@@ -377,8 +379,8 @@ fn t61_p40_many_routers_share_what_is_allowed() {
 fn t61_tags_and_introducers_are_bounded() {
     let (mut bob, charlie, _) = bob_and_charlie();
     for conn in 10..3_000 {
-        bob.relay.handle_tag_request(&charlie.peer(conn, 3, 2));
-        bob.relay.handle_tag_request(&charlie.peer(conn, 3, 2));
+        bob.relay.handle_tag_request(&charlie.peer(conn, 3));
+        bob.relay.handle_tag_request(&charlie.peer(conn, 3));
     }
     assert_eq!(bob.relay.tags.len(), limits::TAGS);
     let said = blocks(&bob.events(at(0), &[]));
@@ -387,13 +389,13 @@ fn t61_tags_and_introducers_are_bounded() {
     // Bob is behind a translator, too: he introduces nobody.
     bob.relay.set_firewalled(at(0), true, false);
     assert!(bob.relay.tags.is_empty());
-    bob.relay.handle_tag_request(&charlie.peer(1, 3, 2));
+    bob.relay.handle_tag_request(&charlie.peer(1, 3));
     assert!(blocks(&bob.events(at(0), &[])).is_empty());
     // Charlie takes few.
     let mut charlie = machine(3);
     charlie.relay.set_firewalled(at(0), true, false);
     for n in 0..1_000 {
-        let peer = Peer { router: Hash([(n % 250) as u8 + 1; 32]), ..machine(2).peer(n, 2, 3) };
+        let peer = Peer { router: Hash([(n % 250) as u8 + 1; 32]), ..machine(2).peer(n, 2) };
         charlie.relay.ask_for_tag(&peer);
         charlie.relay.handle_tag(at(0), &peer, n as u32 + 1);
     }
@@ -421,7 +423,7 @@ fn asking(bob: &Machine, charlie: &Machine, tag: u32) -> (Machine, u32) {
     let way = vec![introducer];
     assert!(alice.relay.begin(at(0), ConnId(100), Arc::clone(&charlie.info), true, way));
     assert!(matches!(alice.events(at(0), &[])[..], [Event::Reach { .. }]));
-    alice.relay.handle_session(at(0), &bob.peer(4, 2, 1), |_| None);
+    alice.relay.handle_session(at(0), &bob.peer(4, 2));
     let sent = blocks(&alice.events(at(0), &[]));
     let Some(Ok(Block::RelayRequest(request))) = Blocks::new(&sent[0].1).next() else { panic!("no request") };
     assert_eq!((sent[0].0, request.agreement.tag, request.agreement.alice), (ConnId(4), tag, addr(1)));
@@ -536,6 +538,33 @@ fn t61_alice_dials_only_where_charlie_says_that_he_is() {
     }
 }
 
+/// Threats T66: what is named as ours in an introduction, and what Charlie's hole or Alice's dial then goes to, is where peers
+/// have agreed that we are. Without that, and for addresses that cannot be ours, nothing is named.
+#[test]
+fn t66_introductions_name_only_an_address_that_peers_agree_on() {
+    let (bob, mut charlie, tag) = bob_and_charlie();
+    let mut alice = machine(1);
+    let ask = |alice: &mut Machine, id: u64| {
+        let way = vec![Introducer { router: bob.info.hash(), tag, expires: None }];
+        assert!(alice.relay.begin(at(0), ConnId(id), Arc::clone(&charlie.info), true, way));
+        alice.events(at(0), &[]);
+        alice.relay.handle_session(at(0), &bob.peer(4, 2));
+        alice.events(at(0), &[])
+    };
+    for nowhere in [None, Some("[2a00::1]:9000"), Some("10.0.0.1:9000"), Some("20.30.1.1:25")] {
+        alice.relay.set_own_address(true, nowhere.map(|text| text.parse().unwrap()));
+        assert!(matches!(ask(&mut alice, 200)[..], [Event::Failed { id: ConnId(200) }]), "{nowhere:?}");
+    }
+    alice.relay.set_own_address(true, Some(addr(77)));
+    let asked = blocks(&ask(&mut alice, 201));
+    let Some(Ok(Block::RelayRequest(request))) = Blocks::new(&asked[0].1).next() else { panic!("no request") };
+    assert_eq!(request.agreement.alice, addr(77));
+    // Charlie, who does not know where he is, says so.
+    charlie.relay.set_own_address(true, None);
+    let events = intro(&mut charlie, &bob, &alice, &agreement(5, tag, addr(1), at(0)), at(0));
+    assert_eq!((code_of(&events), events.len()), (Some(code::CHARLIE_UNSPECIFIED), 1));
+}
+
 /// The three together: what Charlie sends opens at Alice, and both ways carry the same.
 #[test]
 fn three_machines_agree() {
@@ -547,7 +576,7 @@ fn three_machines_agree() {
     let (Some(Block::RouterInfo(info)), Some(Block::RelayIntro(intro))) = (all.next(), all.next()) else { panic!() };
     assert_eq!(&*info.router_info().unwrap(), alice.info.as_bytes());
     charlie.relay.handle_router_info(at(0), ConnId(7), Arc::clone(&alice.info));
-    charlie.relay.handle_intro(at(0), &bob.peer(7, 2, 3), &intro, 77);
+    charlie.relay.handle_intro(at(0), &bob.peer(7, 2), &intro, 77);
     let events = charlie.events(at(0), &[]);
     let Some(Event::Punch { to, bytes, .. }) = events.first() else { panic!("no HolePunch") };
     assert!(*to == addr(1) && bytes.len() <= 250);
@@ -589,7 +618,7 @@ proptest! {
             let said = agreement(n, tag, SocketAddr::from((ip, 9_000)), now);
             let bytes = said.to_bytes();
             let signed = Signed { bytes: &bytes, signature: &[1; 64] };
-            let peer = other.peer(conn, 5, 2);
+            let peer = other.peer(conn, 5);
             match kind {
                 0 => bob.relay.handle_tag_request(&peer),
                 1 => bob.relay.handle_tag(now, &peer, n),

@@ -26,7 +26,7 @@ fn a_session_stands_and_the_next_needs_no_retry() {
     // With the token of the SessionCreated.
     world.nodes[0].endpoint.terminate(world.now, a, TerminationReason::NORMAL);
     world.drain(0);
-    world.run(20);
+    world.run(35);
     assert!(world.nodes.iter().all(|node| node.endpoint.len() == 0));
     world.sizes.clear();
     world.dial(0, 1);

@@ -13,7 +13,7 @@ fn a_termination_is_answered_and_both_sides_forget() {
     world.run(1);
     assert_eq!(world.nodes[1].down, [(b, Some(TerminationReason::ROUTER_SHUTDOWN))]);
     assert!(!world.say(0, a, PING) && !world.say(1, b, PING));
-    world.run(11);
+    world.run(31);
     assert!(world.nodes.iter().all(|node| node.endpoint.len() == 0 && node.down.len() == 1));
 }
 
@@ -44,6 +44,49 @@ fn an_ended_session_answers_late_packets_seldom() {
         world.nodes[1].receive(world.now, from, &mut packet);
     }
     assert_eq!(world.nodes[1].drain(world.now).len(), 7, "the 1st, 2nd, 4th ... 64th");
+}
+
+/// What a peer makes of a packet of the session `id`, as its number and the reason of the Termination in it: i2pd, which has answered
+/// our first one and waits for another, does not look at a number that has come before.
+fn termination(world: &mut World, id: ConnId, packet: &[u8]) -> (u32, TerminationReason) {
+    let State::Up(up) = &mut world.nodes[1].endpoint.sessions.get_mut(&id).unwrap().state else { panic!("no session") };
+    let mut packet = packet.to_vec();
+    let opened = up.opener.open(&mut packet).unwrap();
+    let Some(Ok(Block::Termination(said))) = ramson_wire::ssu2::Blocks::new(opened.payload).next() else { panic!() };
+    (opened.number, said.reason)
+}
+
+#[test]
+fn an_ended_session_answers_with_another_packet_each_time() {
+    let (mut world, a, b) = World::pair(5);
+    world.nodes[0].endpoint.terminate(world.now, a, TerminationReason::NORMAL);
+    let first = world.nodes[0].drain(world.now);
+    let from = world.nodes[1].addr;
+    let mut said = vec![termination(&mut world, b, &first[0].1)];
+    for _ in 0..2 {
+        let mut late = world.nodes[1].packet(b, PING).unwrap().1;
+        world.nodes[0].receive(world.now, from, &mut late);
+        let answer = world.nodes[0].drain(world.now);
+        said.push(termination(&mut world, b, &answer[0].1));
+    }
+    assert!(said.windows(2).all(|two| two[0].0 < two[1].0), "{said:?}");
+    let heard = TerminationReason::TERMINATION_RECEIVED;
+    assert_eq!(said.iter().map(|one| one.1).collect::<Vec<_>>(), [TerminationReason::NORMAL, heard, heard]);
+    // One that ends the router has nobody left to answer: it says both at once. Who has heard that is silent.
+    let (mut world, a, b) = World::pair(6);
+    world.nodes[0].endpoint.terminate(world.now, a, TerminationReason::ROUTER_SHUTDOWN);
+    let both = world.nodes[0].drain(world.now);
+    let said: Vec<_> = both.iter().map(|(_, packet)| termination(&mut world, b, packet)).collect();
+    assert_eq!(said.iter().map(|one| one.1).collect::<Vec<_>>(), [TerminationReason::ROUTER_SHUTDOWN, heard]);
+    let (mut world, a, _) = World::pair(6);
+    world.nodes[0].endpoint.terminate(world.now, a, TerminationReason::ROUTER_SHUTDOWN);
+    let from = world.nodes[0].addr;
+    let mut answers = 0;
+    for (_, mut packet) in world.nodes[0].drain(world.now) {
+        world.nodes[1].receive(world.now, from, &mut packet);
+        answers += world.nodes[1].drain(world.now).len();
+    }
+    assert_eq!(answers, 1);
 }
 
 #[test]

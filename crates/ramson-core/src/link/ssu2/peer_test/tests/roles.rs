@@ -69,6 +69,30 @@ fn what_goes_to_charlie_first_is_no_greeting() {
     assert!(greeted || world.nodes[ALICE].sent.len() == 1);
 }
 
+/// Alice dials Charlie in the middle of a test, which opens the way for greetings that come after it: neither of them counts
+/// one.
+#[test]
+fn who_meets_in_a_test_is_greeted_no_more() {
+    for alice_knows in [false, true] {
+        let addrs = ["20.1.0.1:9001", "21.1.0.1:9002", "22.1.0.1:9003"].map(at);
+        let mut world = World::with(1, addrs, Front::PortRestricted);
+        world.begin();
+        world.run(Duration::from_millis(1_500));
+        assert_eq!(world.nodes[CHARLIE].sent.len(), 1, "a greeting that is kept out");
+        world.nodes[ALICE].contacts.insert(addrs[CHARLIE]);
+        let (alice, charlie, now) = (world.hash(ALICE), world.hash(CHARLIE), world.now);
+        world.nodes[CHARLIE].tests.handle_session(now, &alice);
+        if alice_knows {
+            world.nodes[ALICE].tests.handle_session(now, &charlie);
+        }
+        world.run(Duration::from_secs(60));
+        let verdict = if alice_knows { Verdict::NoStranger } else { Verdict::Firewalled };
+        assert_eq!(world.nodes[ALICE].results[0].verdict, verdict);
+        assert_eq!(world.nodes[CHARLIE].sent.len(), if alice_knows { 1 } else { 2 }, "and message 7");
+        assert!(world.nodes.iter().all(|node| node.tests.len() == 0), "nothing is left");
+    }
+}
+
 /// What message 4 says, and the verdict with it.
 fn refused(change: impl FnOnce(&mut World)) -> (Vec<u8>, Verdict) {
     let mut world = World::new(1);

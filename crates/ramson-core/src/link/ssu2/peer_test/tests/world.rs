@@ -31,7 +31,7 @@ pub(super) struct Node {
     pub(super) addr: SocketAddr,
     intro: IntroKey,
     pub(super) front: Front,
-    contacts: BTreeSet<SocketAddr>,
+    pub(super) contacts: BTreeSet<SocketAddr>,
     pub(super) results: Vec<TestResult>,
     /// What it has sent outside of sessions, and how many bytes of UDP that were.
     pub(super) sent: Vec<(SocketAddr, usize)>,
