@@ -25,8 +25,8 @@ const MIN_ACK_DELAY: Duration = Duration::from_micros(600);
 /// How long we hold an acknowledgement back, at most.
 const ACK_DELAY: Duration = Duration::from_millis(20);
 /// When a packet is acknowledged that asks for it at once, as nearly all of i2pd's do: a moment later, with what came with it.
-/// i2pd lets its window grow by each acknowledgement that is no later than usual; those for every few packets of a burst are,
-/// and it sent less for them (by a twentieth).
+/// It brings no less from i2pd, whose window does not grow by those that are later than usual, than one for every few packets of
+/// a burst, and costs less.
 const ASKED_ACK_DELAY: Duration = Duration::from_micros(3_500);
 /// A peer that repeats itself for so long does not get our acknowledgements.
 const ACKS_LOST: Duration = Duration::from_millis(200);
