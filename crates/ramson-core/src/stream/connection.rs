@@ -288,12 +288,7 @@ impl Connection {
         self.telling = (times < TELLINGS && !heard).then(|| (now + pause(times + 1), times + 1));
         if !heard {
             ctx.path.suspect(now);
-            ctx.events.push_back(Event::PathSuspect {
-                to: self.peer,
-                stream: self.id,
-                timeouts: times,
-                opened: self.outbound,
-            });
+            self.say_suspect(times, ctx);
             self.send_ack(None, ctx);
         }
     }
@@ -377,6 +372,12 @@ impl Connection {
         }
     }
 
+    /// Asks for another way to the peer.
+    fn say_suspect(&self, timeouts: u32, ctx: &mut Context<'_>) {
+        let (to, stream, opened) = (self.peer, self.id, self.outbound);
+        ctx.events.push_back(Event::PathSuspect { to, stream, timeouts, opened });
+    }
+
     /// A peer that sends again what it has sent, and nothing new, does not get our acknowledgements: then it is our way
     /// to it that fails, of which no timeout of ours can tell.
     fn note_repeat(&mut self, offered: Offered, packet: &Packet<'_>, ctx: &mut Context<'_>) {
@@ -391,12 +392,7 @@ impl Connection {
         if count >= 3 && now.since(since) >= patience && !ctx.path.moved_since(now - patience) {
             self.repeats = None;
             ctx.path.suspect(now);
-            ctx.events.push_back(Event::PathSuspect {
-                to: self.peer,
-                stream: self.id,
-                timeouts: 0,
-                opened: self.outbound,
-            });
+            self.say_suspect(0, ctx);
         }
     }
 
@@ -438,12 +434,7 @@ impl Connection {
         }
         self.detect_losses(ctx);
         if ctx.path.is_lossy(now) {
-            ctx.events.push_back(Event::PathSuspect {
-                to: self.peer,
-                stream: self.id,
-                timeouts: 0,
-                opened: self.outbound,
-            });
+            self.say_suspect(0, ctx);
         }
         self.tx.set_capacity(self.send_capacity(ctx));
         if self.tx.became_writable() {

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::stream::path::Path;
 use crate::stream::send::Kind;
-use crate::stream::{Config, Error, Event};
+use crate::stream::{Config, Error};
 use crate::time::{Duration, Instant};
 
 impl Connection {
@@ -118,8 +118,7 @@ impl Connection {
             ctx.path.suspect(now);
         }
         if alone || (self.timeouts > 1 && ctx.path.is_suspect(now)) {
-            let (to, stream, timeouts, opened) = (self.peer, self.id, ctx.path.suspicions(), self.outbound);
-            ctx.events.push_back(Event::PathSuspect { to, stream, timeouts, opened });
+            self.say_suspect(ctx.path.suspicions(), ctx);
         }
         if self.timeouts > 1 {
             self.tx.lose_all();

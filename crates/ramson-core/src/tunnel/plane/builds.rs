@@ -401,13 +401,11 @@ impl Tunnels {
     /// not in doubt, if there is any.
     fn partner(&mut self, pool: PoolId, direction: Direction, sound: bool) -> Option<TunnelId> {
         let lately = before(self.now.mono, WITNESS);
-        let rank = |own: &Own| {
+        let rank = |_, own: &Own| {
             let works = sound || own.health.works_since(lately);
             if works { 0 } else { 1 + u8::from(!own.health.is_sound()) }
         };
-        let all: Vec<(u8, TunnelId)> = self.usable(pool, direction).map(|(id, own)| (rank(own), *id)).collect();
-        let best = all.iter().map(|(rank, _)| *rank).min()?;
-        let fit: Vec<_> = all.into_iter().filter(|(rank, _)| *rank == best).map(|(_, id)| id).collect();
+        let fit = self.best(pool, direction, rank);
         self.rng.pick(&fit).copied()
     }
 

@@ -45,15 +45,24 @@ impl Tunnels {
     ) -> Option<TunnelId> {
         let rank =
             |id: TunnelId, own: &Own| (!fits(own), own.health.failures > 0, not == Some(id), own.health.rtt.is_none());
-        let all: Vec<_> = self.usable(pool, direction).map(|(id, own)| (rank(*id, own), own.health.rtt, *id)).collect();
-        let best = all.iter().map(|(rank, ..)| *rank).min()?;
-        let good = || all.iter().filter(|(rank, ..)| *rank == best);
-        let most = slow_from(all.iter().filter_map(|(_, rtt, _)| *rtt).collect());
-        let mut quick: Vec<_> = good().filter(|(_, rtt, _)| rtt.is_none_or(|rtt| rtt <= most)).collect();
-        if quick.is_empty() {
-            quick.extend(good());
-        }
-        self.rng.pick(&quick).map(|(.., id)| *id)
+        let good = self.best(pool, direction, rank);
+        let most = slow_from(self.usable(pool, direction).filter_map(|(_, own)| own.health.rtt).collect());
+        let is_quick =
+            |id: &&TunnelId| self.tunnels.get(*id).and_then(|own| own.health.rtt).is_none_or(|rtt| rtt <= most);
+        let quick: Vec<TunnelId> = good.iter().filter(is_quick).copied().collect();
+        self.rng.pick(if quick.is_empty() { &good } else { &quick }).copied()
+    }
+
+    /// The usable tunnels that have the lowest rank.
+    pub(super) fn best<R: Ord>(
+        &self,
+        pool: PoolId,
+        direction: Direction,
+        rank: impl Fn(TunnelId, &Own) -> R,
+    ) -> Vec<TunnelId> {
+        let all: Vec<_> = self.usable(pool, direction).map(|(id, own)| (rank(*id, own), *id)).collect();
+        let best = all.iter().map(|(rank, _)| rank).min();
+        all.iter().filter(|(rank, _)| Some(rank) == best).map(|(_, id)| *id).collect()
     }
 
     /// Says how long the tests of an own tunnel take.

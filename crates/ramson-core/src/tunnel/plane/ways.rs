@@ -75,9 +75,7 @@ impl Tunnels {
     /// A usable tunnel, by chance among the best: those that are not mute, those that passed their last test.
     fn choose_way(&mut self, pool: PoolId, direction: Direction, mute: &BTreeSet<TunnelId>) -> Option<TunnelId> {
         let rank = |id: TunnelId, own: &Own| (mute.contains(&id), !own.health.is_sound(), own.health.rtt.is_none());
-        let all: Vec<_> = self.usable(pool, direction).map(|(id, own)| (rank(*id, own), *id)).collect();
-        let best = all.iter().map(|(rank, _)| *rank).min()?;
-        let good: Vec<_> = all.iter().filter(|(rank, _)| *rank == best).map(|(_, id)| *id).collect();
+        let good = self.best(pool, direction, rank);
         self.rng.pick(&good).copied()
     }
 }

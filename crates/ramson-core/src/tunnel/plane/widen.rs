@@ -4,6 +4,7 @@
 
 use super::super::{Direction, PoolId};
 use super::Tunnels;
+use super::builds::DIRECTIONS;
 use crate::limits::tunnel as limits;
 use crate::time::Now;
 use ramson_wire::data::Hash;
@@ -19,7 +20,7 @@ impl Tunnels {
         self.now = now;
         let wanted = usize::try_from(failures / limits::BARREN_PATHS).unwrap_or(usize::MAX).saturating_add(1);
         let wanted = wanted.min(limits::FAR_ENDS);
-        for direction in [Direction::Inbound, Direction::Outbound] {
+        for direction in DIRECTIONS {
             let ends: BTreeSet<Hash> = self.usable(id, direction).filter_map(|(_, own)| own.far_end()).collect();
             if ends.is_empty() || ends.len() >= wanted {
                 continue;
