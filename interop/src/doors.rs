@@ -96,10 +96,10 @@ fn hear(at: &str, port: u16, what: &str, task: &Task) -> Said {
         .map_err(|why| format!("{why}; {}", task.tail()))
 }
 
-fn source(at: &str, port: u16) -> Result<Task, String> {
-    let mut source = within(at, &this_program());
+fn source(at: &Ours, port: u16) -> Result<Task, String> {
+    let mut source = within(&at.namespace, &this_program());
     source.args(["_udp", "source", &format!("127.0.0.1:{port}")]);
-    Task::start(&format!("source-{port}"), &std::env::temp_dir(), source.stdin(Stdio::null()))
+    Task::start(&format!("source-{port}"), &at.dir, source.stdin(Stdio::null()))
 }
 
 /// A source at ours that Java's consumer hears, and one at Java's producer that ours hears.
@@ -110,7 +110,7 @@ fn streamr(world: &mut World, router: &Path) -> Said {
     ))?;
     a.b32("for-java")?;
     let ours = destination_of(&a.dir.join("data/for-java.dat"))?;
-    let _beats = source(&a.namespace, 7210)?;
+    let _beats = source(&a, 7210)?;
     let consumer = i2ptunnel(router, &b, "streamr-consumer", &format!("streamrclient 127.0.0.1 7211 {ours}"))?;
     let heard = hear(&b.namespace, 7211, "streamr, Java hears ours", &consumer)?;
     drop(consumer);
@@ -119,7 +119,7 @@ fn streamr(world: &mut World, router: &Path) -> Said {
     let name = said("keys", &mut generate)?;
     let name = name.strip_prefix("keys: ").ok_or("no name")?;
     let producer = i2ptunnel(router, &b, "streamr-producer", &format!("streamrserver 7212 {}", text(&keys)))?;
-    let _their_beats = source(&b.namespace, 7212)?;
+    let _their_beats = source(&b, 7212)?;
     a.add(&format!(
         "[[client]]\nname = \"of-java\"\nkind = \"streamr\"\ntarget = \"127.0.0.1:7213\"\nto = \"{name}\"\n{SHAPE}"
     ))?;
