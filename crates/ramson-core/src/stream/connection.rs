@@ -24,10 +24,6 @@ use std::collections::VecDeque;
 const MIN_ACK_DELAY: Duration = Duration::from_micros(600);
 /// How long we hold an acknowledgement back, at most.
 const ACK_DELAY: Duration = Duration::from_millis(20);
-/// When a packet is acknowledged that asks for it at once, as nearly all of i2pd's do: a moment later, with what came with it.
-/// It brings no less from i2pd, whose window does not grow by those that are later than usual, than one for every few packets of
-/// a burst, and costs less.
-const ASKED_ACK_DELAY: Duration = Duration::from_micros(3_500);
 /// A peer that repeats itself for so long does not get our acknowledgements.
 const ACKS_LOST: Duration = Duration::from_millis(200);
 /// How long a packet that is not full waits for more, while others are under way.
@@ -342,19 +338,15 @@ impl Connection {
         self.tally.duplicates += u64::from(offered == Offered::Duplicate);
         self.tally.dropped += u64::from(offered == Offered::Dropped);
         let at_once = match offered {
-            Offered::InOrder { filled } => filled || packet.is_close(),
-            Offered::Early { hole } => hole,
+            Offered::InOrder { filled } => filled || packet.delay == Some(0) || packet.is_close(),
+            Offered::Early { hole } => hole || packet.delay == Some(0),
             Offered::Duplicate | Offered::Dropped => true,
         };
         self.note_repeat(offered, packet, ctx);
         // i2pd paces by the round trip, and a delay of ours would slow it; of many streams each acknowledges less often.
         let least = MIN_ACK_DELAY * ctx.path.streams.clamp(1, 8);
         let delay = (ctx.path.rtt.smoothed() / 8).clamp(least, ACK_DELAY);
-        if !at_once && packet.delay == Some(0) {
-            self.rx.want_ack_by(now + ASKED_ACK_DELAY.max(least));
-        } else {
-            self.rx.want_ack(now, delay, at_once);
-        }
+        self.rx.want_ack(now, delay, at_once);
         match offered {
             Offered::InOrder { .. } => {
                 self.rx.unchoke_heard();

@@ -229,17 +229,13 @@ impl Receiver {
         self.next.checked_sub(1)
     }
 
-    /// A packet that wants an acknowledgement came at `now`. `at_once` for reordering, duplicates and signs of life.
+    /// A packet that wants an acknowledgement came at `now`. `at_once` for reordering, duplicates and requests.
     pub(super) fn want_ack(&mut self, now: Instant, delay: Duration, at_once: bool) {
+        self.unacked += 1;
         // Every second packet while windows are small; later an acknowledgement for several is early enough.
         let every = if self.next < 64 { 2 } else { 6 };
         // A moment later, so that one acknowledgement serves for all that arrives together.
-        self.want_ack_by(now + if at_once || self.unacked + 1 >= every { AT_ONCE } else { delay });
-    }
-
-    /// A packet came that is to be acknowledged by then, with however many others.
-    pub(super) fn want_ack_by(&mut self, due: Instant) {
-        self.unacked += 1;
+        let due = now + if at_once || self.unacked >= every { AT_ONCE } else { delay };
         self.ack_at = Some(self.ack_at.map_or(due, |at| at.min(due)));
     }
 
