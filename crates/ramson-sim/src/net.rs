@@ -3,11 +3,9 @@
 mod traffic;
 mod udp;
 
-pub use udp::UdpStats;
-
 use crate::geo;
 use crate::link::{Link, NodeId, Wire, WireId};
-use crate::node::{Machine, NETWORK_ID, Node, Place, router_config};
+use crate::node::{Machine, NETWORK_ID, Node, Place, UdpStats, router_config};
 use crate::puppet::{Puppet, PuppetConfig};
 use crate::role::Role;
 use crate::trace::{Trace, What, command_number, event_numbers};

@@ -3,7 +3,6 @@
 use crate::geo::Region;
 use crate::link::{Access, WireId};
 use crate::nat::Nat;
-use crate::net::UdpStats;
 use crate::puppet::Puppet;
 use crate::role::Role;
 use ramson_core::job::Class;
@@ -122,6 +121,19 @@ pub(crate) struct Node {
     /// What has come.
     #[cfg(test)]
     pub(crate) datagrams: Vec<(Instant, SocketAddr, Vec<u8>)>,
+}
+
+/// What became of the datagrams of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UdpStats {
+    pub sent: u64,
+    /// By chance, and for want of room in a queue.
+    pub lost: u64,
+    /// Longer than the link's MTU.
+    pub too_long: u64,
+    /// Sent where nobody is, or not let in by a translator.
+    pub refused: u64,
+    pub received: u64,
 }
 
 impl Node {

@@ -24,7 +24,8 @@ mod transit;
 
 pub use build::{BuildId, CreateJob, Created, Direction, Hop};
 pub use gateway::MAX_MESSAGE;
-pub use plane::{Inbound, Outbound, Stats, TunnelConfig, Tunnels};
+pub use own::Inbound;
+pub use plane::{Outbound, Stats, TunnelConfig, Tunnels};
 pub use pool::{PoolConfig, PoolError, PoolId, Wanted};
 pub use ramson_wire::tunnel::TunnelId;
 pub use ramson_wire::tunnel::delivery::Target;

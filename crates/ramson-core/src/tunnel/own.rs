@@ -3,7 +3,6 @@
 use super::build::Direction;
 use super::endpoint::{Delivered, Endpoint};
 use super::gateway::{Gateway, TooLarge};
-use super::plane::Inbound;
 use super::transit::for_gateway;
 use super::{Passed, PoolId};
 use crate::limits::tunnel as limits;
@@ -34,6 +33,15 @@ const MEASURED: Duration = Duration::from_secs(60);
 /// What a failed test says against a tunnel, where its partner is known to work and where not.
 const PROVEN: u8 = 3;
 const SHARED: u8 = 1;
+
+/// An own inbound tunnel, as a lease names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    pub gateway: Hash,
+    /// The id at the gateway.
+    pub tunnel: TunnelId,
+    pub expires_unix_ms: u64,
+}
 
 /// An own tunnel.
 pub(super) struct Own {

@@ -8,7 +8,7 @@ mod ways;
 mod widen;
 
 use super::build::{CreateJob, Pending, Plan, unwrap_once};
-use super::own::Own;
+use super::own::{Inbound, Own};
 use super::pool::{BuildBudget, Pool};
 use super::tester::Tester;
 use super::transit::{Action, Transit};
@@ -36,15 +36,6 @@ pub struct TunnelConfig {
     pub own: Hash,
     pub key: StaticKey,
     pub transit: TransitRules,
-}
-
-/// An own inbound tunnel, as a lease names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inbound {
-    pub gateway: Hash,
-    /// The id at the gateway.
-    pub tunnel: TunnelId,
-    pub expires_unix_ms: u64,
 }
 
 /// An own outbound tunnel.

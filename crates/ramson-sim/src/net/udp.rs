@@ -1,7 +1,7 @@
 //! Datagrams between nodes: they are lost, late, doubled and out of order, they have an MTU, and they go through the
 //! translators in front of nodes.
 
-use super::{Due, Net};
+use super::{Due, Net, UdpStats};
 use crate::link::{HEADERS_UDP, Link, NodeId, time_of};
 use crate::nat::{Nat, NatKind};
 use crate::trace::What;
@@ -11,19 +11,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What waits for a line at most: a datagram beyond is lost, as in the queue of a home's router.
 const QUEUE: Duration = Duration::from_millis(200);
-
-/// What became of the datagrams of a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UdpStats {
-    pub sent: u64,
-    /// By chance, and for want of room in a queue.
-    pub lost: u64,
-    /// Longer than the link's MTU.
-    pub too_long: u64,
-    /// Sent where nobody is, or not let in by a translator.
-    pub refused: u64,
-    pub received: u64,
-}
 
 /// The way of datagrams from one node to another.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,6 @@
 //! The ACK block. <https://geti2p.net/spec/ssu2#ack>
 
-use super::encode::header;
+use super::field::header;
 use crate::codec::{DecodeError, Reader, Write};
 use std::ops::RangeInclusive;
 

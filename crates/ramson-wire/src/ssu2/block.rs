@@ -1,13 +1,14 @@
 //! The blocks of a payload: `blk :: 1`, `size :: 2`, data. <https://geti2p.net/spec/ssu2#noise-payload>
 
 use super::ack::Ack;
+use super::field::endpoint;
 use super::relay::{PeerTest, RelayIntro, RelayRequest, RelayResponse};
 use super::termination::Termination;
 use crate::codec::{DecodeError, Reader};
 use crate::data::router_info;
 use crate::i2np::{Kind, SHORT_HEADER, database_store};
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// One block, borrowing from the opened payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,29 +138,6 @@ pub struct Congestion {
     pub immediate_ack: bool,
     /// Bit 1: a packet came that was marked (ECN).
     pub ecn: bool,
-}
-
-/// The bytes of a port and an address, as they stand in blocks: 6 or 18.
-pub const fn endpoint_len(endpoint: &SocketAddr) -> usize {
-    match endpoint {
-        SocketAddr::V4(_) => 6,
-        SocketAddr::V6(_) => 18,
-    }
-}
-
-/// `port :: 2`, `IP :: 4 or 16`, in `len` bytes. An IPv4 address in the clothes of IPv6 is refused: it would let one
-/// address count as two.
-pub(super) fn endpoint(r: &mut Reader<'_>, len: u8, what: &'static str) -> Result<SocketAddr, DecodeError> {
-    let port = r.u16(what)?;
-    let ip = match len {
-        6 => IpAddr::from(r.array::<4>(what)?),
-        18 => IpAddr::from(r.array::<16>(what)?),
-        _ => return Err(DecodeError::invalid(what, "an endpoint has 6 or 18 bytes")),
-    };
-    if ip.to_canonical() != ip {
-        return Err(DecodeError::invalid(what, "IPv4 in an IPv6 address"));
-    }
-    Ok((ip, port).into())
 }
 
 /// The blocks of a payload, in order. Padding must be last, and Termination last but for padding.

@@ -2,22 +2,9 @@
 //! [`BLOCK_HEADER`](super::BLOCK_HEADER) and its data, so room can be reckoned before.
 
 use super::block::{Block, Congestion, FirstFragment, FollowOnFragment, NewToken, RouterInfoBlock};
+use super::field::{header, put_endpoint};
 use crate::codec::Write;
-use std::net::{IpAddr, SocketAddr};
-
-pub(super) fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
-    out.put_u8(kind);
-    // Payloads are far shorter than 64 KiB.
-    out.put_u16(u16::try_from(len).unwrap_or(u16::MAX));
-}
-
-pub(super) fn put_endpoint(out: &mut Vec<u8>, endpoint: &SocketAddr) {
-    out.put_u16(endpoint.port());
-    match endpoint.ip() {
-        IpAddr::V4(ip) => out.put(&ip.octets()),
-        IpAddr::V6(ip) => out.put(&ip.octets()),
-    }
-}
+use std::net::SocketAddr;
 
 impl Block<'_> {
     /// 7 bytes.

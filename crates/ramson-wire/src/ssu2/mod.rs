@@ -8,6 +8,7 @@
 mod ack;
 mod block;
 mod encode;
+mod field;
 mod header;
 mod layout;
 pub mod protection;
@@ -15,7 +16,8 @@ mod relay;
 mod termination;
 
 pub use ack::{Ack, AckRanges, encode_ack};
-pub use block::{Block, Blocks, Congestion, FirstFragment, FollowOnFragment, NewToken, RouterInfoBlock, endpoint_len};
+pub use block::{Block, Blocks, Congestion, FirstFragment, FollowOnFragment, NewToken, RouterInfoBlock};
+pub use field::endpoint_len;
 pub use header::{ConfirmedFragment, ConnectionId, LongHeader, MessageType, Short, ShortHeader};
 pub use layout::{Keyed, Plain, keyed, plain, short};
 pub use relay::{PeerTest, RelayAgreement, RelayIntro, RelayRequest, RelayResponse, Signed};

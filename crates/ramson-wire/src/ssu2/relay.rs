@@ -1,8 +1,7 @@
 //! The blocks of introductions and peer tests, and what is signed in them.
 //! <https://geti2p.net/spec/ssu2#relayrequest>, <https://geti2p.net/spec/ssu2#peertest>
 
-use super::block::endpoint;
-use super::encode::{header, put_endpoint};
+use super::field::{endpoint, header, put_endpoint};
 use crate::codec::{DecodeError, Reader, Write};
 use crate::data::Hash;
 use std::net::SocketAddr;

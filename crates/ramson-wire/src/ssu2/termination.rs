@@ -1,6 +1,6 @@
 //! The Termination block. <https://geti2p.net/spec/ssu2#termination>
 
-use super::encode::header;
+use super::field::header;
 use crate::codec::{DecodeError, Reader, Write};
 
 /// Why a session ends.
