@@ -1,8 +1,10 @@
 //! The table of foreign tunnels, driven to its limits.
 
 use super::*;
+use ramson_wire::codec::Encode;
 use ramson_wire::crypto::x25519::{PublicKey, SecretKey};
 use ramson_wire::i2np::tunnel_build::BuildRecords;
+use ramson_wire::i2np::{Kind, tunnel_data};
 use ramson_wire::tunnel::bandwidth::BandwidthRequest;
 use ramson_wire::tunnel::build_record::{HopKeys, RECORD_LEN, Record, seal_request};
 
