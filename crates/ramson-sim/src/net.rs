@@ -1,21 +1,22 @@
 //! The net: nodes, connections, virtual time, and the queue of events.
 
+mod links;
 mod traffic;
 mod udp;
+mod view;
 
-use crate::geo;
 use crate::link::{Link, NodeId, Wire, WireId};
 use crate::node::{Machine, NETWORK_ID, Node, Place, UdpStats, router_config};
 use crate::puppet::{Puppet, PuppetConfig};
 use crate::role::Role;
 use crate::trace::{Trace, What, command_number, event_numbers};
-use ramson_core::job::{Class, Job, JobDone};
+use ramson_core::job::{Job, JobDone};
 use ramson_core::keys::RouterKeys;
 use ramson_core::link::ConnId;
 use ramson_core::netdb::{FloodfillMode, Verified};
 use ramson_core::own_info::{OwnInfo, at_hosts};
 use ramson_core::rng::Rng;
-use ramson_core::router::{Command, Config, Event, Input, Output, Router, Snapshot};
+use ramson_core::router::{Command, Config, Input, Output, Router};
 use ramson_core::time::{Duration, Instant, Now};
 use ramson_core::tunnel::Congestion;
 use ramson_wire::codec::Encode;
@@ -385,111 +386,9 @@ impl Net {
         self.feed(id, Input::TimeFloor(unix_ms));
     }
 
-    // ---- links ----
-
-    /// Sets what lies between two nodes. What is under way is not changed.
-    pub fn set_link(&mut self, a: NodeId, b: NodeId, link: Link) {
-        self.links.insert(ordered(a, b), link);
-    }
-
-    /// Cuts two nodes off from each other: dials hang, and what is sent arrives when [`Net::heal`] is called.
-    pub fn partition(&mut self, a: NodeId, b: NodeId) {
-        self.cut.insert(ordered(a, b));
-    }
-
-    /// Cuts a node off from all others.
-    pub fn isolate(&mut self, id: NodeId) {
-        for other in (0..self.nodes.len()).map(NodeId).filter(|other| *other != id) {
-            self.partition(id, other);
-        }
-    }
-
-    /// Ends the partition between two nodes.
-    pub fn heal(&mut self, a: NodeId, b: NodeId) {
-        if !self.cut.remove(&ordered(a, b)) {
-            return;
-        }
-        let mut arrivals = Vec::new();
-        for (id, wire) in self.wires.iter_mut().filter(|(_, wire)| wire.joins(a, b)) {
-            for (at, side) in wire.sides.iter_mut().enumerate() {
-                arrivals.extend(std::iter::repeat_n((*id, at), std::mem::take(&mut side.stalled)));
-            }
-        }
-        for (wire, side) in arrivals {
-            self.schedule(self.now, Due::Arrival(wire, side));
-        }
-    }
-
-    fn link(&self, a: NodeId, b: NodeId) -> Link {
-        if let Some(link) = self.links.get(&ordered(a, b)) {
-            return *link;
-        }
-        match (self.nodes[a.0].place.region, self.nodes[b.0].place.region) {
-            (Some(x), Some(y)) => geo::link(x, y, self.settings.link),
-            _ => self.settings.link,
-        }
-    }
-
-    fn is_cut(&self, wire: &Wire) -> bool {
-        self.cut.contains(&ordered(wire.sides[0].node, wire.sides[1].node))
-    }
-
     /// From now on the system clock of a node is ahead by so many milliseconds, as after somebody has set it.
     pub fn set_skew(&mut self, id: NodeId, skew_ms: i64) {
         self.nodes[id.0].skew_ms = skew_ms;
-    }
-
-    // ---- what is seen from outside ----
-
-    /// Virtual time since the start.
-    pub const fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// The true time, milliseconds since 1970.
-    pub const fn unix_ms(&self) -> u64 {
-        self.settings.start_unix_ms + self.now.as_micros() / 1000
-    }
-
-    pub const fn seed(&self) -> u64 {
-        self.settings.seed
-    }
-
-    pub const fn trace(&self) -> &Trace {
-        &self.trace
-    }
-
-    pub fn nodes(&self) -> usize {
-        self.nodes.len()
-    }
-
-    pub fn hash(&self, id: NodeId) -> Hash {
-        self.nodes[id.0].keys.identity.hash()
-    }
-
-    /// The system clock of a node, milliseconds since 1970.
-    pub fn system_ms(&self, id: NodeId) -> u64 {
-        self.system_of(id).unix_ms
-    }
-
-    /// Bytes that a node has written to its connections since the start.
-    pub fn sent_bytes(&self, id: NodeId) -> u64 {
-        self.nodes[id.0].sent_bytes
-    }
-
-    pub fn node_of(&self, hash: &Hash) -> Option<NodeId> {
-        (0..self.nodes.len()).map(NodeId).find(|id| self.hash(*id) == *hash)
-    }
-
-    /// The RouterInfo of a node, as a reseed has it.
-    pub fn info(&self, id: NodeId) -> Arc<RouterInfo> {
-        Arc::clone(&self.nodes[id.0].info)
-    }
-
-    /// The RouterInfo of a router at an address where nobody is.
-    pub fn info_of_nobody(&self, keys: &RouterKeys, number: usize) -> Arc<RouterInfo> {
-        let addr = NodeId(number + 20_000).far_address();
-        self.sign_info(keys, Some(&router_config(addr)), &Role::default(), addr)
     }
 
     /// Gives a node a RouterInfo.
@@ -497,66 +396,10 @@ impl Net {
         self.give(id, info);
     }
 
-    /// Whether the rules for subnets do not count for a router.
-    pub fn is_small(&self, id: NodeId) -> bool {
-        self.nodes[id.0].config.as_ref().is_none_or(|config| config.small_network)
-    }
-
-    pub fn address_of(&self, id: NodeId) -> SocketAddr {
-        self.nodes[id.0].addr
-    }
-
-    pub fn is_up(&self, id: NodeId) -> bool {
-        self.nodes[id.0].is_up()
-    }
-
-    /// The router at a node.
-    pub fn router(&self, id: NodeId) -> &Router {
-        let Machine::Router(router) = &self.nodes[id.0].machine else { unreachable!("{id:?} is no router that runs") };
-        router
-    }
-
-    pub fn snapshot(&self, id: NodeId) -> Snapshot {
-        self.router(id).snapshot()
-    }
-
-    /// The puppet at a node.
-    pub fn puppet(&self, id: NodeId) -> &Puppet {
-        let Machine::Puppet(puppet) = &self.nodes[id.0].machine else { unreachable!("{id:?} is no puppet that runs") };
-        puppet
-    }
-
-    /// The same, to change how it behaves.
-    pub fn puppet_mut(&mut self, id: NodeId) -> &mut Puppet {
-        let Machine::Puppet(puppet) = &mut self.nodes[id.0].machine else {
-            unreachable!("{id:?} is no puppet that runs")
-        };
-        puppet
-    }
-
-    /// What the router at a node has told since the last call.
-    pub fn take_events(&mut self, id: NodeId) -> Vec<(Instant, Event)> {
-        self.nodes[id.0].events.drain(..).collect()
-    }
-
-    /// The nodes whose routers have told anything since the last call and had nothing waiting before.
-    pub fn take_told(&mut self) -> Vec<NodeId> {
-        std::mem::take(&mut self.told)
-    }
-
-    /// Jobs of this class that a node has given out since the start.
-    pub fn jobs(&self, id: NodeId, class: Class) -> u64 {
-        self.nodes[id.0].jobs.get(&class).copied().unwrap_or(0)
-    }
-
-    /// What a node has saved of the first hops of a destination.
-    pub fn saved_guards(&self, id: NodeId, destination: &Hash) -> Option<&[u8]> {
-        self.nodes[id.0].guards.get(destination).map(Vec::as_slice)
-    }
-
-    /// Whether the router at a node has told anything that was not taken.
-    pub fn has_events(&self, id: NodeId) -> bool {
-        !self.nodes[id.0].events.is_empty()
+    /// The RouterInfo of a router at an address where nobody is.
+    pub fn info_of_nobody(&self, keys: &RouterKeys, number: usize) -> Arc<RouterInfo> {
+        let addr = NodeId(number + 20_000).far_address();
+        self.sign_info(keys, Some(&router_config(addr)), &Role::default(), addr)
     }
 
     /// Has a router send another one something by a link: it is looked up and dialled where that is needed.
@@ -784,8 +627,4 @@ impl Net {
         }
         self.schedule(self.now + self.settings.job_time, Due::Job(id, life, Box::new(done)));
     }
-}
-
-fn ordered(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
-    (a.min(b), a.max(b))
 }

@@ -9,6 +9,7 @@
 mod asked;
 #[cfg(any(test, fuzzing, feature = "checks"))]
 mod check;
+mod closing;
 mod create;
 mod datagrams;
 mod door;

@@ -1,6 +1,7 @@
 //! Datagrams between nodes: they are lost, late, doubled and out of order, they have an MTU, and they go through the
 //! translators in front of nodes.
 
+use super::links::ordered;
 use super::{Due, Net, UdpStats};
 use crate::link::{HEADERS_UDP, Link, NodeId, time_of};
 use crate::nat::{Nat, NatKind};
@@ -163,7 +164,7 @@ impl Net {
         let now = self.now;
         let refused = |net: &mut Self| net.nodes[sender.0].udp.refused += 1;
         let Some(id) = self.whose(to) else { return refused(self) };
-        if self.cut.contains(&super::ordered(sender, id)) {
+        if self.cut.contains(&ordered(sender, id)) {
             self.nodes[sender.0].udp.lost += 1;
             return;
         }
