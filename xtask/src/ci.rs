@@ -25,6 +25,10 @@ pub(crate) fn ci() -> Result<(), String> {
     ci.step("clippy", || {
         run(&mut command("cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     });
+    ci.step("clippy of the library without its features", || {
+        let args = ["clippy", "--package", "ramson", "--no-default-features", "--lib", "--tests", "--locked"];
+        run(command("cargo", &args).args(["--", "-D", "warnings"]))
+    });
     ci.step("clippy of interop", || {
         let args = ["clippy", "--manifest-path", "interop/Cargo.toml", "--all-targets", "--locked"];
         run(command("cargo", &args).args(["--", "-D", "warnings"]))

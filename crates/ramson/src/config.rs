@@ -125,7 +125,7 @@ pub struct PortMappingConfig {
 pub enum PortMapping {
     /// No.
     No,
-    /// Yes.
+    /// Yes. Refused in a build without the feature `port-mapping`.
     Yes,
     /// On the public network, when the machine has a private IPv4 address and none is to be published.
     #[default]

@@ -52,6 +52,12 @@
 //!
 //! Not in this crate: names (a program gives an [`AddressBook`], such as that of `ramson-services`), and any protocol above
 //! streams.
+//!
+//! # Features
+//!
+//! `port-mapping` (on by default) asks the gateway of the local network to forward ports. Without it a program has some fifty
+//! crates fewer to build, and a router behind a translator is reached by introducers alone.
+//!
 //! Below this API stands the seam to the driver, [`seam`]; the driver owns sockets, disk and clock.
 
 #![warn(missing_docs)]

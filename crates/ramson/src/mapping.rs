@@ -1,31 +1,31 @@
 //! Ports that the gateway of the local network forwards to us, asked for by PCP, NAT-PMP or UPnP.
 //!
-//! A task of its own asks, asks again before a mapping ends, and takes all back when the router stops. What the gateway
-//! says is one opinion on our address among others: it goes to the core as that. Nothing is sent beyond the gateway but
-//! the search for UPnP, which the local network hears; and nothing of what it says is trusted further than that.
+//! A task of its own asks (`mapper.rs`), asks again before a mapping ends, and takes all back when the router stops. What the
+//! gateway says is one opinion on our address among others: it goes to the core as that. Nothing is sent beyond the
+//! gateway but the search for UPnP, which the local network hears; and nothing of what it says is trusted further than that.
 
+#[cfg(feature = "port-mapping")]
+mod mapper;
+#[cfg(feature = "port-mapping")]
 mod pmp;
+#[cfg(feature = "port-mapping")]
 mod route;
+#[cfg(feature = "port-mapping")]
 mod upnp;
 
 use crate::config::{Config, PortMapping as Wish};
 use ramson_core::router::Mapped;
 use ramson_wire::data::router_address::is_public;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::Receiver;
+#[cfg(feature = "port-mapping")]
+use tokio::sync::mpsc::channel;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long a mapping is asked for, in seconds; RFC 6886 recommends it.
-const LIFETIME: u32 = 7_200;
-/// A mapping is asked for again after half of its time, but neither sooner nor later than this.
-const RENEWAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1_800));
-/// After a failure it is tried again, later each time.
-const RETRY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3_600));
-/// All that one way of asking may take, and all of them when the router stops.
-const PATIENCE: Duration = Duration::from_secs(12);
+/// All that taking back may hold up the end of the router.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What is to be mapped: UDP and TCP ports of this machine.
@@ -33,36 +33,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Ports {
     pub(crate) udp: Option<NonZeroU16>,
     pub(crate) tcp: Option<NonZeroU16>,
-}
-
-/// TCP or UDP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
-    Udp,
-    Tcp,
-}
-
-impl Ports {
-    fn each(self) -> impl Iterator<Item = (Protocol, NonZeroU16)> {
-        [(Protocol::Udp, self.udp), (Protocol::Tcp, self.tcp)]
-            .into_iter()
-            .filter_map(|(what, port)| Some((what, port?)))
-    }
-}
-
-/// A port that the gateway forwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Forwarded {
-    protocol: Protocol,
-    outside: SocketAddrV4,
-    lifetime: Duration,
-}
-
-/// Who asks, and whom: our address in the local network and the gateway's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lan {
-    gateway: Ipv4Addr,
-    ours: Ipv4Addr,
 }
 
 /// The mapper at work; pending for ever where there is nothing to map.
@@ -83,19 +53,22 @@ impl Mapping {
         if ports == Ports::default() || !is_wanted(config, source) {
             return Self::off();
         }
+        Self::run(config, ports)
+    }
+
+    #[cfg(feature = "port-mapping")]
+    fn run(config: &Config, ports: Ports) -> Self {
         let (said, reports) = channel(1);
         let (stop, stopped) = oneshot::channel();
-        let mapper = Mapper {
-            gateway: config.port_mapping.gateway,
-            ports,
-            allow_reserved: config.network.allow_reserved_addresses,
-            ssdp: upnp::MULTICAST,
-            said,
-            nonce: nonce(),
-            method: None,
-        };
-        let task = tokio::spawn(mapper.run(stopped));
+        let task = tokio::spawn(mapper::Mapper::new(config, ports, said).run(stopped));
         Self { reports: Some(reports), stop: Some(stop), task: Some(task) }
+    }
+
+    /// Who has said that ports must be mapped was refused before.
+    #[cfg(not(feature = "port-mapping"))]
+    fn run(_: &Config, ports: Ports) -> Self {
+        tracing::debug!(?ports, "no gateway is asked to forward ports: built without the feature port-mapping");
+        Self::off()
     }
 
     /// The next thing that the gateway has said; `None` in it when there is no mapping any more.
@@ -137,161 +110,3 @@ fn is_wanted(config: &Config, source: Option<IpAddr>) -> bool {
         Wish::Auto => config.network.is_public() && !knows && source.is_some_and(|ip| !is_public(ip)),
     }
 }
-
-/// How the gateway is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Method {
-    Pcp,
-    NatPmp,
-    Upnp,
-}
-
-impl Method {
-    const ALL: [Self; 3] = [Self::Pcp, Self::NatPmp, Self::Upnp];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Pcp => "PCP",
-            Self::NatPmp => "NAT-PMP",
-            Self::Upnp => "UPnP",
-        }
-    }
-}
-
-struct Mapper {
-    gateway: Option<Ipv4Addr>,
-    ports: Ports,
-    allow_reserved: bool,
-    ssdp: SocketAddrV4,
-    said: Sender<Option<Mapped>>,
-    /// Who asks with it may change and delete what it has (PCP).
-    nonce: [u32; 3],
-    /// What worked the last time, and with whom.
-    method: Option<(Method, Lan, Vec<Forwarded>)>,
-}
-
-impl Mapper {
-    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
-        let mut retry = RETRY.0;
-        loop {
-            let round = tokio::select! {
-                round = self.round() => round,
-                _ = &mut stopped => break,
-            };
-            let pause = match round {
-                Some(lifetime) => {
-                    retry = RETRY.0;
-                    (lifetime / 2).clamp(RENEWAL.0, RENEWAL.1)
-                }
-                None => {
-                    let pause = retry;
-                    retry = (retry * 2).min(RETRY.1);
-                    pause
-                }
-            };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                _ = &mut stopped => break,
-            }
-        }
-        self.take_back().await;
-    }
-
-    /// Asks for all ports once, first by what worked the last time. The shortest time that a port is forwarded.
-    async fn round(&mut self) -> Option<Duration> {
-        let Some(lan) = self.lan() else {
-            let _ = self.said.send(None).await;
-            return None;
-        };
-        let known = self.method.as_ref().map(|(method, ..)| *method);
-        let mut ways: Vec<Method> = known.into_iter().collect();
-        ways.extend(Method::ALL.into_iter().filter(|way| Some(*way) != known));
-        for way in ways {
-            let asked = tokio::time::timeout(PATIENCE, self.ask(way, lan)).await;
-            match asked.unwrap_or_else(|_| Err("it takes too long".to_owned())) {
-                Ok(forwarded) => {
-                    if let Some(mapped) = self.take_in(way, lan, &forwarded) {
-                        let lifetime = forwarded.iter().map(|one| one.lifetime).min();
-                        if self.method.is_none() {
-                            tracing::info!("the gateway forwards ports to the router, by {}", way.name());
-                        }
-                        self.method = Some((way, lan, forwarded));
-                        let _ = self.said.send(Some(mapped)).await;
-                        return lifetime;
-                    }
-                    // It forwards, but from an address that nobody else can send to.
-                    tracing::debug!("the gateway has no public address itself, it says by {}", way.name());
-                    self.method = Some((way, lan, forwarded));
-                    break;
-                }
-                Err(why) => tracing::debug!("the gateway forwards nothing by {}: {why}", way.name()),
-            }
-        }
-        let _ = self.said.send(None).await;
-        None
-    }
-
-    /// What is told to the core; nothing where the address is none that others could use.
-    fn take_in(&self, way: Method, lan: Lan, forwarded: &[Forwarded]) -> Option<Mapped> {
-        let usable = |addr: &SocketAddrV4| {
-            let ip = *addr.ip();
-            let somewhere = !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast() && addr.port() != 0;
-            somewhere && (is_public(ip.into()) || self.allow_reserved)
-        };
-        let of = |protocol| {
-            let mut of_it = forwarded.iter().filter(|one| one.protocol == protocol).map(|one| one.outside);
-            of_it.find(usable).map(SocketAddr::V4)
-        };
-        let mapped =
-            Mapped { gateway: lan.gateway.into(), by: way.name(), udp: of(Protocol::Udp), tcp: of(Protocol::Tcp) };
-        (mapped.udp.is_some() || mapped.tcp.is_some()).then_some(mapped)
-    }
-
-    /// The gateway, if it is one of a local network and we have an address there.
-    fn lan(&self) -> Option<Lan> {
-        let gateway = self.gateway.or_else(route::default_gateway)?;
-        if is_public(gateway.into()) || gateway.is_unspecified() || gateway.is_multicast() || gateway.is_broadcast() {
-            return None;
-        }
-        // Connecting a UDP socket looks at the routes only.
-        let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-        socket.connect((gateway, 9)).ok()?;
-        match socket.local_addr().ok()?.ip() {
-            IpAddr::V4(ours) if !ours.is_unspecified() => Some(Lan { gateway, ours }),
-            _ => None,
-        }
-    }
-
-    async fn ask(&self, way: Method, lan: Lan) -> Result<Vec<Forwarded>, String> {
-        let forwarded = match way {
-            Method::Pcp => pmp::ask(Some(self.nonce), lan, self.ports).await?,
-            Method::NatPmp => pmp::ask(None, lan, self.ports).await?,
-            Method::Upnp => upnp::ask(lan, self.ports, self.ssdp).await?,
-        };
-        if forwarded.is_empty() { Err("it forwards none of the ports".to_owned()) } else { Ok(forwarded) }
-    }
-
-    async fn take_back(&mut self) {
-        let Some((way, lan, forwarded)) = self.method.take() else { return };
-        match way {
-            Method::Pcp | Method::NatPmp => {
-                pmp::take_back((way == Method::Pcp).then_some(self.nonce), lan, self.ports).await;
-            }
-            Method::Upnp => upnp::take_back(lan, &forwarded, self.ssdp).await,
-        }
-    }
-}
-
-/// Whoever guesses it could take our mapping away; a system without randomness has other troubles.
-fn nonce() -> [u32; 3] {
-    let mut bytes = [0; 12];
-    let _ = getrandom::fill(&mut bytes);
-    let mut nonce = [0; 3];
-    for (word, bytes) in nonce.iter_mut().zip(bytes.chunks_exact(4)) {
-        *word = bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
-    }
-    nonce
-}
-
-#[cfg(test)]
-mod tests;

@@ -9,7 +9,7 @@ use super::progress::Reporter;
 use super::reseeding::Reseeding;
 use super::{Driver, READ_BUFFER, setup, translate};
 use crate::client::Ramson;
-use crate::config::{Config, Ntcp2Config};
+use crate::config::{Config, Ntcp2Config, PortMapping};
 use crate::error::{Error, ErrorKind};
 use crate::mapping::{Mapping, Ports};
 use crate::net::connections::Connections;
@@ -156,6 +156,9 @@ fn check(config: &Config) -> Result<(), Error> {
     }
     if config.ssu2.enabled && config.proxy.is_some() {
         return misuse("SSU2 does not go through the proxy, and would show what it hides");
+    }
+    if cfg!(not(feature = "port-mapping")) && config.port_mapping.wish == PortMapping::Yes {
+        return misuse("built without the feature port-mapping, it cannot ask the gateway to forward ports");
     }
     if network.id == 255 {
         return misuse("255 is no network");
@@ -335,6 +338,8 @@ pub(crate) mod tests {
             let (kind, address) = (crate::config::ProxyKind::Socks5, "127.0.0.1:9050".parse().unwrap());
             c.proxy = Some(crate::config::Proxy { kind, address, user: None, password: None });
         }));
+        let mapped = |c: &mut Config| c.port_mapping.wish = PortMapping::Yes;
+        assert_eq!(misuse(&mapped), cfg!(not(feature = "port-mapping")));
         assert!(misuse(&|c| c.tunnels.exploratory_hops = 8));
         assert!(misuse(&|c| c.tunnels.exploratory_quantity = 0));
         assert!(misuse(&|c| c.ntcp2.publish = vec!["0.0.0.0:1".parse().unwrap()]));

@@ -1,13 +1,15 @@
 //! The mapper against gateways on the loopback: honest, silent, and lying ones.
 
 use super::*;
-use crate::config::{PortMappingConfig, Proxy, ProxyKind};
+use crate::config::{PortMapping as Wish, PortMappingConfig, Proxy, ProxyKind};
+use crate::mapping::is_wanted;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::{Receiver, channel};
 
 const PORT: NonZeroU16 = NonZeroU16::new(9_321).unwrap();
 const BOTH: Ports = Ports { udp: Some(PORT), tcp: Some(PORT) };

@@ -3,7 +3,8 @@
 //! The crate would fetch a description from whoever answers its search. So it searches through us: we ask the local
 //! network, and hand on what comes from the gateway alone; and it takes no address but the gateway's.
 
-use super::{Forwarded, LIFETIME, Lan, Ports, Protocol};
+use super::Ports;
+use super::mapper::{Forwarded, LIFETIME, Lan, Protocol};
 use igd_next::aio::tokio::{Tokio, search_gateway};
 use igd_next::{AddPortError, GatewayIpVersion, PortMappingProtocol, SearchOptions};
 use std::io;
