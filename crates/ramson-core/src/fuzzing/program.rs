@@ -3,6 +3,13 @@
 /// Programs of one machine, by name.
 pub type Seeds = Vec<(&'static str, Vec<u8>)>;
 
+/// The program that these hexadecimal digits are, as a fuzzer's find stands in a test.
+#[cfg(test)]
+pub(crate) fn from_hex(digits: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    (0..digits.len()).step_by(2).map(byte).collect()
+}
+
 /// The program of this name.
 #[cfg(test)]
 pub(crate) fn named(seeds: Seeds, name: &str) -> Vec<u8> {

@@ -603,9 +603,25 @@ mod tests {
             "08696e6a65637465641f051110000224000502020001000200010000000108696e6a65637465a11f05111000020005020200",
             "010001056c617465721f05",
         );
-        let byte = |at: usize| u8::from_str_radix(&program[at..at + 2], 16).unwrap();
-        let outcome = stream(&(0..program.len()).step_by(2).map(byte).collect::<Vec<_>>());
+        let outcome = stream(&crate::fuzzing::program::from_hex(program));
         assert_eq!(outcome.opened, 3, "{outcome:?}");
+    }
+
+    /// An unsigned SYN came when the name of a stream that had ended was due to be forgotten.
+    #[test]
+    fn what_is_refused_forgets_no_ended_stream() {
+        let program = concat!(
+            "02800105020200010000056c617765721f051104000200010000000208696e0000000000001080006a656374656409c01510",
+            "00020005026409c0151000020005020200010000056c74617465721f1fc30003100100002700fffa168001000301ffff0100",
+            "0000990931040e00f513278409000088ffffffffffffffffffe9030000ffffffffffff3effffffffffffffffff3a010100ff",
+            "f4f8fff4f4f61f090703060086001f090a0b090bffffff0181ff1f090a0c090c010101010101010101010167010101010101",
+            "01010000004c051104000200010000000208696e00002000000000004949494949494949494949493b494949494900070300",
+            "150d617265e086908adf8b9790001f090a1d091d0703494949494949494900ff0000ff1256dc080703060086001f090a0909",
+            "090703006a6563746564800105020200010000056c617465721f056a65637465641f0161740009000765721f050306000703",
+            "2074",
+        );
+        let outcome = stream(&crate::fuzzing::program::from_hex(program));
+        assert!(outcome.refused > 0, "{outcome:?}");
     }
 
     proptest! {

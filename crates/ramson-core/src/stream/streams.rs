@@ -458,6 +458,7 @@ impl Streams {
         if !connection.outbound {
             let key = (connection.remote_id, connection.peer);
             self.by_remote.remove(&key);
+            self.forget_past(now);
             if self.past.insert(key, now).is_none() {
                 self.past_order.push_back(key);
             }
@@ -467,6 +468,11 @@ impl Streams {
                 self.past.remove(&oldest);
             }
         }
+    }
+
+    /// Whether an incoming stream of this name has ended of late. Looking changes nothing: who asks is often refused.
+    fn is_past(&self, now: Instant, key: &(u32, Hash)) -> bool {
+        self.past.get(key).is_some_and(|at| *at + PAST_LIFE > now)
     }
 
     fn forget_past(&mut self, now: Instant) {

@@ -41,8 +41,7 @@ impl Streams {
         if let Some(stream) = self.by_remote.get(&(packet.recv_id, peer)).copied() {
             return self.handle_known(now, stream, from, bytes);
         }
-        self.forget_past(now.mono);
-        if self.past.contains_key(&(packet.recv_id, peer)) {
+        if self.is_past(now.mono, &(packet.recv_id, peer)) {
             return Err(Error::UnknownStream);
         }
         let destination = claimed.destination()?;
@@ -82,7 +81,7 @@ impl Streams {
             self.drive(now, stream, |connection, ctx| connection.handle(packet, ctx));
             return;
         }
-        if self.past.contains_key(&(remote_id, peer)) {
+        if self.is_past(now.mono, &(remote_id, peer)) {
             return;
         }
         let listens = self.listening.contains(&None) || self.listening.contains(&Some(ports.0));
