@@ -20,6 +20,10 @@ const MOST_STREAMS: i64 = 65_535;
 /// The data folder, or one that has the config files only: then `keys` is where the key files are.
 pub(super) fn folder(folder: &Path, keys: &Path, plan: &mut Plan) {
     let there = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+    // Where it is, the list in the config counts for nothing.
+    if let Some(file) = there("subscriptions.txt") {
+        super::java::subscriptions(&file, plan);
+    }
     if let Some(file) = there("i2pd.conf") {
         main_file(&file, plan);
     }
@@ -31,9 +35,6 @@ pub(super) fn folder(folder: &Path, keys: &Path, plan: &mut Plan) {
         for file in files_of(&folder.join(apart), "conf") {
             tunnels_file(&file, keys, plan);
         }
-    }
-    if let Some(file) = there("subscriptions.txt") {
-        super::java::subscriptions(&file, plan);
     }
     if let Some(book) =
         there("addressbook").filter(|book| book.join("addresses.csv").exists() || book.join("local.csv").exists())

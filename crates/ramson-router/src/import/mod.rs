@@ -36,6 +36,7 @@ pub(crate) struct ImportArgs {
     /// Our data folder
     #[arg(long, value_name = "FOLDER", env = "RAMSON_DATA")]
     data: Option<PathBuf>,
+    /// Say it as JSON
     #[arg(long)]
     json: bool,
 }

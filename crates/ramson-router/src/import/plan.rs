@@ -171,6 +171,9 @@ impl Plan {
 
 /// Reads a key file, which the other router may have left open to all.
 pub(super) fn read_keys(file: &Path, notes: &mut Vec<String>) -> Result<PrivateKeys, String> {
+    if !file.exists() {
+        return Err(format!("{}: its keys are not there (`--keys` says in which folder they are)", file.display()));
+    }
     let bytes = Zeroizing::new(lines::bytes(file, KEY_BYTES)?);
     #[cfg(unix)]
     if std::fs::metadata(file).is_ok_and(|found| std::os::unix::fs::MetadataExt::mode(&found) & 0o077 != 0) {

@@ -118,10 +118,12 @@ fn config_and_keys_may_be_in_different_folders() {
     let keys = data.keys("site.dat");
     config.write("tunnels.conf.d/site.conf", "[site]\ntype=server\nhost=127.0.0.1\nport=80\nkeys=site.dat\n");
     config.write("subscriptions.txt", "\u{feff}# mine\r\nhttp://reg.i2p/hosts.txt\r\n");
-    config.write("i2pd.conf", "tunconf = /etc/i2pd/other.conf\n");
+    config
+        .write("i2pd.conf", "tunconf = /etc/i2pd/other.conf\naddressbook.subscriptions = http://other.i2p/hosts.txt\n");
     let plan = read(&config.theirs(""), Some(&data.theirs(""))).unwrap();
     assert_eq!(plan.tunnels[0].private.as_ref().unwrap().1.destination(), keys.destination());
-    assert!(plan.settings.iter().any(|change| change.value.to_string().contains("reg.i2p")), "{:?}", plan.left);
+    let feeds = plan.settings.iter().find(|change| change.key == "subscriptions").unwrap();
+    assert!(feeds.value.to_string().contains("reg.i2p"), "{:?}", plan.left);
     assert!(plan.notes[0].contains("tunconf = /etc/i2pd/other.conf: import that by itself"), "{:?}", plan.notes);
     let mut plan = Plan::default();
     i2pd::tunnels_file(&config.theirs("tunnels.conf.d/site.conf"), &config.theirs(""), &mut plan);
@@ -239,5 +241,4 @@ fn keys_for_a_time_move_in_and_other_kinds_are_named() {
             plan.left
         );
     }
-    eprintln!("{:?}", plan.left);
 }

@@ -126,6 +126,9 @@ impl<'a> Draft<'a> {
         part("Good to know:", self.plan.notes.clone());
         part("Not carried over:", self.plan.left.iter().chain(&self.kept).cloned().collect());
         let _ = match (done, &self.old) {
+            (true, Some(old)) if *old == self.new => {
+                writeln!(text, "Done: {} says all of it already, and stays as it is.", self.config.display())
+            }
             (true, Some(_)) => writeln!(text, "Done: {}; what it was before is beside it.", self.config.display()),
             (true, None) => writeln!(text, "Done: {}.", self.config.display()),
             (false, _) => writeln!(text, "Nothing was written. `--do` does it, in {}.", self.config.display()),
