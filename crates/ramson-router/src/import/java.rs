@@ -281,6 +281,11 @@ impl Java<'_> {
         if !self.starts() {
             return Err("it does not start with the router".into());
         }
+        if self.option("proxyAuth").is_some_and(|auth| auth != "false") {
+            return Err(
+                "it asks for a user and a password: set them up by hand, or it would be open to all here".into()
+            );
+        }
         let listen = self.listen()?;
         let Some(s) = self.all.get("listenPort") else { return Err("it has no port".into()) };
         if plan.settings.iter().any(|c| (c.section, c.key) == (section, "listen")) {
@@ -303,9 +308,6 @@ impl Java<'_> {
             self.option("i2ptunnel.httpclient.jumpServers").and(self.all.get("option.i2ptunnel.httpclient.jumpServers"))
         {
             plan.leave(jumps, "jump services are set up by hand: names.jump_services");
-        }
-        if self.option("proxyAuth").is_some_and(|auth| auth != "false") {
-            return Err("its users and passwords are set up by hand".into());
         }
         Ok(())
     }

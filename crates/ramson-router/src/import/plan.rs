@@ -69,7 +69,7 @@ impl Plan {
     /// A line that is not carried over.
     pub(super) fn leave(&mut self, setting: &Setting, why: &str) {
         let Setting { section, key, value, at, .. } = setting;
-        let secret = ["pass", "psk", "secret", "privatekey", "private_key"]
+        let secret = ["pass", "psk", "secret", "privatekey", "private_key", "md5", "sha256"]
             .iter()
             .any(|word| key.to_ascii_lowercase().contains(word));
         let value = if secret { "..." } else { value };

@@ -192,8 +192,12 @@ fn what_a_filter_keeps_closed_is_not_opened() {
         "i2ptunnel.config.d/b.config",
         format!("name=b\n{server}option.i2cp.enableAccessList=true\noption.i2cp.accessList={list}\n"),
     );
+    world.write(
+        "i2ptunnel.config.d/c.config",
+        "name=c\ntype=httpclient\nlistenPort=4444\noption.proxyAuth=digest\noption.proxy.auth.me.md5=00\n",
+    );
     let plan = world.plan();
-    assert_eq!(plan.tunnels.len(), 1);
+    assert_eq!((plan.tunnels.len(), plan.settings.len()), (1, 0), "nothing of a proxy that asks for a password");
     assert!(plan.left[0].contains("the tunnel a: only some may reach it"), "{:?}", plan.left);
     assert_eq!(has(&plan, "b", "allow").map(|list| list.matches('"').count()), Some(4));
 }
