@@ -158,7 +158,7 @@ fn an_i2pd_moves_in() {
         "the tunnel proxy: tunnels of type socks",
         "the tunnel open: 0.0.0.0:1 is open",
         "i2p.streaming.profile = 2",
-        "three: it is not possible here",
+        "three: it is not possible here: [[server]] keys are those of another server",
         "2 names whose destinations",
         "[http] enabled = true",
     ];

@@ -212,7 +212,12 @@ fn with_tunnel(document: &DocumentMut, tunnel: &Tunnel) -> Result<DocumentMut, S
 fn good(document: DocumentMut) -> Result<DocumentMut, String> {
     match Settings::parse(&document.to_string()) {
         Ok(_) => Ok(document),
-        Err(why) => Err(format!("it is not possible here: {}", why.lines().last().unwrap_or_default())),
+        Err(why) => {
+            let why = why.lines().last().unwrap_or_default();
+            // A line of a file that there will not be.
+            let said = why.strip_prefix("line ").and_then(|rest| rest.split_once(": ")).map_or(why, |(_, said)| said);
+            Err(format!("it is not possible here: {said}"))
+        }
     }
 }
 
