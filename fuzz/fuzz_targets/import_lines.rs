@@ -12,7 +12,8 @@ mod lines;
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
     let lines = text.lines().count();
-    for setting in lines::parse(&text, Path::new("x")) {
+    let formats = [lines::Format::Options, lines::Format::Tunnels, lines::Format::Java];
+    for setting in formats.into_iter().flat_map(|format| lines::parse(&text, Path::new("x"), format)) {
         assert!(!setting.key.is_empty() && (1..=lines).contains(&setting.at.line));
         assert!(setting.key == setting.key.trim() && setting.value == setting.value.trim());
     }

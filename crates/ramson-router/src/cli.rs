@@ -10,10 +10,12 @@ use crate::offer::Offer;
 use crate::settings::NetworkId;
 use crate::tryout::TryArgs;
 use crate::{Failure, control, process, run, show};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use ramson::Destination;
 use ramson_services::names::Host;
 use ramson_services::tunnels::{load_keys, load_or_create_keys};
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Ramson, an I2P router.
@@ -76,10 +78,12 @@ enum Command {
     Name(NameArgs),
     /// Show the destination of a private key file, or make a new one
     Keys {
+        /// The key file, as i2pd and the Java router have it, too
         file: PathBuf,
         /// Make the file with new keys, if it does not exist
         #[arg(long)]
         new: bool,
+        /// Say it as JSON
         #[arg(long)]
         json: bool,
     },
@@ -106,6 +110,19 @@ struct RunArgs {
     /// Write what happens as JSON lines; the log goes to standard error all the same
     #[arg(long)]
     json: bool,
+}
+
+/// Says why a command line is none, and ends.
+pub(crate) fn refuse(why: &clap::Error) -> ! {
+    if let (ErrorKind::ArgumentConflict, Some(ContextValue::String(command))) =
+        (why.kind(), why.get(ContextKind::InvalidSubcommand))
+    {
+        let hint = format!("ramson: options stand behind the command: ramson {command} --data FOLDER");
+        // Who has closed standard error reads nothing; the status says it, too.
+        let _ = writeln!(std::io::stderr(), "{hint}");
+        std::process::exit(2);
+    }
+    why.exit()
 }
 
 impl Cli {

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     process::hide_memory();
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::try_parse().unwrap_or_else(|e| cli::refuse(&e));
     match cli.execute() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

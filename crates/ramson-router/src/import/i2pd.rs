@@ -1,6 +1,6 @@
 //! i2pd: i2pd.conf, tunnels.conf and tunnels.d, key files, the address book.
 
-use super::lines::{self, At, Setting, is_true};
+use super::lines::{self, At, Format, Setting, is_true};
 use super::plan::{Plan, Tunnel, lengths, number, read_keys, socket};
 use ramson_services::names::{Host, HostName, I2pUrl};
 use ramson_wire::codec::Decode;
@@ -14,18 +14,27 @@ use toml_edit::{Array, Value};
 /// Bytes of an index of the address book, and of a destination in it.
 const INDEX_BYTES: u64 = 16 << 20;
 const DESTINATION_BYTES: u64 = 4096;
+/// Streams of a server at once; i2pd's own number when nothing was set is 2048.
+const MOST_STREAMS: i64 = 65_535;
 
-/// The data folder.
-pub(super) fn folder(folder: &Path, plan: &mut Plan) {
+/// The data folder, or one that has the config files only: then `keys` is where the key files are.
+pub(super) fn folder(folder: &Path, keys: &Path, plan: &mut Plan) {
     let there = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+    // Where it is, the list in the config counts for nothing.
+    if let Some(file) = there("subscriptions.txt") {
+        super::java::subscriptions(&file, plan);
+    }
     if let Some(file) = there("i2pd.conf") {
         main_file(&file, plan);
     }
     if let Some(file) = there("tunnels.conf") {
-        tunnels_file(&file, folder, plan);
+        tunnels_file(&file, keys, plan);
     }
-    for file in files_of(&folder.join("tunnels.d"), "conf") {
-        tunnels_file(&file, folder, plan);
+    // The second is Debian's.
+    for apart in ["tunnels.d", "tunnels.conf.d"] {
+        for file in files_of(&folder.join(apart), "conf") {
+            tunnels_file(&file, keys, plan);
+        }
     }
     if let Some(book) =
         there("addressbook").filter(|book| book.join("addresses.csv").exists() || book.join("local.csv").exists())
@@ -51,7 +60,7 @@ pub(super) fn files_of(folder: &Path, end: &str) -> Vec<PathBuf> {
 
 /// i2pd.conf.
 pub(super) fn main_file(file: &Path, plan: &mut Plan) {
-    let settings = match lines::settings(file) {
+    let settings = match lines::settings(file, Format::Options) {
         Ok(settings) => settings,
         Err(why) => return plan.left.push(why),
     };
@@ -103,11 +112,14 @@ pub(super) fn main_file(file: &Path, plan: &mut Plan) {
                 plan.set(&s.at, "reseed", "files", list([s.value.as_str()]));
             }
             ("addressbook", "subscriptions") => feeds(plan, s, s.value.split(',')),
+            ("", "tunconf" | "tunnelsdir") if !s.value.is_empty() => {
+                plan.notes.push(format!("{}: {} = {}: import that by itself, with --keys", s.at, s.key, s.value));
+            }
             // Where the other keeps what is its own.
             (
                 "",
-                "tunconf" | "tunnelsdir" | "datadir" | "certsdir" | "pidfile" | "log" | "logfile" | "logclftime"
-                | "daemon" | "service" | "host" | "port" | "ipv4" | "nat",
+                "datadir" | "certsdir" | "pidfile" | "log" | "logfile" | "logclftime" | "daemon" | "service" | "host"
+                | "port" | "ipv4" | "nat",
             ) => {}
             ("ntcp2", "port" | "published" | "enabled") => {}
             ("addressbook", "defaulturl") | ("persist" | "precomputation" | "cpuext", _) => {}
@@ -283,18 +295,12 @@ pub(super) fn feeds<'a>(plan: &mut Plan, s: &Setting, urls: impl Iterator<Item =
 
 /// tunnels.conf, and files of its kind. `data` is where its key files are.
 pub(super) fn tunnels_file(file: &Path, data: &Path, plan: &mut Plan) {
-    let settings = match lines::settings(file) {
+    let settings = match lines::settings(file, Format::Tunnels) {
         Ok(settings) => settings,
         Err(why) => return plan.left.push(why),
     };
-    let mut sections: Vec<(&str, Vec<&Setting>)> = Vec::new();
-    for s in &settings {
-        match sections.last_mut() {
-            Some((name, all)) if *name == s.section => all.push(s),
-            _ => sections.push((&s.section, vec![s])),
-        }
-    }
-    for (name, all) in sections {
+    for all in settings.chunk_by(|a, b| a.block == b.block) {
+        let name = all.first().map(|s| s.section.as_str()).unwrap_or_default();
         let section = Section { name, all, data };
         if let Err(why) = section.carry_over(plan) {
             let at = section.all.first().map(|s| s.at.to_string()).unwrap_or_default();
@@ -306,7 +312,7 @@ pub(super) fn tunnels_file(file: &Path, data: &Path, plan: &mut Plan) {
 /// One tunnel.
 struct Section<'a> {
     name: &'a str,
-    all: Vec<&'a Setting>,
+    all: &'a [Setting],
     data: &'a Path,
 }
 
@@ -344,27 +350,33 @@ impl Section<'_> {
         lengths(&mut keys, |key| self.get(key));
         if kind == "udpclient" {
             keys.push(("kind", "udp".into()));
+            if let Some(version) = self.get("datagramversion").and_then(|version| number(version, 1, 3)) {
+                keys.push(("datagram", version.into()));
+            }
+        } else if self.get("keys") == Some("shareddest") {
+            keys.push(("shared", true.into()));
         }
         let mut private = None;
         // One that was never started has none.
-        let file = self.get("keys").filter(|file| !file.starts_with("transient") && self.data.join(file).exists());
+        let file = self.get("keys").filter(|file| !file.starts_with("transient") && *file != "shareddest");
+        let file = file.filter(|file| self.data.join(file).exists());
         if let Some(file) = file {
             let own = read_keys(&self.data.join(file), &mut plan.notes)?;
             let copy = plan.key_file(self.name, &own);
             keys.push(("keys", copy.as_str().into()));
             private = Some((copy, own));
         }
-        let known = ["type", "address", "port", "destination", "destinationport", "keys"];
+        let known = ["type", "address", "port", "destination", "destinationport", "keys", "datagramversion"];
         self.finish(plan, "client", keys, private, &known)
     }
 
     fn server(&self, plan: &mut Plan, kind: &str) -> Result<(), String> {
-        if self.get("whitelist").is_some() {
-            return Err("only some may reach it: its list is set up by hand, or it would be open to all".into());
+        if self.get("ssl").is_some_and(is_true) {
+            return Err("its server speaks TLS, which is not spoken to local servers here".into());
         }
         let target = socket(self.get("host").unwrap_or("127.0.0.1"), self.get("port").ok_or("it has no port")?)?;
         let file = self.get("keys").ok_or("it has no keys")?;
-        if file.starts_with("transient") {
+        if file.starts_with("transient") || file == "shareddest" {
             return Err("it has another address at each start, which servers do not have here".into());
         }
         let keys = read_keys(&self.data.join(file), &mut plan.notes)?;
@@ -377,19 +389,47 @@ impl Section<'_> {
         if let Some(host) = self.get("hostoverride").filter(|_| kind == "http") {
             settings.push(("host", host.into()));
         }
-        if let Some(port) = self.get("inport").filter(|port| *port != "0") {
-            settings.push(("port", number(port, 1, 65_535).ok_or("its inport is none")?.into()));
+        let inport = self.get("inport").map(|port| number(port, 0, 65_535).ok_or("its inport is none")).transpose()?;
+        // The first of a destination gets what comes to no port of another one.
+        let same = plan.servers_of(&keys);
+        if same.iter().any(|other| is_datagrams(other) == (kind == "udpserver")) {
+            let port = inport.unwrap_or(i64::from(target.port()));
+            if port > 0 {
+                settings.push(("port", port.into()));
+            }
         }
         if let Some(password) = self.get("webircpassword").filter(|_| kind == "irc") {
             settings.push(("webirc_password", password.into()));
         }
-        if let Some(allowed) = self.get("accesslist") {
+        // Its name of before.
+        if let Some(allowed) = self.get("accesslist").or(self.get("whitelist")) {
             let allowed: Vec<String> = allowed.split(',').map(|who| full_b32(who.trim())).collect();
             settings.push(("allow", list(allowed.iter().map(String::as_str))));
         }
-        lengths(&mut settings, |key| self.get(key));
-        let known =
-            ["type", "host", "port", "keys", "inport", "hostoverride", "address", "accesslist", "webircpassword"];
+        // They have the tunnels of their destination, and so of its first.
+        match plan.servers_of(&keys).first() {
+            Some(first) => {
+                settings.extend(first.keys.iter().filter(|(key, _)| matches!(*key, "hops" | "quantity")).cloned());
+            }
+            None => lengths(&mut settings, |key| self.get(key)),
+        }
+        if let Some(most) = self.get("i2p.streaming.maxConcurrentStreams").and_then(|n| number(n, 1, MOST_STREAMS)) {
+            settings.push(("max_streams", most.into()));
+        }
+        let known = [
+            "type",
+            "host",
+            "port",
+            "keys",
+            "inport",
+            "hostoverride",
+            "address",
+            "accesslist",
+            "whitelist",
+            "ssl",
+            "webircpassword",
+            "i2p.streaming.maxConcurrentStreams",
+        ];
         self.finish(plan, "server", settings, Some((ours, keys)), &known)
     }
 
@@ -413,6 +453,11 @@ impl Section<'_> {
         plan.tunnel(Tunnel { section, name, keys, private, at });
         Ok(())
     }
+}
+
+/// Whether a server takes datagrams, and no streams.
+fn is_datagrams(tunnel: &Tunnel) -> bool {
+    tunnel.keys.iter().any(|(key, value)| *key == "kind" && value.as_str() == Some("udp"))
 }
 
 /// The kind of a server.

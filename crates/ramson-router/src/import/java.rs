@@ -1,17 +1,17 @@
 //! The Java router (and I2P+): router.config, i2ptunnel.config and its folder, clients.config, the address book's lists.
 
 use super::i2pd::{feeds, files_of};
-use super::lines::{self, Setting, is_true};
+use super::lines::{self, Format, Setting, is_true};
 use super::plan::{Plan, Tunnel, lengths, number, read_keys, socket};
 use ramson_services::names::Host;
 use ramson_wire::data::router_address::is_public;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use toml_edit::Value;
+use toml_edit::{InlineTable, Value};
 
-/// The data folder.
-pub(super) fn folder(folder: &Path, plan: &mut Plan) {
+/// The data folder; `keys` is where the key files are.
+pub(super) fn folder(folder: &Path, keys: &Path, plan: &mut Plan) {
     let there = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
     if let Some(file) = there("router.config") {
         router_file(&file, plan);
@@ -25,10 +25,10 @@ pub(super) fn folder(folder: &Path, plan: &mut Plan) {
     // Where the folder is, it holds what the file held before.
     let apart = files_of(&folder.join("i2ptunnel.config.d"), "config");
     if let Some(file) = there("i2ptunnel.config").filter(|_| apart.is_empty()) {
-        tunnels_file(&file, folder, plan);
+        tunnels_file(&file, keys, plan);
     }
     for file in apart {
-        tunnels_file(&file, folder, plan);
+        tunnels_file(&file, keys, plan);
     }
     if let Some(file) = there("addressbook/subscriptions.txt") {
         subscriptions(&file, plan);
@@ -58,7 +58,7 @@ pub(super) fn blockfile(file: &Path, plan: &mut Plan) {
 
 /// router.config.
 pub(super) fn router_file(file: &Path, plan: &mut Plan) {
-    let settings = match lines::settings(file) {
+    let settings = match lines::settings(file, Format::Java) {
         Ok(settings) => settings,
         Err(why) => return plan.left.push(why),
     };
@@ -158,7 +158,7 @@ fn bandwidth(plan: &mut Plan, s: &Setting, key: &'static str) {
 
 /// clients.config: what starts with the router.
 pub(super) fn clients_file(file: &Path, plan: &mut Plan) {
-    let settings = match lines::settings(file) {
+    let settings = match lines::settings(file, Format::Java) {
         Ok(settings) => settings,
         Err(why) => return plan.left.push(why),
     };
@@ -198,8 +198,8 @@ pub(super) fn subscriptions(file: &Path, plan: &mut Plan) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let at = lines::At { file: file.to_owned(), line: 1 };
-            let s = Setting { section: String::new(), key: "subscriptions".into(), value: String::new(), at };
-            feeds(plan, &s, text.lines().filter(|line| !line.starts_with(['#', ';'])));
+            let s = Setting { section: String::new(), block: 0, key: "subscriptions".into(), value: String::new(), at };
+            feeds(plan, &s, lines::without_mark(&text).lines().filter(|line| !line.starts_with(['#', ';'])));
         }
         Err(why) => plan.left.push(why),
     }
@@ -207,7 +207,7 @@ pub(super) fn subscriptions(file: &Path, plan: &mut Plan) {
 
 /// i2ptunnel.config, or a file of its folder. `data` is where its key files are.
 pub(super) fn tunnels_file(file: &Path, data: &Path, plan: &mut Plan) {
-    let settings = match lines::settings(file) {
+    let settings = match lines::settings(file, Format::Java) {
         Ok(settings) => settings,
         Err(why) => return plan.left.push(why),
     };
@@ -254,9 +254,6 @@ impl Java<'_> {
         let Some(kind) = self.get("type") else {
             return Err("it has no type".into());
         };
-        if self.get("startOnLoad").is_some_and(|on| !is_true(on)) {
-            return Err("it does not start with the router: what is in the config here always does".into());
-        }
         if self.option("i2cp.leaseSetType").is_some_and(|kind| kind == "5" || kind == "7")
             || self.option("i2cp.encryptLeaseSet").is_some_and(is_true)
         {
@@ -281,6 +278,14 @@ impl Java<'_> {
     }
 
     fn proxy(&self, plan: &mut Plan, section: &'static str) -> Result<(), String> {
+        if !self.starts() {
+            return Err("it does not start with the router".into());
+        }
+        if self.option("proxyAuth").is_some_and(|auth| auth != "false") {
+            return Err(
+                "it asks for a user and a password: set them up by hand, or it would be open to all here".into()
+            );
+        }
         let listen = self.listen()?;
         let Some(s) = self.all.get("listenPort") else { return Err("it has no port".into()) };
         if plan.settings.iter().any(|c| (c.section, c.key) == (section, "listen")) {
@@ -292,7 +297,9 @@ impl Java<'_> {
         for (key, value) in keys {
             plan.set(&s.at, section, key, value);
         }
-        if let Some(outproxy) = self.all.get("proxyList").filter(|s| !s.value.is_empty()) {
+        // Only TLS goes there.
+        let outproxies = ["option.i2ptunnel.httpclient.SSLOutproxies", "proxyList"];
+        if let Some(outproxy) = outproxies.iter().find_map(|key| self.all.get(*key).filter(|s| !s.value.is_empty())) {
             let hosts = super::i2pd::list(outproxy.value.split([',', ' ']).filter(|host| !host.is_empty()));
             plan.set(&outproxy.at, section, "outproxy", hosts);
             plan.notes.push("outproxies carry TLS only, unless outproxy_plain says otherwise".into());
@@ -301,9 +308,6 @@ impl Java<'_> {
             self.option("i2ptunnel.httpclient.jumpServers").and(self.all.get("option.i2ptunnel.httpclient.jumpServers"))
         {
             plan.leave(jumps, "jump services are set up by hand: names.jump_services");
-        }
-        if self.option("proxyAuth").is_some_and(|auth| auth != "false") {
-            return Err("its users and passwords are set up by hand".into());
         }
         Ok(())
     }
@@ -345,23 +349,32 @@ impl Java<'_> {
             }
             _ => {}
         }
-        let own = self.option("persistentClientKey").is_some_and(is_true);
-        if self.get("sharedClient").is_some_and(is_true) && !own {
+        let file = self.get("privKeyFile").filter(|_| self.option("persistentClientKey").is_some_and(is_true));
+        // One that was never started has none.
+        let file = file.map(|file| self.data.join(file)).filter(|file| file.exists());
+        let mut private = None;
+        if let Some(file) = file {
+            let own = read_keys(&file, &mut plan.notes)?;
+            let copy = plan.key_file(self.name(), &own);
+            keys.push(("keys", copy.as_str().into()));
+            private = Some((copy, own));
+        }
+        if self.get("sharedClient").is_some_and(is_true) && private.is_none() {
             keys.push(("shared", true.into()));
+        } else if self.option("i2cp.closeOnIdle").is_some_and(is_true) {
+            // Milliseconds; without a number, half an hour.
+            let idle = self.option("i2cp.closeIdleTime").map_or(Some(1_800_000), |ms| number(ms, 0, i64::MAX));
+            keys.push(("close_after", idle.map_or(30, |ms| (ms / 60_000).clamp(1, 10_080)).into()));
         } else if self.option("i2cp.delayOpen").is_some_and(is_true) {
             keys.push(("delayed", true.into()));
         }
-        if own {
-            plan.notes
-                .push(format!("{}: another address at each start, unless you name its keys by hand", self.name()));
-        }
         lengths(&mut keys, |key| self.option(key));
-        self.finish(plan, "client", keys, None);
+        self.finish(plan, "client", keys, private);
         Ok(())
     }
 
     fn server(&self, plan: &mut Plan, kind: &str) -> Result<(), String> {
-        if self.option("filter.file").is_some() {
+        if self.get("filterDefinition").is_some() {
             return Err("only some may reach it: its filter is set up by hand, or it would be open to all".into());
         }
         // The source of a streamr server sends to the port that is a target elsewhere, and here from this computer only.
@@ -390,12 +403,72 @@ impl Java<'_> {
             if [enable, &format!("i2cp.{enable}")].iter().any(|key| self.option(key).is_some_and(is_true)) {
                 let who = self.option("i2cp.accessList").or(self.get("accessList"));
                 let who = who.ok_or("only some may reach it, and its list is not there")?;
-                settings.push((key, super::i2pd::list(who.split([',', ' ']).filter(|who| !who.is_empty()))));
+                settings.push((key, super::i2pd::list(who.split([',', ';', ' ']).filter(|who| !who.is_empty()))));
             }
         }
         lengths(&mut settings, |key| self.option(key));
-        self.finish(plan, "server", settings, Some((ours, keys)));
+        self.limits(&mut settings);
+        let more = self.other_ports(plan, &settings)?;
+        self.finish(plan, "server", settings, Some((ours.clone(), keys.clone())));
+        for settings in more {
+            self.finish(plan, "server", settings, Some((ours.clone(), keys.clone())));
+        }
         Ok(())
+    }
+
+    /// The limits of connections that mean the same here; 0 is none.
+    fn limits(&self, settings: &mut Vec<(&'static str, Value)>) {
+        let some = |key: &str| self.option(&format!("i2p.streaming.{key}")).and_then(|n| number(n, 1, 4_294_967_295));
+        if let Some(n) = some("maxConcurrentStreams") {
+            settings.push(("max_streams", n.into()));
+        }
+        for (key, of) in [("per_client", "maxConns"), ("in_all", "maxTotalConns")] {
+            let mut limits = InlineTable::new();
+            for (word, time) in [("minute", "Minute"), ("hour", "Hour"), ("day", "Day")] {
+                if let Some(n) = some(&format!("{of}Per{time}")) {
+                    limits.insert(word, n.into());
+                }
+            }
+            if !limits.is_empty() {
+                settings.push((key, limits.into()));
+            }
+        }
+    }
+
+    /// `targetForPort.443 = 127.0.0.1:7668`: a server of its own for each such port, at the same destination.
+    fn other_ports(
+        &self,
+        plan: &mut Plan,
+        first: &[(&'static str, Value)],
+    ) -> Result<Vec<Vec<(&'static str, Value)>>, String> {
+        let mut all = Vec::new();
+        for (key, s) in self.all.iter().filter(|(key, _)| key.starts_with(FOR_PORT)) {
+            let port = number(key.trim_start_matches(FOR_PORT), 1, 65_535);
+            let (Some(port), Some((host, at))) = (port, s.value.rsplit_once(':')) else {
+                plan.leave(s, "is no port and its server");
+                continue;
+            };
+            let target = socket(host, at)?;
+            // As there: what comes to 443 is TLS, whatever comes to the others.
+            let kind =
+                if port == 443 { "tcp" } else { first.first().and_then(|(_, kind)| kind.as_str()).unwrap_or("tcp") };
+            let mut settings: Vec<_> = first.to_vec();
+            settings.retain(|(key, _)| !matches!(*key, "listen" | "host") || (kind == "http" && *key == "host"));
+            for (key, value) in &mut settings {
+                match *key {
+                    "kind" => *value = if kind == "http-bidirectional" { "http" } else { kind }.into(),
+                    "target" => *value = target.to_string().into(),
+                    _ => {}
+                }
+            }
+            settings.push(("port", port.into()));
+            all.push(settings);
+        }
+        Ok(all)
+    }
+
+    fn starts(&self) -> bool {
+        self.get("startOnLoad").is_none_or(is_true)
     }
 
     fn name(&self) -> &str {
@@ -406,21 +479,18 @@ impl Java<'_> {
         &self,
         plan: &mut Plan,
         section: &'static str,
-        keys: Vec<(&'static str, Value)>,
+        mut keys: Vec<(&'static str, Value)>,
         private: Option<(String, ramson::PrivateKeys)>,
     ) {
-        // Limits are what an operator relies on; all else concerns how the Java router works.
-        let limits = self.all.iter().filter(|(key, s)| key.starts_with("option.max") && s.value != "0");
-        for (_, s) in limits {
-            plan.leave(s, "limits of connections are others here: max_streams and max_streams_per_client");
-        }
-        let kept =
-            ["option.inbound.length", "option.outbound.length", "option.inbound.quantity", "option.outbound.quantity"];
-        for (key, s) in self.all.iter().filter(|(key, _)| key.starts_with("option.") && !key.starts_with("option.max"))
-        {
-            if !kept.contains(&key.as_str()) && !is_usual(key, &s.value) {
+        // It is said once, also where several tunnels come of it.
+        let is_first = !keys.iter().any(|(key, _)| *key == "port") || section == "client";
+        for (key, s) in self.all.iter().filter(|(key, _)| is_first && key.starts_with("option.")) {
+            if !is_usual(key, &s.value) && !key.starts_with(FOR_PORT) {
                 plan.leave(s, "nothing here corresponds to it");
             }
+        }
+        if !self.starts() {
+            keys.push(("enabled", false.into()));
         }
         let at = self.all.values().map(|s| s.at.clone()).min_by_key(|at| at.line);
         let at = at.unwrap_or(lines::At { file: self.data.to_owned(), line: 0 });
@@ -428,6 +498,8 @@ impl Java<'_> {
         plan.tunnel(Tunnel { section, name, keys, private, at });
     }
 }
+
+const FOR_PORT: &str = "option.targetForPort.";
 
 /// The kind of a server.
 fn ours_of(kind: &str) -> &'static str {
@@ -440,29 +512,30 @@ fn ours_of(kind: &str) -> &'static str {
     }
 }
 
-/// What the Java router writes into every tunnel, and what is so here anyway.
+/// What is read elsewhere, what the Java router writes into every tunnel and is so here anyway, and how it works inside.
 fn is_usual(key: &str, value: &str) -> bool {
     let key = key.strip_prefix("option.").unwrap_or(key);
-    matches!(
-        key,
-        "i2cp.accessList"
-            | "i2cp.enableAccessList"
-            | "i2cp.enableBlackList"
-            | "enableAccessList"
-            | "enableBlackList"
-            | "i2cp.delayOpen"
-            | "persistentClientKey"
-            | "inbound.nickname"
-            | "outbound.nickname"
-            | "inbound.backupQuantity"
-            | "outbound.backupQuantity"
-            | "i2cp.destination.sigType"
-            | "i2cp.leaseSetEncType"
-            | "i2p.streaming.connectDelay"
-            | "inbound.randomKey"
-            | "outbound.randomKey"
-            | "spoofedHost"
-            | "i2cp.leaseSetSigningPrivateKey"
-            | "i2cp.leaseSetPrivateKey"
-    ) || matches!(value, "false" | "0" | "")
+    if matches!(value, "false" | "0" | "") {
+        return true;
+    }
+    match key {
+        "inbound.length" | "outbound.length" | "inbound.quantity" | "outbound.quantity" => true,
+        "i2cp.accessList" | "i2cp.enableAccessList" | "i2cp.enableBlackList" => true,
+        "enableAccessList" | "enableBlackList" => true,
+        "i2cp.delayOpen" | "i2cp.closeOnIdle" | "i2cp.closeIdleTime" | "persistentClientKey" => true,
+        "i2p.streaming.limitsManuallySet" | "i2p.streaming.maxConcurrentStreams" => true,
+        // Java's `http` answers what is one too many; here it is reset.
+        "i2p.streaming.limitAction" => true,
+        _ if key.starts_with("i2p.streaming.maxConnsPer") => true,
+        _ if key.starts_with("i2p.streaming.maxTotalConnsPer") => true,
+        "i2ptunnel.httpclient.SSLOutproxies" | "i2ptunnel.httpclient.jumpServers" => true,
+        "inbound.nickname" | "outbound.nickname" | "inbound.backupQuantity" | "outbound.backupQuantity" => true,
+        "inbound.randomKey" | "outbound.randomKey" | "outbound.priority" => true,
+        "i2cp.destination.sigType" | "i2cp.leaseSetEncType" => true,
+        "i2cp.leaseSetSigningPrivateKey" | "i2cp.leaseSetPrivateKey" => true,
+        "i2cp.reduceOnIdle" | "i2cp.reduceIdleTime" | "i2cp.reduceQuantity" | "i2cp.newDestOnResume" => true,
+        "i2p.streaming.connectDelay" | "i2p.streaming.maxWindowSize" | "i2p.streaming.profile" => true,
+        "crypto.tagsToSend" | "crypto.lowTagThreshold" | "shouldBundleReplyInfo" | "spoofedHost" => true,
+        _ => false,
+    }
 }

@@ -1,4 +1,7 @@
 //! The files of the others, line by line: `key = value`, in sections or not. Bounded, and never more than text.
+//!
+//! A line means what it means to the router that it was written for: what stands behind `#` is a comment in i2pd.conf and
+//! in all files of the Java router, and part of the value in tunnels.conf.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,11 +12,24 @@ const MOST: u64 = 4 << 20;
 /// Lines of it.
 const MOST_LINES: usize = 20_000;
 
+/// Whose file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// i2pd.conf: sections, or `section.key`.
+    Options,
+    /// tunnels.conf: a section for each tunnel.
+    Tunnels,
+    /// The Java router's: no sections.
+    Java,
+}
+
 /// One setting, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
     /// Empty ahead of the first section.
     pub(super) section: String,
+    /// How many sections began ahead of it: two of one name are two.
+    pub(super) block: usize,
     pub(super) key: String,
     pub(super) value: String,
     pub(super) at: At,
@@ -49,32 +65,51 @@ pub(super) fn bytes(file: &Path, most: u64) -> Result<Vec<u8>, String> {
 }
 
 /// The settings of a file.
-pub(super) fn settings(file: &Path) -> Result<Vec<Setting>, String> {
-    Ok(parse(&String::from_utf8_lossy(&bytes(file, MOST)?), file))
+pub(super) fn settings(file: &Path, format: Format) -> Result<Vec<Setting>, String> {
+    let bytes = bytes(file, MOST)?;
+    if bytes.iter().filter(|b| **b == b'\n').count() > MOST_LINES {
+        return Err(format!("{}: more than {MOST_LINES} lines", file.display()));
+    }
+    Ok(parse(&String::from_utf8_lossy(&bytes), file, format))
 }
 
 /// The settings in a text. Lines that are none are left out: they say nothing to the others either.
-pub(super) fn parse(text: &str, file: &Path) -> Vec<Setting> {
-    let mut section = String::new();
+pub(super) fn parse(text: &str, file: &Path, format: Format) -> Vec<Setting> {
+    let (mut section, mut block) = (String::new(), 0);
     let mut all = Vec::new();
-    for (i, line) in text.lines().take(MOST_LINES).enumerate() {
+    for (i, line) in without_mark(text).lines().take(MOST_LINES).enumerate() {
         let line = line.trim();
         if line.starts_with(['#', ';']) {
             continue;
         }
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+        let line = if format == Format::Tunnels { line } else { line.split('#').next().unwrap_or_default() };
+        if format != Format::Java
+            && let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next())
+        {
             section = name.trim().to_owned();
+            block += 1;
             continue;
         }
-        if let Some((key, value)) = line.split_once('=') {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let (mut section, mut key) = (section.as_str(), key.trim());
+        if format == Format::Options
+            && section.is_empty()
+            && let Some((ahead, behind)) = key.split_once('.')
+        {
+            (section, key) = (ahead.trim(), behind.trim());
+        }
+        if !key.is_empty() {
             let at = At { file: file.to_owned(), line: i + 1 };
-            let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
-            if !key.is_empty() {
-                all.push(Setting { section: section.clone(), key, value, at });
-            }
+            let (section, key, value) = (section.to_owned(), key.to_owned(), value.trim().to_owned());
+            all.push(Setting { section, block, key, value, at });
         }
     }
     all
+}
+
+/// A text without the mark that editors of Windows put ahead of it.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// `true` or what means it.

@@ -7,6 +7,8 @@ mod java;
 mod lines;
 mod plan;
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod tests;
 mod write;
 
@@ -25,7 +27,7 @@ pub(crate) struct ImportArgs {
     /// Do it; without this it is only shown
     #[arg(long = "do")]
     really: bool,
-    /// Where i2pd keeps its keys, if the path is a file elsewhere
+    /// Where the key files are, if not beside the config: /var/lib/i2pd, if the path is /etc/i2pd
     #[arg(long, value_name = "FOLDER")]
     keys: Option<PathBuf>,
     /// The network of a new config, if the other router's does not say: "public", or the number of a private one
@@ -34,6 +36,7 @@ pub(crate) struct ImportArgs {
     /// Our data folder
     #[arg(long, value_name = "FOLDER", env = "RAMSON_DATA")]
     data: Option<PathBuf>,
+    /// Say it as JSON
     #[arg(long)]
     json: bool,
 }
@@ -65,9 +68,12 @@ fn read(path: &Path, keys: Option<&Path>) -> Result<Plan, Failure> {
     let found = std::fs::metadata(path).map_err(cannot)?;
     let mut plan = Plan::default();
     if found.is_dir() {
+        // What cannot be looked into is not empty.
+        std::fs::read_dir(path).map_err(cannot)?;
+        let keys = keys.unwrap_or(path);
         // Some have lived in one folder.
-        i2pd::folder(path, &mut plan);
-        java::folder(path, &mut plan);
+        i2pd::folder(path, keys, &mut plan);
+        java::folder(path, keys, &mut plan);
         return Ok(plan);
     }
     let beside = keys.or(path.parent()).unwrap_or(Path::new("."));

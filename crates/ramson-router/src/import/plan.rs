@@ -68,8 +68,8 @@ impl Plan {
 
     /// A line that is not carried over.
     pub(super) fn leave(&mut self, setting: &Setting, why: &str) {
-        let Setting { section, key, value, at } = setting;
-        let secret = ["pass", "psk", "secret", "privatekey", "private_key"]
+        let Setting { section, key, value, at, .. } = setting;
+        let secret = ["pass", "psk", "secret", "privatekey", "private_key", "md5", "sha256"]
             .iter()
             .any(|word| key.to_ascii_lowercase().contains(word));
         let value = if secret { "..." } else { value };
@@ -77,8 +77,39 @@ impl Plan {
         self.left.push(format!("{at}: {section}{key} = {value}: {why}"));
     }
 
+    /// The servers of a destination that were found until now.
+    pub(super) fn servers_of(&self, keys: &PrivateKeys) -> Vec<&Tunnel> {
+        let is_one = |tunnel: &&Tunnel| {
+            let own = tunnel.private.as_ref().map(|(_, own)| own.destination());
+            tunnel.section == "server" && own == Some(keys.destination())
+        };
+        self.tunnels.iter().filter(is_one).collect()
+    }
+
+    /// Clients have a destination for themselves here: it stays with the server, else with the first of them.
+    fn alone(&mut self, tunnel: &mut Tunnel) {
+        let Some((file, _)) = tunnel.private.clone() else { return };
+        let same = |other: &&mut Tunnel| other.private.as_ref().is_some_and(|(other, _)| *other == file);
+        let mut without = Vec::new();
+        if tunnel.section == "client" {
+            if self.tunnels.iter_mut().any(|other| same(&other)) {
+                without.push(tunnel);
+            }
+        } else {
+            without.extend(self.tunnels.iter_mut().filter(same).filter(|other| other.section == "client"));
+        }
+        for client in without {
+            client.private = None;
+            client.keys.retain(|(key, _)| *key != "keys");
+            let note =
+                "another tunnel has its destination, too: here this one has one of its own, another at each start";
+            self.notes.push(format!("{}: {note}", client.name));
+        }
+    }
+
     /// One more tunnel.
-    pub(super) fn tunnel(&mut self, tunnel: Tunnel) {
+    pub(super) fn tunnel(&mut self, mut tunnel: Tunnel) {
+        self.alone(&mut tunnel);
         if self.tunnels.len() < MOST_TUNNELS {
             self.tunnels.push(tunnel);
         } else {
@@ -140,6 +171,9 @@ impl Plan {
 
 /// Reads a key file, which the other router may have left open to all.
 pub(super) fn read_keys(file: &Path, notes: &mut Vec<String>) -> Result<PrivateKeys, String> {
+    if !file.exists() {
+        return Err(format!("{}: its keys are not there (`--keys` says in which folder they are)", file.display()));
+    }
     let bytes = Zeroizing::new(lines::bytes(file, KEY_BYTES)?);
     #[cfg(unix)]
     if std::fs::metadata(file).is_ok_and(|found| std::os::unix::fs::MetadataExt::mode(&found) & 0o077 != 0) {

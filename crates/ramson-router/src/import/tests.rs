@@ -13,39 +13,39 @@ use ramson_wire::data::base32;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-struct World {
+pub(super) struct World {
     dir: tempfile::TempDir,
-    folder: Folder,
+    pub(super) folder: Folder,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::find(Some(dir.path().join("ours"))).unwrap();
         fs::create_dir(dir.path().join("theirs")).unwrap();
         Self { dir, folder }
     }
 
-    fn theirs(&self, name: &str) -> PathBuf {
+    pub(super) fn theirs(&self, name: &str) -> PathBuf {
         self.dir.path().join("theirs").join(name)
     }
 
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.theirs(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    fn keys(&self, name: &str) -> PrivateKeys {
+    pub(super) fn keys(&self, name: &str) -> PrivateKeys {
         load_or_create_keys(&self.theirs(name)).unwrap()
     }
 
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         read(&self.theirs(""), None).unwrap()
     }
 
     /// Imports all, and gives what the config then says, and what was said.
-    fn import(&self) -> (Settings, String) {
+    pub(super) fn import(&self) -> (Settings, String) {
         let plan = self.plan();
         let draft = Draft::new(&plan, &self.folder, None).unwrap();
         draft.carry_out(&self.folder).unwrap();
@@ -153,12 +153,12 @@ fn an_i2pd_moves_in() {
         "[ssu2] enabled = true",
         "pass = ...",
         "http://example.com/hosts.txt",
-        "the tunnel closed: only some",
+        "[[server]] closed: it is not possible here: is no name, b32",
         "the tunnel secret: its LeaseSet is encrypted",
         "the tunnel proxy: tunnels of type socks",
         "the tunnel open: 0.0.0.0:1 is open",
         "i2p.streaming.profile = 2",
-        "three: it is not possible here",
+        "three: it is not possible here: [[server]] keys are those of another server",
         "2 names whose destinations",
         "[http] enabled = true",
     ];
@@ -174,12 +174,13 @@ fn a_java_router_moves_in() {
     world.write("router.config", "router.networkID=99\ni2np.bandwidth.inboundKBytesPerSecond=500\ni2np.bandwidth.outboundKBytesPerSecond=5\nrouter.sharePercentage=80\ni2np.ntcp.port=12345\ni2np.udp.port=12345\nrouter.news.lastChecked=1\nrouter.hiddenMode=true\n");
     world.write("clients.config", "clientApp.0.main=net.i2p.router.web.RouterConsoleRunner\nclientApp.1.main=net.i2p.sam.SAMBridge\nclientApp.1.args=sam.keys 127.0.0.1 7666 i2cp.tcp.host=127.0.0.1\nclientApp.1.startOnLoad=true\nclientApp.4.main=org.Other\nclientApp.4.startOnLoad=true\n");
     let site = world.keys("eepsite/eepPriv.dat");
+    world.keys("off.dat");
     world.write("i2ptunnel.config.d/00-proxy-i2ptunnel.config", "interface=127.0.0.1\nlistenPort=4464\nname=I2P HTTP Proxy\noption.inbound.length=3\noption.inbound.quantity=4\nproxyList=false.i2p\ntype=httpclient\nstartOnLoad=true\n");
     world.write("i2ptunnel.config.d/01-irc-i2ptunnel.config", "interface=127.0.0.1\nlistenPort=6668\nname=Irc2P\ntargetDestination=irc.dg.i2p:6667,irc.postman.i2p:6667\ntype=ircclient\nsharedClient=true\nstartOnLoad=true\n");
     world.write("i2ptunnel.config.d/02-web-i2ptunnel.config", "name=web\ntype=httpserver\ntargetHost=127.0.0.1\ntargetPort=7658\nprivKeyFile=eepsite/eepPriv.dat\nspoofedHost=mysite.i2p\nstartOnLoad=true\noption.maxPosts=3\n");
     world.write(
         "i2ptunnel.config.d/03-off-i2ptunnel.config",
-        "name=off\ntype=server\ntargetPort=1\nprivKeyFile=eepsite/eepPriv.dat\nstartOnLoad=false\n",
+        "name=off\ntype=server\ntargetPort=1\nprivKeyFile=off.dat\nstartOnLoad=false\n",
     );
     world.write(
         "i2ptunnel.config.d/04-closed-i2ptunnel.config",
@@ -204,7 +205,9 @@ fn a_java_router_moves_in() {
     assert_eq!((settings.client.len(), client.port, client.to.0.len(), client.shared), (1, 6667, 2, true));
     assert_eq!(client.kind, crate::settings::ClientKind::Irc);
     assert_eq!(settings.http_proxy.outproxy().unwrap().to.len(), 1);
-    assert_eq!((settings.server.len(), settings.server[0].host.as_deref()), (1, Some("mysite.i2p")));
+    assert_eq!((settings.server.len(), settings.server[0].host.as_deref()), (2, Some("mysite.i2p")));
+    let off = &settings.server[1];
+    assert!(off.name.0 == "off" && !off.enabled && off.port.is_none(), "it waits until it is started");
     let copy = load_keys(&world.folder.path().join(&settings.server[0].keys)).unwrap().unwrap();
     assert_eq!(copy.destination(), site.destination());
     let names = Names::open(world.folder.hosts()).unwrap();
@@ -216,7 +219,6 @@ fn a_java_router_moves_in() {
         "router.hiddenMode = true",
         "org.Other",
         "option.maxPosts = 3",
-        "the tunnel off",
         "the tunnel closed: only some may reach it, and its list is not there",
         "export them first",
         "eepsite/docroot",
@@ -292,7 +294,7 @@ fn what_is_there_stays_and_is_kept_beside() {
     assert_eq!(before(1).unwrap(), old);
     // Again: nothing is new, and nothing is written.
     let (_, said) = world.import();
-    assert!(before(2).is_err() && said.contains("has one of this name"), "{said}");
+    assert!(before(2).is_err() && said.contains("has one of this name") && said.contains("stays as it is"), "{said}");
     // Other keys of that name are never replaced.
     let file = world.folder.path().join(&settings.server[0].keys);
     fs::remove_file(&file).unwrap();
@@ -347,7 +349,9 @@ proptest::proptest! {
             // A network that there cannot be is said.
             let _ = Draft::new(&plan, &world.folder, Some(crate::settings::NetworkId(99))).map(|draft| draft.said(false));
         }
-        let _ = lines::parse(&text, Path::new("x"));
+        for format in [lines::Format::Options, lines::Format::Tunnels, lines::Format::Java] {
+            let _ = lines::parse(&text, Path::new("x"), format);
+        }
         let mut plan = Plan::default();
         java::subscriptions(&world.theirs("i2pd.conf"), &mut plan);
     }

@@ -126,6 +126,9 @@ impl<'a> Draft<'a> {
         part("Good to know:", self.plan.notes.clone());
         part("Not carried over:", self.plan.left.iter().chain(&self.kept).cloned().collect());
         let _ = match (done, &self.old) {
+            (true, Some(old)) if *old == self.new => {
+                writeln!(text, "Done: {} says all of it already, and stays as it is.", self.config.display())
+            }
             (true, Some(_)) => writeln!(text, "Done: {}; what it was before is beside it.", self.config.display()),
             (true, None) => writeln!(text, "Done: {}.", self.config.display()),
             (false, _) => writeln!(text, "Nothing was written. `--do` does it, in {}.", self.config.display()),
@@ -209,7 +212,12 @@ fn with_tunnel(document: &DocumentMut, tunnel: &Tunnel) -> Result<DocumentMut, S
 fn good(document: DocumentMut) -> Result<DocumentMut, String> {
     match Settings::parse(&document.to_string()) {
         Ok(_) => Ok(document),
-        Err(why) => Err(format!("it is not possible here: {}", why.lines().last().unwrap_or_default())),
+        Err(why) => {
+            let why = why.lines().last().unwrap_or_default();
+            // A line of a file that there will not be.
+            let said = why.strip_prefix("line ").and_then(|rest| rest.split_once(": ")).map_or(why, |(_, said)| said);
+            Err(format!("it is not possible here: {said}"))
+        }
     }
 }
 

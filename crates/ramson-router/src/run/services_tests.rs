@@ -16,6 +16,8 @@ struct World {
 /// Without what every router has.
 const BARE: &str = "network.id = 99\nhttp_proxy.enabled = false\nsocks.enabled = false\n";
 
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
 impl World {
     async fn new(text: &str) -> Self {
         let network = Network::default();
@@ -168,6 +170,61 @@ async fn a_server_keeps_its_destination_until_that_has_to_change() {
     assert_eq!((world.services.list().len(), world.network.destinations()), (2, 2));
     world.reload(&server("s", first, "hops = 1\nport = 1\n")).await.unwrap();
     assert_eq!(world.report("s").unwrap().b32, Some(b32));
+}
+
+#[tokio::test]
+async fn a_server_without_a_port_gets_what_is_for_no_other() {
+    let [all, ssh] = [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let [at, ssh_at] = [all.local_addr().unwrap(), ssh.local_addr().unwrap()];
+    let text = server("s", at, "") + &server("t", ssh_at, "port = 22\n").replace("t.dat", "s.dat");
+    let world = World::new(&text).await;
+    let to = world.report("s").unwrap().b32.unwrap();
+    for (port, listener) in [(22, &ssh), (80, &all), (0, &all), (22, &ssh)] {
+        let mut stream = world.site.connect(&format!("{to}:{port}")).await.unwrap();
+        stream.write_all(b"ping").await.unwrap();
+        let (mut local, _) = tokio::time::timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        local.read_exact(&mut [0; 4]).await.unwrap();
+    }
+}
+
+/// What a request begins with, to the end of its head.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test]
+async fn a_bidirectional_server_visits_others_as_itself_and_is_visited() {
+    let [own, other] =
+        [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let proxy = free().await;
+    let kind = |kind: &str, text: String| text.replace("kind = \"tcp\"", &format!("kind = \"{kind}\""));
+    let text =
+        kind("http-bidirectional", server("both", own.local_addr().unwrap(), &format!("listen = \"{proxy}\"\n")))
+            + &kind("http", server("other", other.local_addr().unwrap(), ""));
+    let world = World::new(&text).await;
+    let b32 = |name: &str| world.services.list().into_iter().find(|tunnel| tunnel.name == name).unwrap().b32.unwrap();
+    let (both, there) = (b32("both"), b32("other"));
+    assert_ne!(both, there);
+    let mut browser = TcpStream::connect(proxy).await.unwrap();
+    let request = format!("GET http://{there}/page HTTP/1.1\r\nHost: {there}\r\nConnection: close\r\n\r\n");
+    browser.write_all(request.as_bytes()).await.unwrap();
+    let (mut server, _) = tokio::time::timeout(PATIENCE, other.accept()).await.unwrap().unwrap();
+    let seen = head(&mut server).await;
+    assert!(seen.starts_with("GET /page ") && seen.contains(&format!("X-I2P-DestB32: {both}\r\n")), "{seen}");
+    server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await.unwrap();
+    let mut answer = String::new();
+    browser.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+    // And the other way: who visits it is not it.
+    let mut visit = world.site.connect(&format!("{both}:80")).await.unwrap();
+    visit.write_all(format!("GET / HTTP/1.1\r\nHost: {both}\r\n\r\n").as_bytes()).await.unwrap();
+    let (mut server, _) = tokio::time::timeout(PATIENCE, own.accept()).await.unwrap().unwrap();
+    let seen = head(&mut server).await;
+    assert!(seen.contains(&format!("X-I2P-DestB32: {}\r\n", world.site.b32())), "{seen}");
 }
 
 #[tokio::test]

@@ -73,6 +73,14 @@ fn a_line_for_registrars_is_signed() {
 }
 
 #[test]
+fn an_option_ahead_of_its_command_is_told_where_it_stands() {
+    let said = ramson(&["--data", "/nowhere", "run"], None);
+    assert_eq!(said.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(words.contains("options stand behind the command: ramson run --data FOLDER"), "{words}");
+}
+
+#[test]
 fn a_running_router_sees_names_at_once() {
     let dir = tempfile::tempdir().expect("a folder");
     let config = "[network]\nid = 99\n[ntcp2]\noutbound_only = true\n[reseed]\nservers = \"off\"\n\

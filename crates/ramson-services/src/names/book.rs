@@ -33,7 +33,7 @@ impl Book {
     /// subscription feeds (lines that begin with `#!`) are comments here: a file changes nothing by itself.
     pub fn parse(bytes: &[u8]) -> (Self, Skipped) {
         let (mut book, mut skipped) = (Self::default(), Skipped::default());
-        for line in bytes.split(|b| *b == b'\n') {
+        for line in without_mark(bytes).split(|b| *b == b'\n') {
             let line = line.trim_ascii();
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
@@ -78,7 +78,7 @@ pub(super) fn with_entry(old: &[u8], name: &HostName, destination: &Destination)
 pub(super) fn with_entries(old: &[u8], entries: &BTreeMap<HostName, Option<Destination>>) -> Vec<u8> {
     let mut new = Vec::with_capacity(old.len() + HOSTS_LINE_BYTES);
     for line in old.split_inclusive(|b| *b == b'\n') {
-        let name = std::str::from_utf8(line).ok().and_then(|line| Some(named(line)?.0));
+        let name = std::str::from_utf8(without_mark(line)).ok().and_then(|line| Some(named(line)?.0));
         if !name.is_some_and(|name| entries.contains_key(&name)) {
             new.extend(line);
         }
@@ -92,6 +92,11 @@ pub(super) fn with_entries(old: &[u8], entries: &BTreeMap<HostName, Option<Desti
         }
     }
     new
+}
+
+/// A list without the mark that editors of Windows put ahead of it.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 fn entry(line: &[u8]) -> Option<(HostName, Destination)> {
@@ -132,6 +137,18 @@ mod tests {
         assert_eq!(book.len(), 1);
         assert_eq!(book.get(&HostName::parse("good.i2p").unwrap()), Some(&a));
         assert_eq!(skipped, Skipped { bad: 7, repeated: 2, too_many: 0 });
+    }
+
+    #[test]
+    fn a_list_may_begin_with_a_mark() {
+        let (a, b) = (destination(), destination());
+        let name = HostName::parse("a.i2p").unwrap();
+        let marked = format!("\u{feff}a.i2p={}\r\n", a.to_base64());
+        let (book, skipped) = Book::parse(marked.as_bytes());
+        assert_eq!((book.get(&name), skipped), (Some(&a), Skipped::default()));
+        // Its first line is replaced as any other.
+        let (book, _) = Book::parse(&with_entry(marked.as_bytes(), &name, &b));
+        assert_eq!((book.len(), book.get(&name)), (1, Some(&b)));
     }
 
     proptest! {

@@ -18,7 +18,7 @@ pub(crate) use line::Line;
 pub(crate) use line::{Action, Command};
 pub(crate) use subscribed::{Entry, Subscribed};
 
-use super::book::Book;
+use super::book::{Book, without_mark};
 use super::host::HostName;
 use crate::limits::{FEED_CLOCK, FEED_ROUNDS, HOSTS_NAMES};
 use ramson_wire::data::{Destination, Hash};
@@ -93,7 +93,7 @@ pub(crate) fn apply(names: &mut Subscribed, others: Others<'_>, body: &[u8], fro
     let mut taker = Taker { names, others, from, now };
     let mut waiting = Vec::new();
     let mut given_up: HashMap<Hash, u64> = HashMap::new();
-    for line in body.split(|b| *b == b'\n') {
+    for line in without_mark(body).split(|b| *b == b'\n') {
         let line = line.trim_ascii();
         if line.is_empty() || line.starts_with(b"#") && !line.starts_with(b"#!") {
             continue;

@@ -181,6 +181,28 @@ fn a_line_is_signed_as_the_specification_says() {
     assert_eq!(reader.read(&[format!("{expired}#sig={sig}")]).unsigned, 1);
 }
 
+/// Made by another implementation: an old destination with a DSA key and no certificate, whose holder has signed the name
+/// over to a new one with an Ed25519 key.
+const FROM_DSA: &str = include_str!("from_dsa.txt");
+
+#[test]
+fn a_holder_with_an_old_key_moves_a_name_to_a_new_one() {
+    let (old, change) = FROM_DSA.split_once('\n').unwrap();
+    let mut reader = Reader::default();
+    assert_eq!(reader.read(&[old.to_owned()]).added, 1);
+    let before = reader.means("forum.i2p").unwrap().hash();
+    // One bit of the inner signature, and it stays.
+    let (ahead, behind) = change.split_once("#oldsig=").unwrap();
+    let other = if behind.starts_with('A') { 'B' } else { 'A' };
+    let forged = format!("{ahead}#oldsig={other}{}", &behind[1..]);
+    assert_eq!(reader.read(&[forged]).unsigned, 1);
+    assert_eq!(reader.means("forum.i2p").unwrap().hash(), before);
+    // CRLF, as some servers send it.
+    let report = reader.read(&[format!("{}\r", change.trim_end())]);
+    assert_eq!((report.changed, report.unsigned, report.bad), (1, 0, 0));
+    assert_ne!(reader.means("forum.i2p").unwrap().hash(), before);
+}
+
 #[test]
 fn t117_hostile_feeds_take_no_name() {
     let (a, x) = (keys(), keys());
