@@ -153,7 +153,7 @@ fn an_i2pd_moves_in() {
         "[ssu2] enabled = true",
         "pass = ...",
         "http://example.com/hosts.txt",
-        "[[server]] closed: it is not possible here: is no name, b32",
+        "[[server]] closed: it is not possible here: \"abc\" is no name, b32",
         "the tunnel secret: its LeaseSet is encrypted",
         "the tunnel proxy: tunnels of type socks",
         "the tunnel open: 0.0.0.0:1 is open",

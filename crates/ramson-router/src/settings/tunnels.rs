@@ -475,10 +475,13 @@ impl TryFrom<String> for WebircPassword {
 pub(crate) struct Listed(pub(crate) Who);
 
 impl TryFrom<String> for Listed {
-    type Error = &'static str;
+    type Error = String;
 
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        Who::parse(&text).map(Self).ok_or("is no name, b32 address, hash or destination")
+    fn try_from(text: String) -> Result<Self, String> {
+        Who::parse(&text).map(Self).ok_or_else(|| {
+            let shown: String = text.chars().take(80).collect();
+            format!("{shown:?} is no name, b32 address, hash or destination")
+        })
     }
 }
 
