@@ -2,7 +2,7 @@
 
 use crate::rng::Rng;
 use crate::stream::StreamId;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 use ramson_wire::DecodeError;
 use ramson_wire::crypto::sign::{SigningKey, VerifyingKey};
 use ramson_wire::data::{Destination, Hash};
@@ -115,6 +115,8 @@ pub(super) enum Purpose {
     },
     Syn {
         ports: Ports,
+        /// When it came.
+        since: Instant,
     },
     SynAck {
         stream: StreamId,

@@ -2,7 +2,7 @@
 
 use super::super::jobs::{By, Purpose, Signer};
 use super::super::{Error, Event, StreamId};
-use super::Streams;
+use super::{PAST_LIFE, Streams};
 use crate::limits::stream as limits;
 use crate::time::Now;
 use ramson_wire::data::Hash;
@@ -141,7 +141,10 @@ impl Streams {
         }
         let (Ok(signer), Ok(packet)) = (verified, Packet::parse(bytes)) else { return };
         match purpose {
-            Purpose::Syn { ports } => self.accept(now, ports, &packet, signer),
+            // Of one that has waited longer, nobody could say any more whether it opened a stream already.
+            Purpose::Syn { ports, since } if now.mono.since(since) < PAST_LIFE => {
+                self.accept(now, ports, &packet, signer);
+            }
             Purpose::SynAck { stream } => self.answered(now, stream, &packet, signer),
             Purpose::Close { stream } => {
                 self.drive(now, stream, |connection, ctx| connection.handle(&packet, ctx));
@@ -155,7 +158,7 @@ impl Streams {
                 let pong = Outgoing { ack_through: Some(0), ..out }.encode(&[payload]);
                 self.send_loose(signer.destination.hash(), ports, pong);
             }
-            Purpose::Sign { .. } | Purpose::SignLoose { .. } => {}
+            Purpose::Syn { .. } | Purpose::Sign { .. } | Purpose::SignLoose { .. } => {}
         }
     }
 }

@@ -55,7 +55,7 @@ impl Streams {
             return Ok(());
         }
         self.count_syn(now.mono, peer)?;
-        let job = self.jobs.verify(now, bytes, By::Itself(destination), Purpose::Syn { ports });
+        let job = self.jobs.verify(now, bytes, By::Itself(destination), Purpose::Syn { ports, since: now.mono });
         self.events.push_back(Event::Job(job));
         Ok(())
     }
