@@ -3,8 +3,8 @@
 use crate::net::{Carriers, Floodfills, NetSpec, Way};
 use crate::world::World;
 use crate::{
-    alone, clients, doors, drops, figures, half, hops, i2cp, java, kill, library, mapping, names, nat, pages, reach,
-    sam, scenarios, shares, soak, tunnels, udp,
+    alone, citizen, clients, doors, drops, figures, half, hops, i2cp, java, kill, library, mapping, names, nat, pages,
+    reach, sam, scenarios, shares, soak, tunnels, udp,
 };
 
 /// A named scenario and the network that it runs in.
@@ -194,6 +194,24 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "figures: memory with 10,000 known routers, 500 sessions and 2,000 transit tunnels",
         spec: SID,
         run: hops::crowd,
+    },
+    Scenario {
+        name: "caps",
+        about: "i2pds and a subject build around a subject that is full (G), and around two that say D and E",
+        spec: SID,
+        run: citizen::caps,
+    },
+    Scenario {
+        name: "long-records",
+        about: "i2pds build with 528-byte records through a subject that says that it is of 0.9.50",
+        spec: SID,
+        run: citizen::long_records,
+    },
+    Scenario {
+        name: "orderly",
+        about: "i2pds' tunnels through a subject that stops when they have run out: none is cut (11 minutes)",
+        spec: SID,
+        run: citizen::orderly,
     },
     Scenario {
         name: "lossy",

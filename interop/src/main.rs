@@ -1,6 +1,7 @@
 //! Black box tests of Ramson in a private network of other routers. `cargo xtask interop` builds and starts it.
 
 mod alone;
+mod citizen;
 mod clients;
 mod content;
 mod datagrams;

@@ -51,7 +51,9 @@ pub(crate) fn interop(args: &[String]) -> Result<(), String> {
         run(&mut command("cargo", &examples))?;
     }
     let scenarios: Vec<&str> = if args.is_empty() { vec!["short"] } else { args.iter().map(String::as_str).collect() };
-    if scenarios.contains(&"drops") && std::env::var_os("RAMSON_LAB_BIN").is_none() {
+    if ["drops", "caps", "long-records"].iter().any(|name| scenarios.contains(name))
+        && std::env::var_os("RAMSON_LAB_BIN").is_none()
+    {
         run(&mut lossy_router())?;
     }
     // The peers come from the machine's own package mirror, so before any namespace closes the way out.

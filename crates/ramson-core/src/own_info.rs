@@ -40,6 +40,17 @@ pub struct OwnInfo {
     pub floodfill: bool,
     /// How much transit there is: cap D, E or G.
     pub congestion: Congestion,
+    /// What is said in place of what is true.
+    #[cfg(ramson_lab)]
+    pub claims: Claims,
+}
+
+/// For measurements alone: what a RouterInfo says wrongly.
+#[cfg(ramson_lab)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    pub version: Option<String>,
+    pub congestion: Option<Congestion>,
 }
 
 impl OwnInfo {
@@ -60,7 +71,10 @@ impl OwnInfo {
         caps.push(if self.is_reachable() { 'R' } else { 'U' });
         caps.extend(self.congestion.letter());
         let id = self.network_id.to_string();
-        let options = Mapping::from_pairs([("caps", caps.as_str()), ("netId", &id), ("router.version", API_VERSION)])?;
+        let version = API_VERSION;
+        #[cfg(ramson_lab)]
+        let version = self.claims.version.as_deref().unwrap_or(version);
+        let options = Mapping::from_pairs([("caps", caps.as_str()), ("netId", &id), ("router.version", version)])?;
         let unsigned =
             Unsigned { identity: keys.identity.clone(), published: unix_ms, addresses: self.addresses(keys)?, options };
         unsigned.sign(&keys.signing)

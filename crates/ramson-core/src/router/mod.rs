@@ -20,6 +20,8 @@ pub(crate) mod fuzzing;
 mod hops;
 mod introductions;
 mod keyless;
+#[cfg(ramson_lab)]
+mod lab;
 mod local;
 mod lookups;
 mod mapped;
@@ -219,6 +221,8 @@ impl Router {
                 true => Congestion::Rejecting,
                 false => Congestion::None,
             },
+            #[cfg(ramson_lab)]
+            claims: Default::default(),
         };
         let mut router = Self {
             hash,

@@ -108,12 +108,6 @@ impl Router {
         entries.map(|((gateway, tunnel), hops)| Entry { gateway, tunnel, hops: hops.to_vec() }).collect()
     }
 
-    /// The share of tunnel messages that are lost here where foreign outbound tunnels end.
-    #[cfg(ramson_lab)]
-    pub fn set_loss(&mut self, share: f64) {
-        self.tunnels.set_loss(share);
-    }
-
     pub fn snapshot(&self) -> Snapshot {
         let locals = self.locals.values().map(|local| LocalStatus {
             id: local.id,

@@ -228,6 +228,12 @@ impl Tunnels {
         self.transit.loss = share;
     }
 
+    /// Requests with 528-byte records that were accepted.
+    #[cfg(ramson_lab)]
+    pub fn long_requests(&self) -> u64 {
+        self.transit.long
+    }
+
     /// Lets the tunnels of others run out: no more requests are accepted.
     pub fn drain_transit(&mut self) {
         self.transit.drain();

@@ -16,6 +16,7 @@ use ramson_wire::tunnel::build_record::{self, Request, Role};
 use ramson_wire::tunnel::delivery::Instructions;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+mod flips;
 mod transit;
 
 const START_MS: u64 = 1_790_000_000_000;

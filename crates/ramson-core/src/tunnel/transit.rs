@@ -207,6 +207,9 @@ pub(super) struct Transit {
     /// The share of tunnel messages that endpoints lose, for measuring streams over such paths.
     #[cfg(ramson_lab)]
     pub(super) loss: f64,
+    /// Requests with 528-byte records that were accepted.
+    #[cfg(ramson_lab)]
+    pub(super) long: u64,
 }
 
 impl Transit {
@@ -237,6 +240,8 @@ impl Transit {
             stats: TransitStats::default(),
             #[cfg(ramson_lab)]
             loss: 0.0,
+            #[cfg(ramson_lab)]
+            long: 0,
             rng,
         }
     }
@@ -426,6 +431,10 @@ impl Transit {
             Ok(bandwidth) => {
                 self.add(now.mono, from, &request, &keys, bandwidth);
                 self.stats.accepted += 1;
+                #[cfg(ramson_lab)]
+                {
+                    self.long += u64::from(keys.is_long());
+                }
                 Reply { code: build_record::ACCEPT, bandwidth }
             }
             Err(why) => {

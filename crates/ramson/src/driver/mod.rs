@@ -421,7 +421,7 @@ impl Driver {
     /// Looks at how far everything is.
     fn tick(&mut self, now: Instant) {
         #[cfg(ramson_lab)]
-        self.router.set_loss(lab::loss(&self.folder));
+        lab::look(&self.folder, &mut self.router);
         let snapshot = self.router.snapshot();
         self.reseeding.tick(now, snapshot.routers, &self.end);
         self.report(now, &snapshot);

@@ -172,6 +172,12 @@ impl Keys {
         TunnelLayer::new(layer, iv)
     }
 
+    /// Whether the records have 528 bytes.
+    #[cfg(ramson_lab)]
+    pub(super) const fn is_long(&self) -> bool {
+        matches!(self, Self::Long(_))
+    }
+
     /// What the reply is to be sealed with, where the form has that.
     pub(super) const fn garlic(&self) -> Option<&GarlicReply> {
         match self {
