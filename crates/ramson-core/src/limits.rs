@@ -76,6 +76,8 @@ pub mod peer_test {
     pub const OWN: usize = 8;
     /// Tests as Bob at once; more are refused.
     pub const AS_BOB: usize = 64;
+    /// Peers that one request as Bob is passed on to, one after the other: the next when one refuses.
+    pub const CHARLIES: usize = 4;
     /// Tests as Charlie at once; more are not answered.
     pub const AS_CHARLIE: usize = 64;
     /// Requests as Bob or Charlie per second, and how many at once; further ones are not answered.

@@ -61,8 +61,8 @@ impl Router {
                 let found = self.find_for_test(role, &router, ip);
                 self.tests.handle_found(now, role, nonce, found);
             }
-            peer_test::Event::Choose { nonce, v4, alice, ip } => {
-                let charlie = self.choose_charlie(v4, &alice, ip);
+            peer_test::Event::Choose { nonce, v4, without, ip } => {
+                let charlie = self.choose_charlie(v4, &without, ip);
                 self.tests.handle_chosen(now, nonce, charlie);
             }
             peer_test::Event::Done(result) => self.test_done(&result),
@@ -149,10 +149,10 @@ impl Router {
         Found { info, spoken_to }
     }
 
-    /// A peer with a session over UDP that takes part in tests of this family, away from Alice.
-    fn choose_charlie(&mut self, v4: bool, alice: &Hash, ip: IpAddr) -> Option<Hash> {
+    /// A peer with a session over UDP that takes part in tests of this family, away from Alice at `ip`.
+    fn choose_charlie(&mut self, v4: bool, without: &[Hash], ip: IpAddr) -> Option<Hash> {
         let small = self.config.small_network;
-        let peers: Vec<Hash> = self.links.udp_peers().map(|peer| peer.hash).filter(|hash| hash != alice).collect();
+        let peers: Vec<Hash> = self.links.udp_peers().map(|peer| peer.hash).filter(|hash| !without.contains(hash)).collect();
         let fits = |hash: &Hash| {
             let info = self.store.get(hash);
             let addresses = info.iter().flat_map(|info| info.ssu2_addresses()).filter(|address| address.peer_test);

@@ -19,6 +19,8 @@ pub(super) struct Bob {
     /// Where her session is.
     addr: SocketAddr,
     request: Message,
+    /// Who was asked to be Charlie and has refused.
+    refused: Vec<Hash>,
     state: State,
 }
 
@@ -27,10 +29,10 @@ enum State {
     AwaitInfo,
     /// Her signature is being verified.
     Verifying(Arc<RouterInfo>),
-    /// A Charlie is being chosen.
-    Choosing(Arc<RouterInfo>),
+    /// A Charlie is being chosen; once one has refused, with what Alice is told if there is no other.
+    Choosing(Arc<RouterInfo>, Option<Vec<u8>>),
     /// He has the request.
-    AwaitCharlie(Hash),
+    AwaitCharlie(Hash, Arc<RouterInfo>),
     /// He has agreed: what is known of him goes to Alice ahead of this block.
     Answering(Vec<u8>),
 }
@@ -61,7 +63,7 @@ impl PeerTests {
         if let Some(refusal) = refuses {
             return self.bob_refuses(from, &request, refusal);
         }
-        self.bob.insert(nonce, Bob { alice: from, addr, request, state: State::AwaitInfo });
+        self.bob.insert(nonce, Bob { alice: from, addr, request, refused: Vec::new(), state: State::AwaitInfo });
         self.timers.set((Role::Bob, nonce), now.mono + LIFETIME);
         self.events.push_back(Event::Find { role: Role::Bob, nonce, router: from, ip: None });
     }
@@ -96,40 +98,64 @@ impl PeerTests {
         if !done.good {
             return self.bob_ends(nonce, code::BOB_SIGNATURE);
         }
-        bob.state = State::Choosing(Arc::clone(info));
-        let (v4, alice, ip) = (bob.addr.is_ipv4(), bob.alice, bob.addr.ip());
-        self.events.push_back(Event::Choose { nonce, v4, alice, ip });
+        bob.state = State::Choosing(Arc::clone(info), None);
+        self.bob_chooses(nonce);
+    }
+
+    fn bob_chooses(&mut self, nonce: u32) {
+        let Some(bob) = self.bob.get(&nonce) else { return };
+        let without = bob.refused.iter().copied().chain([bob.alice]).collect();
+        self.events.push_back(Event::Choose { nonce, v4: bob.addr.is_ipv4(), without, ip: bob.addr.ip() });
     }
 
     pub(super) fn bob_chosen(&mut self, now: Now, nonce: u32, charlie: Option<Hash>) {
         let Some(bob) = self.bob.get_mut(&nonce) else { return };
-        let State::Choosing(info) = &bob.state else { return };
-        let info = Arc::clone(info);
-        let Some(charlie) = charlie.filter(|charlie| *charlie != bob.alice) else {
-            return self.bob_ends(nonce, code::BOB_NO_CHARLIE);
+        let State::Choosing(info, refusal) = &mut bob.state else { return };
+        let (info, refusal) = (Arc::clone(info), refusal.take());
+        let Some(charlie) = charlie.filter(|charlie| *charlie != bob.alice && !bob.refused.contains(charlie)) else {
+            return match refusal {
+                Some(refusal) => self.bob_passes_on(nonce, refusal),
+                None => self.bob_ends(nonce, code::BOB_NO_CHARLIE),
+            };
         };
-        bob.state = State::AwaitCharlie(charlie);
+        bob.state = State::AwaitCharlie(charlie, Arc::clone(&info));
         let block = bob.request.passed_on(2, code::ACCEPT, &bob.alice);
-        self.timers.set((Role::Bob, nonce), now.mono + LIFETIME);
+        // All of them together have the time of one: Alice does not wait longer.
+        if bob.refused.is_empty() {
+            self.timers.set((Role::Bob, nonce), now.mono + LIFETIME);
+        }
         self.say(charlie, Some(info), block);
     }
 
-    /// Message 3. Charlie's signature is Alice's affair.
+    /// Message 3. Charlie's signature is Alice's affair. Who is a stranger to Charlie only she knows, and he: where he refuses,
+    /// others are asked.
     pub(super) fn answered_by_charlie(&mut self, from: Hash, message: &Message) {
         let nonce = message.nonce;
         let Some(bob) = self.bob.get_mut(&nonce) else { return };
-        if !matches!(bob.state, State::AwaitCharlie(charlie) if charlie == from) || message.alice != bob.request.alice {
+        let State::AwaitCharlie(charlie, info) = &bob.state else { return };
+        if *charlie != from || message.alice != bob.request.alice {
             return;
         }
         let block = message.passed_on(4, message.code, &from);
-        if message.code != code::ACCEPT {
-            let alice = bob.alice;
-            self.bob.remove(&nonce);
-            self.timers.cancel(&(Role::Bob, nonce));
-            return self.say(alice, None, block);
+        if message.code == code::ACCEPT {
+            bob.state = State::Answering(block);
+            self.events.push_back(Event::Find { role: Role::Bob, nonce, router: from, ip: None });
+            return;
         }
-        bob.state = State::Answering(block);
-        self.events.push_back(Event::Find { role: Role::Bob, nonce, router: from, ip: None });
+        let info = Arc::clone(info);
+        bob.refused.push(from);
+        if bob.refused.len() >= limits::CHARLIES {
+            return self.bob_passes_on(nonce, block);
+        }
+        bob.state = State::Choosing(info, Some(block));
+        self.bob_chooses(nonce);
+    }
+
+    /// Message 4 of a Charlie who refuses.
+    fn bob_passes_on(&mut self, nonce: u32, block: Vec<u8>) {
+        self.timers.cancel(&(Role::Bob, nonce));
+        let Some(bob) = self.bob.remove(&nonce) else { return };
+        self.say(bob.alice, None, block);
     }
 
     pub(super) fn bob_timeout(&mut self, nonce: u32) {

@@ -93,8 +93,8 @@ pub(crate) enum Event {
     /// address or over UDP at another.
     Find { role: Role, nonce: u32, router: Hash, ip: Option<IpAddr> },
     /// Answered with [`PeerTests::handle_chosen`]: a peer with a session over UDP that takes part in tests of this family,
-    /// and is neither `alice` nor near `ip`.
-    Choose { nonce: u32, v4: bool, alice: Hash, ip: IpAddr },
+    /// and is none of `without` nor near `ip`.
+    Choose { nonce: u32, v4: bool, without: Vec<Hash>, ip: IpAddr },
     /// A test of ours is over.
     Done(TestResult),
 }
