@@ -344,9 +344,7 @@ impl Links {
         if let State::UdpUp(session) = &mut conn.state {
             session.transfer.close(&mut self.totals);
         }
-        if let Some(udp) = &mut self.udp
-            && !udp.endpoint.is_draining(id)
-        {
+        if let Some(udp) = &mut self.udp {
             udp.endpoint.end_broken(id);
         }
     }

@@ -152,7 +152,8 @@ impl Router {
     /// A peer with a session over UDP that takes part in tests of this family, away from Alice at `ip`.
     fn choose_charlie(&mut self, v4: bool, without: &[Hash], ip: IpAddr) -> Option<Hash> {
         let small = self.config.small_network;
-        let peers: Vec<Hash> = self.links.udp_peers().map(|peer| peer.hash).filter(|hash| !without.contains(hash)).collect();
+        let peers: Vec<Hash> =
+            self.links.udp_peers().map(|peer| peer.hash).filter(|hash| !without.contains(hash)).collect();
         let fits = |hash: &Hash| {
             let info = self.store.get(hash);
             let addresses = info.iter().flat_map(|info| info.ssu2_addresses()).filter(|address| address.peer_test);

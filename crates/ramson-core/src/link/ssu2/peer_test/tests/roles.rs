@@ -136,7 +136,10 @@ fn bob_asks_others_when_one_refuses() {
         world.spoken_to.insert((other, ALICE));
     }
     let result = world.test();
-    assert_eq!((result.verdict, result.charlie.map(|charlie| charlie.0)), (Verdict::Firewalled, Some(world.hash(CHARLIE))));
+    assert_eq!(
+        (result.verdict, result.charlie.map(|charlie| charlie.0)),
+        (Verdict::Firewalled, Some(world.hash(CHARLIE)))
+    );
     assert_eq!(world.codes, [0]);
     assert_eq!(world.nodes[BOB].tests.stats().as_bob, 1);
     for other in world.others.clone() {
