@@ -75,6 +75,12 @@ pub(crate) fn verdicts(world: &mut World) -> Result<String, String> {
     if wrong.is_empty() { Ok(told.join("; ")) } else { Err([wrong, told].concat().join("; ")) }
 }
 
+/// Sessions that each of the open subjects has before an i2pd comes among them: its first tests, when it knows nobody yet,
+/// are its best, and need Bobs who know a Charlie.
+const KNOWN: u64 = 4;
+/// Those take so long at most.
+const ACQUAINTED: Duration = Duration::from_secs(90);
+
 /// A network of open subjects; the i2pds that it began with are gone.
 fn alone(world: &mut World) -> Result<(), String> {
     for subject in 0..OPEN {
@@ -87,6 +93,13 @@ fn alone(world: &mut World) -> Result<(), String> {
     for subject in 0..OPEN {
         world.subject(subject)?.stop("TERM")?;
         world.restart(subject)?;
+    }
+    for subject in 0..OPEN {
+        let sessions = |world: &mut World| {
+            let mut count = |key| Ok::<u64, String>(said(world, subject, key)?.as_u64().unwrap_or(0));
+            Ok(count("/links/inbound")? + count("/links/outbound")?)
+        };
+        until(ACQUAINTED, || sessions(world), |count| *count >= KNOWN).map_err(|why| format!("sessions: {why}"))?;
     }
     Ok(())
 }

@@ -481,8 +481,9 @@ keys = "site.dat"
 
 fn i2pd_conf(dir: &Path, ip: &str, run: &Path, floodfill: bool) -> String {
     let (dir, run) = (dir.display(), run.display());
+    let level = if std::env::var_os("INTEROP_LOG").is_some() { "debug" } else { "info" };
     format!(
-        "log = file\nlogfile = {dir}/log\nloglevel = info\nipv4 = true\nipv6 = false\nnetid = 99\n\
+        "log = file\nlogfile = {dir}/log\nloglevel = {level}\nipv4 = true\nipv6 = false\nnetid = 99\n\
          address4 = {ip}\nhost = {ip}\nport = 23456\nnat = false\nreservedrange = false\nfloodfill = {floodfill}\n\
          bandwidth = X\nshare = 100\n[limits]\ntransittunnels = 5000\n[upnp]\nenabled = false\n\
          [reseed]\nverify = false\nthreshold = 0\nurls =\nyggurls =\nfile = {run}/seeds.su3\n\

@@ -338,6 +338,12 @@ impl Endpoint {
         self.sessions.get(&id)?.trip
     }
 
+    /// Whether whom we dial has answered anything, or has not been asked yet: our own work on the request is not done.
+    pub(crate) fn is_answered(&self, id: ConnId) -> bool {
+        let answered = |session: &Session| session.trip.is_some() || matches!(session.state, State::Working);
+        self.sessions.get(&id).is_some_and(answered)
+    }
+
     /// Room for the header of a packet; its blocks are appended.
     pub(crate) fn begin(out: &mut Vec<u8>) {
         Sealer::begin(out);
