@@ -184,6 +184,7 @@ pub(crate) fn introduced(world: &mut World) -> Result<String, String> {
 
 /// An i2pd behind a translator takes Ramsons for introducers, and they come to it by each other.
 pub(crate) fn introduces(world: &mut World) -> Result<String, String> {
+    let kind = world.kind().clone();
     alone(world)?;
     let subject = world.add(&i2pd(), Place::Behind(Nat::PortRestricted))?;
     let (count, after) = until(INTRODUCED, || introducers(world, subject), |count| *count > 0)
@@ -191,10 +192,15 @@ pub(crate) fn introduces(world: &mut World) -> Result<String, String> {
     let mut told = vec![format!("i2pd names {count} introducers after {}", seconds(after))];
     let (ours, site) = (world.ours(0)?, world.our_site(subject)?);
     told.push(format!("Ramson reads its site after {}", seconds(until_page(&ours, &site, LEASES)?)));
-    // What leads to it before it has sent anything there: i2pd's console draws the arrow of a session towards itself.
+    // Who has a session with it already dials it no more: another router comes, which has none.
+    let late = world.add(&kind, Place::Open)?;
+    let late_route = world.ours(late)?;
+    told.push(format!("one that came later reads it after {}", seconds(until_page(&late_route, &site, LEASES)?)));
+    // i2pd's console puts the arrow before the peers that it has dialled, and behind those that have dialled it.
     let inbound = |world: &mut World| {
         let text = console(world, subject, "?page=transports")?;
-        Ok(text.lines().filter(|line| line.trim_start().starts_with("&#8658;")).count())
+        let lines = text.lines().map(str::trim);
+        Ok(lines.filter(|line| line.contains("&#8658;") && !line.starts_with("&#8658;")).count())
     };
     let (count, after) = until(INTRODUCED, || inbound(world), |count| *count > 0)
         .map_err(|why| format!("{}; sessions that others began: {why}", told.join("; ")))?;
