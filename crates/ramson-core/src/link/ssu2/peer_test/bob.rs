@@ -2,7 +2,7 @@
 
 use super::job::{TestDone, TestJob, Verify};
 use super::message::{self, Message};
-use super::{Event, Found, LEAST_PORT, PeerTests, Role, code, is_fresh, is_same_host};
+use super::{Choice, Event, Found, LEAST_PORT, PeerTests, Role, code, is_fresh, is_same_host};
 use crate::limits::peer_test as limits;
 use crate::time::{Duration, Now};
 use ramson_wire::data::{Hash, RouterInfo};
@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// Charlie answers within this time. Alice waits a little longer.
 const LIFETIME: Duration = Duration::from_secs(10);
+/// A session with one who may be Charlie is waited for so long.
+const SESSION: Duration = Duration::from_secs(4);
 
 /// A test that a peer has asked for.
 pub(super) struct Bob {
@@ -29,12 +31,20 @@ enum State {
     AwaitInfo,
     /// Her signature is being verified.
     Verifying(Arc<RouterInfo>),
-    /// A Charlie is being chosen; once one has refused, with what Alice is told if there is no other.
-    Choosing(Arc<RouterInfo>, Option<Vec<u8>>),
+    /// A Charlie is being chosen.
+    Choosing(Choosing),
     /// He has the request.
     AwaitCharlie(Hash, Arc<RouterInfo>),
     /// He has agreed: what is known of him goes to Alice ahead of this block.
     Answering(Vec<u8>),
+}
+
+struct Choosing {
+    alice: Arc<RouterInfo>,
+    /// What she is told if there is no other, once one has refused.
+    refusal: Option<Vec<u8>>,
+    /// A session is waited for.
+    waits: bool,
 }
 
 impl PeerTests {
@@ -98,7 +108,7 @@ impl PeerTests {
         if !done.good {
             return self.bob_ends(nonce, code::BOB_SIGNATURE);
         }
-        bob.state = State::Choosing(Arc::clone(info), None);
+        bob.state = State::Choosing(Choosing { alice: Arc::clone(info), refusal: None, waits: false });
         self.bob_chooses(nonce);
     }
 
@@ -108,16 +118,30 @@ impl PeerTests {
         self.events.push_back(Event::Choose { nonce, v4: bob.addr.is_ipv4(), without, ip: bob.addr.ip() });
     }
 
-    pub(super) fn bob_chosen(&mut self, now: Now, nonce: u32, charlie: Option<Hash>) {
+    /// A session stands: perhaps with a Charlie who is waited for.
+    pub(super) fn bob_meets(&mut self) {
+        let waits = |bob: &Bob| matches!(&bob.state, State::Choosing(choosing) if choosing.waits);
+        let waiting: Vec<u32> = self.bob.iter().filter(|(_, bob)| waits(bob)).map(|(nonce, _)| *nonce).collect();
+        waiting.into_iter().for_each(|nonce| self.bob_chooses(nonce));
+    }
+
+    pub(super) fn bob_chosen(&mut self, now: Now, nonce: u32, choice: Choice) {
         let Some(bob) = self.bob.get_mut(&nonce) else { return };
-        let State::Choosing(info, refusal) = &mut bob.state else { return };
-        let (info, refusal) = (Arc::clone(info), refusal.take());
-        let Some(charlie) = charlie.filter(|charlie| *charlie != bob.alice && !bob.refused.contains(charlie)) else {
-            return match refusal {
-                Some(refusal) => self.bob_passes_on(nonce, refusal),
-                None => self.bob_ends(nonce, code::BOB_NO_CHARLIE),
-            };
+        let State::Choosing(choosing) = &mut bob.state else { return };
+        let charlie = match choice {
+            Choice::Charlie(charlie) => Some(charlie),
+            Choice::Nobody => None,
+            Choice::Soon => {
+                if !std::mem::replace(&mut choosing.waits, true) {
+                    self.timers.set_sooner((Role::Bob, nonce), now.mono + SESSION);
+                }
+                return;
+            }
         };
+        let Some(charlie) = charlie.filter(|charlie| *charlie != bob.alice && !bob.refused.contains(charlie)) else {
+            return self.bob_finds_nobody(nonce);
+        };
+        let info = Arc::clone(&choosing.alice);
         bob.state = State::AwaitCharlie(charlie, Arc::clone(&info));
         let block = bob.request.passed_on(2, code::ACCEPT, &bob.alice);
         // All of them together have the time of one: Alice does not wait longer.
@@ -147,7 +171,7 @@ impl PeerTests {
         if bob.refused.len() >= limits::CHARLIES {
             return self.bob_passes_on(nonce, block);
         }
-        bob.state = State::Choosing(info, Some(block));
+        bob.state = State::Choosing(Choosing { alice: info, refusal: Some(block), waits: false });
         self.bob_chooses(nonce);
     }
 
@@ -158,8 +182,21 @@ impl PeerTests {
         self.say(bob.alice, None, block);
     }
 
+    fn bob_finds_nobody(&mut self, nonce: u32) {
+        match self.bob.get_mut(&nonce).map(|bob| &mut bob.state) {
+            Some(State::Choosing(Choosing { refusal: Some(refusal), .. })) => {
+                let refusal = std::mem::take(refusal);
+                self.bob_passes_on(nonce, refusal);
+            }
+            _ => self.bob_ends(nonce, code::BOB_NO_CHARLIE),
+        }
+    }
+
     pub(super) fn bob_timeout(&mut self, nonce: u32) {
-        self.bob_ends(nonce, code::BOB_UNSPECIFIED);
+        match self.bob.get(&nonce).map(|bob| &bob.state) {
+            Some(State::Choosing(_)) => self.bob_finds_nobody(nonce),
+            _ => self.bob_ends(nonce, code::BOB_UNSPECIFIED),
+        }
     }
 
     fn bob_ends(&mut self, nonce: u32, refusal: u8) {

@@ -168,6 +168,26 @@ fn bob_asks_only_so_many() {
     }
 }
 
+/// Where Bob has no session with a Charlie he dials some, and goes on when one stands.
+#[test]
+fn bob_waits_a_little_for_a_charlie() {
+    for (comes_after, code) in [(3, 0), (6, 2)] {
+        let mut world = World::new(1);
+        (world.charlie, world.soon) = (None, true);
+        world.begin();
+        world.run(Duration::from_secs(comes_after));
+        world.charlie = Some(CHARLIE);
+        let (now, charlie) = (world.now, world.hash(CHARLIE));
+        world.nodes[BOB].tests.handle_session(now, &charlie);
+        world.drain(BOB);
+        world.run(Duration::from_secs(30));
+        assert_eq!(world.codes, [code]);
+        let verdict = if code == 0 { Verdict::Open } else { Verdict::Unknown(Some(code)) };
+        assert_eq!(world.nodes[ALICE].results.pop().map(|result| result.verdict), Some(verdict));
+        assert!(world.nodes.iter().all(|node| node.tests.len() == 0), "nothing is left");
+    }
+}
+
 #[test]
 fn who_is_silent_makes_nobody_wait_for_long() {
     // Charlie is gone.

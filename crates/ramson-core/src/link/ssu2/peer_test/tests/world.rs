@@ -58,6 +58,8 @@ pub(super) struct World {
     pub(super) spoken_to: BTreeSet<(usize, usize)>,
     /// Whom Bob finds.
     pub(super) charlie: Option<usize>,
+    /// He waits for sessions when there is none.
+    pub(super) soon: bool,
     /// What he finds before that one.
     pub(super) others: Vec<usize>,
     /// The codes of messages 4 that Alice has been sent.
@@ -97,6 +99,7 @@ impl World {
             known: [(BOB, ALICE), (BOB, CHARLIE)].into(),
             spoken_to: BTreeSet::new(),
             charlie: Some(CHARLIE),
+            soon: false,
             others: Vec::new(),
             codes: Vec::new(),
         }
@@ -224,7 +227,9 @@ impl World {
                 Event::Choose { nonce, without, .. } => {
                     let found = self.others.iter().copied().chain(self.charlie).map(|n| self.hash(n));
                     let charlie = found.into_iter().find(|hash| !without.contains(hash));
-                    self.nodes[n].tests.handle_chosen(self.now, nonce, charlie);
+                    let without_one = if self.soon { Choice::Soon } else { Choice::Nobody };
+                    let choice = charlie.map_or(without_one, Choice::Charlie);
+                    self.nodes[n].tests.handle_chosen(self.now, nonce, choice);
                 }
                 Event::Done(result) => self.nodes[n].results.push(result),
             }
