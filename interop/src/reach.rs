@@ -81,6 +81,12 @@ const KNOWN: u64 = 4;
 /// Those take so long at most.
 const ACQUAINTED: Duration = Duration::from_secs(90);
 
+/// How long it takes until peer tests have shown a subject that others reach it.
+pub(crate) fn until_open(world: &mut World, subject: usize) -> Result<Duration, String> {
+    let open = until(VERDICT, || said(world, subject, "/reachability/udp_v4"), |said| said == "open");
+    open.map(|(_, after)| after).map_err(|why| format!("not open: {why}"))
+}
+
 /// A network of open subjects; the i2pds that it began with are gone.
 fn alone(world: &mut World) -> Result<(), String> {
     for subject in 0..OPEN {
