@@ -25,6 +25,8 @@ const SID: NetSpec = NetSpec {
 /// The newer i2pd as floodfills and some hops, the older one as hops, eepsite and client.
 const MIXED: NetSpec = NetSpec { peer: "trixie", ..SID };
 const IPV6: NetSpec = NetSpec { way: Way::Ipv6, ..SID };
+const BOTH: NetSpec = NetSpec { way: Way::Both, ..SID };
+const BOTH_HALF: NetSpec = NetSpec { way: Way::Both, ..HALF };
 const SSU2: NetSpec = NetSpec { way: Way::Ssu2, ..SID };
 const SSU2_MIXED: NetSpec = NetSpec { way: Way::Ssu2, ..MIXED };
 const SSU2_IPV6: NetSpec = NetSpec { way: Way::Ssu2Ipv6, ..SID };
@@ -344,6 +346,18 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "page, serve and refusals of a subject that has IPv6 only",
         spec: IPV6,
         run: scenarios::ipv6,
+    },
+    Scenario {
+        name: "both",
+        about: "page, ramson-ramson, serve and transfer where i2pd has NTCP2 and SSU2, and what peer tests say there",
+        spec: BOTH,
+        run: udp::both,
+    },
+    Scenario {
+        name: "both-half",
+        about: "figures: half where all have NTCP2 and SSU2",
+        spec: BOTH_HALF,
+        run: half::half,
     },
     Scenario {
         name: "ssu2",

@@ -61,6 +61,8 @@ pub(crate) enum Carriers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Ipv4,
+    /// By IPv4, and both transports: so the others.
+    Both,
     /// They have no IPv4 address; the others have both.
     Ipv6,
     /// By IPv4 and SSU2; the others have no NTCP2.
@@ -137,7 +139,11 @@ impl Net {
                 Floodfills::Half => "3",
             },
             "--transports",
-            if spec.way.is_udp() { "ssu2" } else { "ntcp2" },
+            match spec.way {
+                Way::Both => "both",
+                way if way.is_udp() => "ssu2",
+                _ => "ntcp2",
+            },
             "--peer",
             spec.peer,
             "--ff-peer",

@@ -75,6 +75,18 @@ pub(crate) fn verdicts(world: &mut World) -> Result<String, String> {
     if wrong.is_empty() { Ok(told.join("; ")) } else { Err([wrong, told].concat().join("; ")) }
 }
 
+/// Sessions that each of the open subjects has before an i2pd comes among them: its first tests, when it knows nobody yet,
+/// are its best, and need Bobs who know a Charlie.
+const KNOWN: u64 = 4;
+/// Those take so long at most.
+const ACQUAINTED: Duration = Duration::from_secs(90);
+
+/// How long it takes until peer tests have shown a subject that others reach it.
+pub(crate) fn until_open(world: &mut World, subject: usize) -> Result<Duration, String> {
+    let open = until(VERDICT, || said(world, subject, "/reachability/udp_v4"), |said| said == "open");
+    open.map(|(_, after)| after).map_err(|why| format!("not open: {why}"))
+}
+
 /// A network of open subjects; the i2pds that it began with are gone.
 fn alone(world: &mut World) -> Result<(), String> {
     for subject in 0..OPEN {
@@ -82,11 +94,22 @@ fn alone(world: &mut World) -> Result<(), String> {
         let info = world.subject(subject)?.dir.join("data/router.info").to_string_lossy().into_owned();
         world.net.testnet(&["add-ri", &info])?;
     }
-    let peers: Vec<String> = world.net.peers()?.into_iter().map(|peer| peer.name).collect();
-    world.net.kill(&peers)?;
+    // A scenario before this one may have done that.
+    let runs = |peer: &crate::net::Peer| peer.pid.and_then(crate::subject::usage_of).is_some();
+    let peers: Vec<String> = world.net.peers()?.into_iter().filter(runs).map(|peer| peer.name).collect();
+    if !peers.is_empty() {
+        world.net.kill(&peers)?;
+    }
     for subject in 0..OPEN {
         world.subject(subject)?.stop("TERM")?;
         world.restart(subject)?;
+    }
+    for subject in 0..OPEN {
+        let sessions = |world: &mut World| {
+            let mut count = |key| Ok::<u64, String>(said(world, subject, key)?.as_u64().unwrap_or(0));
+            Ok(count("/links/inbound")? + count("/links/outbound")?)
+        };
+        until(ACQUAINTED, || sessions(world), |count| *count >= KNOWN).map_err(|why| format!("sessions: {why}"))?;
     }
     Ok(())
 }
@@ -171,6 +194,7 @@ pub(crate) fn introduced(world: &mut World) -> Result<String, String> {
 
 /// An i2pd behind a translator takes Ramsons for introducers, and they come to it by each other.
 pub(crate) fn introduces(world: &mut World) -> Result<String, String> {
+    let kind = world.kind().clone();
     alone(world)?;
     let subject = world.add(&i2pd(), Place::Behind(Nat::PortRestricted))?;
     let (count, after) = until(INTRODUCED, || introducers(world, subject), |count| *count > 0)
@@ -178,10 +202,15 @@ pub(crate) fn introduces(world: &mut World) -> Result<String, String> {
     let mut told = vec![format!("i2pd names {count} introducers after {}", seconds(after))];
     let (ours, site) = (world.ours(0)?, world.our_site(subject)?);
     told.push(format!("Ramson reads its site after {}", seconds(until_page(&ours, &site, LEASES)?)));
-    // What leads to it before it has sent anything there: i2pd's console draws the arrow of a session towards itself.
+    // Who has a session with it already dials it no more: another router comes, which has none.
+    let late = world.add(&kind, Place::Open)?;
+    let late_route = world.ours(late)?;
+    told.push(format!("one that came later reads it after {}", seconds(until_page(&late_route, &site, LEASES)?)));
+    // i2pd's console puts the arrow before the peers that it has dialled, and behind those that have dialled it.
     let inbound = |world: &mut World| {
         let text = console(world, subject, "?page=transports")?;
-        Ok(text.lines().filter(|line| line.trim_start().starts_with("&#8658;")).count())
+        let lines = text.lines().map(str::trim);
+        Ok(lines.filter(|line| line.contains("&#8658;") && !line.starts_with("&#8658;")).count())
     };
     let (count, after) = until(INTRODUCED, || inbound(world), |count| *count > 0)
         .map_err(|why| format!("{}; sessions that others began: {why}", told.join("; ")))?;

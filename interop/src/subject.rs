@@ -92,7 +92,7 @@ impl Subject {
     /// Takes the IPv4 address from the namespace, or starts a proxy in it.
     fn connect(&mut self, way: Way) -> Result<(), String> {
         match way {
-            Way::Ipv4 | Way::Ssu2 | Way::Nat | Way::Families => {}
+            Way::Ipv4 | Way::Both | Way::Ssu2 | Way::Nat | Way::Families => {}
             Way::Ipv6 | Way::Ssu2Ipv6 => {
                 let flush = ["-4", "addr", "flush", "dev", "eth0"];
                 let status = within(&self.namespace, "ip").args(flush).status().map_err(|why| format!("ip: {why}"))?;
@@ -289,22 +289,16 @@ impl Subject {
     fn ntcp2(&self, way: Way) -> String {
         let ip = &self.ip;
         match way {
-            Way::Ipv4 => {
-                format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]\n\n[ssu2]\nenabled = false")
+            // SSU2 is on by itself, at the port of NTCP2.
+            Way::Nat if self.behind.is_some() => "listen = [\"0.0.0.0:23456\"]".to_owned(),
+            Way::Ipv4 | Way::Both | Way::Ssu2 | Way::Nat => {
+                format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]")
             }
-            Way::Ssu2 => {
-                format!("listen = [\"{ip}:23456\"]\npublish = [\"{ip}:23456\"]\n\n[ssu2]\nenabled = true")
-            }
-            Way::Nat if self.behind.is_some() => "listen = [\"0.0.0.0:23456\"]\n\n[ssu2]\nenabled = true".to_owned(),
-            Way::Nat => self.ntcp2(Way::Ssu2),
             Way::Families => {
                 let both = format!("[\"{ip}:23456\", \"[{}]:23456\"]", ipv6_of(ip));
-                format!("listen = {both}\npublish = {both}\n\n[ssu2]\nenabled = true")
+                format!("listen = {both}\npublish = {both}")
             }
-            Way::Ssu2Ipv6 => self.ntcp2(Way::Ipv6).replace("enabled = false", "enabled = true"),
-            Way::Ipv6 => {
-                format!("listen = [\"[{ip}]:23456\"]\npublish = [\"[{ip}]:23456\"]\n\n[ssu2]\nenabled = false")
-            }
+            Way::Ssu2Ipv6 | Way::Ipv6 => format!("listen = [\"[{ip}]:23456\"]\npublish = [\"[{ip}]:23456\"]"),
             Way::Proxy if self.name.ends_with('1') => format!("proxy = \"socks5://{PROXY}\""),
             Way::Proxy => format!("proxy = \"http://{PROXY}\""),
         }
@@ -340,11 +334,7 @@ impl Subject {
         let address = format!("address4 = {0}\nhost = {0}\n", self.ip);
         let conf = i2pd_conf(&self.dir, &self.ip, run, false)
             .replace("[ntcp2]\nenabled = true\npublished = true\n[ssu2]\nenabled = false\n", I2PD_UDP)
-            .replace("reservedrange = false", if reserved { "reservedrange = false" } else { "reservedrange = true" })
-            .replace(
-                "loglevel = info",
-                if std::env::var_os("INTEROP_LOG").is_some() { "loglevel = debug" } else { "loglevel = info" },
-            );
+            .replace("reservedrange = false", if reserved { "reservedrange = false" } else { "reservedrange = true" });
         match self.behind {
             None if self.ip.contains(':') => conf
                 .replace("ipv4 = true\nipv6 = false", "ipv4 = false\nipv6 = true")
@@ -481,8 +471,9 @@ keys = "site.dat"
 
 fn i2pd_conf(dir: &Path, ip: &str, run: &Path, floodfill: bool) -> String {
     let (dir, run) = (dir.display(), run.display());
+    let level = if std::env::var_os("INTEROP_LOG").is_some() { "debug" } else { "info" };
     format!(
-        "log = file\nlogfile = {dir}/log\nloglevel = info\nipv4 = true\nipv6 = false\nnetid = 99\n\
+        "log = file\nlogfile = {dir}/log\nloglevel = {level}\nipv4 = true\nipv6 = false\nnetid = 99\n\
          address4 = {ip}\nhost = {ip}\nport = 23456\nnat = false\nreservedrange = false\nfloodfill = {floodfill}\n\
          bandwidth = X\nshare = 100\n[limits]\ntransittunnels = 5000\n[upnp]\nenabled = false\n\
          [reseed]\nverify = false\nthreshold = 0\nurls =\nyggurls =\nfile = {run}/seeds.su3\n\

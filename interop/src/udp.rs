@@ -28,6 +28,17 @@ pub(crate) fn over_udp_alone(world: &mut World) -> Result<(), String> {
     if elsewhere.is_empty() { Ok(()) } else { Err(format!("sessions over TCP: {}", elsewhere.join(", "))) }
 }
 
+/// Where all have both transports, pages, files and tests of reachability work as with one.
+pub(crate) fn both(world: &mut World) -> Result<String, String> {
+    let mut said = vec![crate::scenarios::page(world)?, crate::scenarios::transfer(world)?, two_subjects(world)?];
+    said.push(crate::scenarios::serve(world)?);
+    for subject in [0, 1] {
+        let after = crate::reach::until_open(world, subject)?;
+        said.push(format!("{} open after {}", world.subject(subject)?.name, seconds(after)));
+    }
+    Ok(said.join("; "))
+}
+
 /// After SIGTERM and SIGKILL the same router serves again, over UDP.
 pub(crate) fn restarts(world: &mut World) -> Result<String, String> {
     let said = [restart(world)?, two_subjects(world)?].join("; ");

@@ -48,8 +48,10 @@ pub mod ssu2 {
     pub const USED_TOKENS: usize = 50_000;
     /// Peers whose token for the next session is kept, one each; the oldest makes room.
     pub const NEXT_TOKENS: usize = 4_000;
-    /// Sessions over UDP in any state; more are refused.
+    /// Sessions over UDP that stand or begin; more are refused.
     pub const SESSIONS: usize = 2_500;
+    /// Sessions that are over and answer late packets; the oldest is forgotten.
+    pub const ENDED: usize = 1_000;
     /// Of these, handshakes that others began, each from an address that was proven; the oldest makes room.
     pub const HANDSHAKES: usize = 1_000;
     /// Retries per second, and how many at once; further requests are not answered.
@@ -76,6 +78,8 @@ pub mod peer_test {
     pub const OWN: usize = 8;
     /// Tests as Bob at once; more are refused.
     pub const AS_BOB: usize = 64;
+    /// Peers that one request as Bob is passed on to, one after the other: the next when one refuses.
+    pub const CHARLIES: usize = 4;
     /// Tests as Charlie at once; more are not answered.
     pub const AS_CHARLIE: usize = 64;
     /// Requests as Bob or Charlie per second, and how many at once; further ones are not answered.

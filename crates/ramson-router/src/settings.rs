@@ -123,7 +123,7 @@ struct Ntcp2 {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Ssu2 {
-    enabled: bool,
+    enabled: port_mapping::Enabled,
     port: u16,
 }
 
@@ -359,7 +359,7 @@ impl Settings {
         if ntcp2.proxy.is_some() && !ntcp2.publish.is_empty() {
             return fault("publish", "has no use beside a proxy: no address is told to the network then");
         }
-        if ntcp2.proxy.is_some() && self.ssu2.enabled {
+        if ntcp2.proxy.is_some() && self.ssu2.enabled.or(false) {
             return fault("proxy", "is not for SSU2, which would show what it hides");
         }
         if ntcp2.outbound_only && !ntcp2.listen.is_empty() {
@@ -397,7 +397,10 @@ impl Settings {
                 outbound_only: self.ntcp2.outbound_only,
                 printable_padding: self.ntcp2.printable_padding,
             },
-            ssu2: Ssu2Config { enabled: self.ssu2.enabled, port: self.ssu2.port },
+            ssu2: Ssu2Config {
+                enabled: self.ssu2.enabled.or(self.ntcp2.proxy.is_none() && !self.ntcp2.outbound_only),
+                port: self.ssu2.port,
+            },
             hidden: self.network.hidden,
             port_mapping: self.port_mapping.config(),
             reseed: ReseedConfig {

@@ -1,5 +1,6 @@
 //! One connection, of TCP or a session over UDP: where its handshake stands, and its session.
 
+use super::dial::Tried;
 use super::ntcp2::handshake::{AwaitConfirmed, AwaitCreated, AwaitCreatedPadding, AwaitRequestPadding};
 use super::ntcp2::session::{Opener, Sealer};
 use super::udp::UdpSession;
@@ -36,10 +37,10 @@ pub(super) struct Connection {
 
 /// Where a connection stands. While a job is out, the state is `Working`.
 pub(super) enum State {
-    /// Outbound: TCP is not connected yet. The second try goes to the peer's address of the other family.
+    /// Outbound: TCP is not connected yet.
     Dialling {
         info: Arc<RouterInfo>,
-        second: bool,
+        tried: Tried,
     },
     /// A job of the handshake is out.
     Working,
@@ -54,7 +55,10 @@ pub(super) enum State {
     Silent,
     Up(Box<Session>),
     /// Outbound over UDP: the endpoint makes the session.
-    UdpDialling(Arc<RouterInfo>),
+    UdpDialling {
+        info: Arc<RouterInfo>,
+        tried: Tried,
+    },
     /// Outbound over UDP: an introducer is asked, and says where the peer is.
     UdpIntroducing(Arc<RouterInfo>),
     UdpUp(Box<UdpSession>),

@@ -219,7 +219,7 @@ impl Links {
         if id.is_udp() {
             return self.udp_deadline(now, id);
         }
-        if self.dial_udp_instead(now, id, true) {
+        if self.dial_past_silence(now, id) {
             return;
         }
         let Some(conn) = self.conns.get_mut(&id) else { return };

@@ -10,6 +10,7 @@ mod outside;
 mod relay;
 
 use super::connection::{Connection, State};
+use super::dial::{Tried, UDP_TIMEOUT};
 use super::job::{LinkJob, Step};
 use super::ssu2::endpoint::{self, Dial, Endpoint, EndpointConfig};
 use super::ssu2::handshake::ResponderKeys;
@@ -142,7 +143,7 @@ impl Links {
         self.udp_target_where(info, |_| true)
     }
 
-    fn udp_target_where(
+    pub(super) fn udp_target_where(
         &self,
         info: &RouterInfo,
         wanted: impl Fn(&SocketAddr) -> bool,
@@ -158,12 +159,6 @@ impl Links {
         })
     }
 
-    /// Begins a session with a peer over UDP. False when there is no way, or no room.
-    pub(super) fn dial_udp(&mut self, now: Now, info: &Arc<RouterInfo>) -> bool {
-        let Some((addr, keys)) = self.udp_target(info) else { return false };
-        self.dial_udp_at(now, info, addr, keys)
-    }
-
     /// Begins a session over UDP, beside one over TCP that there may be, by this family where one is named. False when there
     /// is no way, or a dial is under way.
     pub fn dial_over_udp(&mut self, now: Now, info: &Arc<RouterInfo>, v4: Option<bool>) -> bool {
@@ -173,11 +168,17 @@ impl Links {
         if busy || own || self.udp_address(&hash).is_some() || self.is_failed(now, &hash) {
             return false;
         }
-        let target = self.udp_target_where(info, |addr| v4.is_none_or(|v4| addr.is_ipv4() == v4));
-        target.is_some_and(|(addr, keys)| self.dial_udp_at(now, info, addr, keys))
+        let tried = v4.map_or(Tried::ALL_BUT_UDP, |v4| Tried::ALL_BUT_UDP.and_udp(!v4));
+        self.dial_next(now, info, tried)
     }
 
-    fn dial_udp_at(&mut self, now: Now, info: &Arc<RouterInfo>, addr: SocketAddr, keys: ResponderKeys) -> bool {
+    pub(super) fn dial_udp_at(
+        &mut self,
+        now: Now,
+        info: &Arc<RouterInfo>,
+        (addr, keys): (SocketAddr, ResponderKeys),
+        tried: Tried,
+    ) -> bool {
         self.note_spoken_to(now, addr.ip());
         let Some(udp) = &mut self.udp else { return false };
         let hash = info.hash();
@@ -188,12 +189,11 @@ impl Links {
             return false;
         }
         udp.next_conn += 1;
-        let state = State::UdpDialling(Arc::clone(info));
+        let state = State::UdpDialling { info: Arc::clone(info), tried };
         self.conns.insert(id, Connection::new(now.mono, addr, false, Some(hash), state));
         self.peers.entry(hash).or_default().dialling = Some(id);
         self.dialled.insert(hash, ());
-        // The endpoint gives up before.
-        self.timers.set(id, now.mono + Duration::from_secs(60));
+        self.timers.set(id, now.mono + self.udp_patience(info, tried));
         self.drain_udp(now);
         true
     }
@@ -255,6 +255,9 @@ impl Links {
             router_info_due: false,
             retires: None,
         }));
+        if !inbound {
+            self.families.note_udp(addr.is_ipv4());
+        }
         let mut conn = Connection::new(now.mono, addr, inbound, Some(peer), State::Working);
         if let Some(before) = self.conns.get(&id) {
             conn.opened = before.opened;
@@ -269,7 +272,7 @@ impl Links {
     /// The smaller of what we and the peer publish for this address.
     fn peer_mtu(&self, id: ConnId, info: Option<&RouterInfo>, addr: SocketAddr) -> u16 {
         let dialled = match self.conns.get(&id).map(|conn| &conn.state) {
-            Some(State::UdpDialling(info)) => Some(&**info),
+            Some(State::UdpDialling { info, .. }) => Some(&**info),
             _ => None,
         };
         let addresses = info.or(dialled).map(RouterInfo::ssu2_addresses).unwrap_or_default();
@@ -282,7 +285,11 @@ impl Links {
         if let (true, Some(reason), Some(peer)) = (conn.is_up(), reason, conn.peer) {
             self.events.push_back(Event::Terminated { peer, reason: TerminationReason(reason.0) });
         }
-        self.remove(now, id);
+        // Who refuses us as such does so by any way.
+        let elsewhere = reason.is_none_or(|reason| reason == wire::TerminationReason::CONNECTION_LIMITS);
+        if !elsewhere || !self.dial_again(now, id) {
+            self.remove(now, id);
+        }
     }
 
     fn moved(&mut self, now: Now, id: ConnId, ip_changed: bool) {
@@ -302,7 +309,12 @@ impl Links {
     pub(super) fn udp_deadline(&mut self, now: Now, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let State::UdpUp(session) = &mut conn.state else {
-            self.remove(now, id);
+            // Where something has come back the endpoint says when it is over.
+            if self.udp.as_ref().is_some_and(|udp| udp.endpoint.is_answered(id)) {
+                self.timers.set(id, now.mono + UDP_TIMEOUT);
+            } else if !self.dial_past_silence(now, id) {
+                self.remove(now, id);
+            }
             return;
         };
         if session.retires.is_some_and(|at| at <= now.mono) || session.transfer.is_exhausted() {
@@ -344,9 +356,7 @@ impl Links {
         if let State::UdpUp(session) = &mut conn.state {
             session.transfer.close(&mut self.totals);
         }
-        if let Some(udp) = &mut self.udp
-            && !udp.endpoint.is_draining(id)
-        {
+        if let Some(udp) = &mut self.udp {
             udp.endpoint.end_broken(id);
         }
     }

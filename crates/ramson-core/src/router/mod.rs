@@ -97,6 +97,8 @@ pub struct Router {
     reach: Reach,
     tests: PeerTests,
     last_tester: [Option<Hash>; 2],
+    /// When routers were last dialled to be Charlie in a test of another.
+    charlies_dialled: Option<Instant>,
     told_reach: [Reachability; 2],
     /// What a gateway says that it forwards to us.
     mapped: Option<Mapped>,
@@ -242,6 +244,7 @@ impl Router {
             reach: Reach::new(now, &reach::config(&config), rng.child("reach")),
             tests: PeerTests::new(now, TestConfig { own: hash, addresses: config.addresses }, rng.child("tests")),
             last_tester: [None; 2],
+            charlies_dialled: None,
             told_reach: [Reachability::Unknown; 2],
             mapped: None,
             one_time: BTreeMap::new(),

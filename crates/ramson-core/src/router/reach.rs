@@ -2,9 +2,10 @@
 
 use super::{Event, Router};
 use crate::job::Job;
-use crate::link::ssu2::peer_test::{self, Found, Role, TestDone, TestResult, Verdict};
+use crate::link::ssu2::peer_test::{self, Choice, Found, Role, TestDone, TestResult, Verdict};
 use crate::link::{Links, PeerTestMessage, PeerTestOutside};
 use crate::reach::{self, Nat, ReachConfig, Reachability, Shown};
+use crate::time::Duration;
 use ramson_wire::codec::Encode;
 use ramson_wire::data::{Hash, RouterInfo, Ssu2Address};
 use ramson_wire::i2np::Kind;
@@ -19,6 +20,9 @@ const TESTERS: usize = 3;
 const TESTERS_SMALL: usize = 2;
 /// The same while too few have said where they see us: all must be of different networks.
 const WITNESSES: usize = 6;
+/// Routers that are dialled to be Charlie for somebody, at once, and how often at most.
+const CHARLIES_DIALLED: usize = 2;
+const BETWEEN_DIALS: Duration = Duration::from_secs(5);
 /// Routers that are drawn to find them.
 const DRAWN: usize = 64;
 
@@ -61,9 +65,9 @@ impl Router {
                 let found = self.find_for_test(role, &router, ip);
                 self.tests.handle_found(now, role, nonce, found);
             }
-            peer_test::Event::Choose { nonce, v4, alice, ip } => {
-                let charlie = self.choose_charlie(v4, &alice, ip);
-                self.tests.handle_chosen(now, nonce, charlie);
+            peer_test::Event::Choose { nonce, v4, without, ip } => {
+                let choice = self.choose_charlie(v4, &without, ip);
+                self.tests.handle_chosen(now, nonce, choice);
             }
             peer_test::Event::Done(result) => self.test_done(&result),
         }
@@ -119,22 +123,24 @@ impl Router {
         self.reach.handle_begun(self.now, v4, begun);
     }
 
-    /// Dials routers over UDP that take part in tests; rather such without a session.
-    fn dial_testers(&mut self, v4: bool, mut wanted: usize) {
+    /// Dials routers over UDP that take part in tests; rather such without a session. How many are dialled.
+    fn dial_testers(&mut self, v4: bool, wanted: usize) -> usize {
+        let mut dialled = 0;
         for connected in [false, true] {
             for _ in 0..DRAWN {
-                if wanted == 0 {
-                    return;
+                if dialled == wanted {
+                    return dialled;
                 }
-                let Some(info) = self.store.random(&mut self.rng).cloned() else { return };
+                let Some(info) = self.store.random(&mut self.rng).cloned() else { return dialled };
                 let hash = info.hash();
                 let fits = tests(&info, v4) && self.links.udp_address(&hash).is_none();
                 let fits = fits && self.links.is_connected(&hash) == connected;
                 if fits && self.links.dial_over_udp(self.now, &info, Some(v4)) {
-                    wanted -= 1;
+                    dialled += 1;
                 }
             }
         }
+        dialled
     }
 
     fn find_for_test(&self, role: Role, router: &Hash, ip: Option<IpAddr>) -> Found {
@@ -149,10 +155,12 @@ impl Router {
         Found { info, spoken_to }
     }
 
-    /// A peer with a session over UDP that takes part in tests of this family, away from Alice.
-    fn choose_charlie(&mut self, v4: bool, alice: &Hash, ip: IpAddr) -> Option<Hash> {
+    /// A peer with a session over UDP that takes part in tests of this family, away from Alice at `ip`. Most of
+    /// our sessions are over TCP: where none is there, some are dialled.
+    fn choose_charlie(&mut self, v4: bool, without: &[Hash], ip: IpAddr) -> Choice {
         let small = self.config.small_network;
-        let peers: Vec<Hash> = self.links.udp_peers().map(|peer| peer.hash).filter(|hash| hash != alice).collect();
+        let peers: Vec<Hash> =
+            self.links.udp_peers().map(|peer| peer.hash).filter(|hash| !without.contains(hash)).collect();
         let fits = |hash: &Hash| {
             let info = self.store.get(hash);
             let addresses = info.iter().flat_map(|info| info.ssu2_addresses()).filter(|address| address.peer_test);
@@ -160,7 +168,17 @@ impl Router {
             hosts.any(|host| host.is_ipv4() == v4 && if small { host != ip } else { !is_near(host, ip) })
         };
         let fitting: Vec<Hash> = peers.into_iter().filter(fits).collect();
-        self.rng.pick(&fitting).copied()
+        if let Some(charlie) = self.rng.pick(&fitting) {
+            return Choice::Charlie(*charlie);
+        }
+        let now = self.now.mono;
+        if self.charlies_dialled.is_none_or(|at| now.since(at) >= BETWEEN_DIALS) {
+            if self.dial_testers(v4, CHARLIES_DIALLED) == 0 {
+                return Choice::Nobody;
+            }
+            self.charlies_dialled = Some(now);
+        }
+        Choice::Soon
     }
 
     /// Sends a block of a test in the session with a peer, and what is known of another router ahead of it.

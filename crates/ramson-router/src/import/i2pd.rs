@@ -139,7 +139,7 @@ fn counted(plan: &mut Plan, s: &Setting, (section, key): (&'static str, &'static
 
 fn why_not(section: &str, key: &str) -> &'static str {
     match section {
-        "ssu2" => "SSU2 is off here until `[ssu2] enabled` turns it on",
+        "ssu2" => "SSU2 is on here, at the port of NTCP2; `[ssu2]` has its own settings",
         "socksproxy" => "what is clear goes to outproxies inside I2P only here",
         "i2cp" => "the I2CP port is set up by hand",
         "bob" => "there is no BOB here; SAM does what it did",

@@ -21,7 +21,18 @@ impl PortMapping {
 
 /// true, false or "auto".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Enabled(Wish);
+pub(super) struct Enabled(Wish);
+
+impl Enabled {
+    /// The same as a word; what "auto" means is for the section to say.
+    pub(super) const fn or(&self, auto: bool) -> bool {
+        match self.0 {
+            Wish::Yes => true,
+            Wish::No => false,
+            Wish::Auto => auto,
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for Enabled {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -32,6 +32,17 @@ fn what_the_template_says_is_the_default_is_the_default() {
 }
 
 #[test]
+fn ssu2_is_on_but_not_beside_a_proxy_nor_where_none_is_to_come_in() {
+    let ssu2 = |text: &str| Settings::parse(&format!("network.id = 99\n{text}")).unwrap().router(Path::new("/d")).ssu2;
+    let on = |text: &str| ssu2(text).enabled;
+    assert!(on("") && on("[ssu2]\nport = 0\n") && on("ssu2.enabled = \"auto\"\n") && on("ssu2.enabled = true\n"));
+    assert!(!on("ssu2.enabled = false\n") && !on("ntcp2.proxy = \"socks5://1.2.3.4:1\"\n"));
+    // Over UDP others come in as they go out.
+    assert!(!on("ntcp2.outbound_only = true\n") && on("ntcp2.outbound_only = true\nssu2.enabled = true\n"));
+    assert_eq!(ssu2("").port, 0, "that of NTCP2");
+}
+
+#[test]
 fn passwords_are_not_shown() {
     let text = "[network]\nid = 99\n[ntcp2]\nproxy = \"socks5://me:secret1@1.2.3.4:1\"\n\
                 [reseed]\nproxy = \"http://me:secret2@1.2.3.4:1\"\n\

@@ -58,3 +58,24 @@ fn a_router_finds_out_what_stands_in_front_of_it() {
         assert_eq!(world.net.snapshot(home).reach[0], expected, "{kind:?}, seed {seed}");
     }
 }
+
+/// Where routers have both transports most sessions are over TCP, and Bob has none with a Charlie: he dials one.
+#[test]
+fn tests_find_a_charlie_where_most_sessions_are_over_tcp() {
+    for seed in 0..4 {
+        let settings = Settings { transport: Transport::Both, ..settings(seed) };
+        let mut world = World::of(settings, 40, 1);
+        // The others have made their tests long ago.
+        world.net.run_for(Duration::from_mins(10));
+        let home = world.net.add_router_with(0, |config| {
+            config.publishable = false;
+            config.listen.clear();
+        });
+        world.net.set_nat(home, Some(NatKind::PORT_RESTRICTED));
+        world.net.reseed_one(home);
+        let begun = world.net.now();
+        assert_eq!(verdict(&mut world, home), Reachability::Firewalled(Front::Filtering), "seed {seed}");
+        let took = world.net.now().since(begun);
+        assert!(took < Duration::from_secs(60), "seed {seed}: {took:?}");
+    }
+}

@@ -5,13 +5,14 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::net::udp::{BATCH, BUFFER, Received, UdpReady, UdpSockets};
 use ramson_core::router::{Datagrams, Input, UdpId};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Batches that are read from one socket in one turn.
 const ROUNDS: usize = 4;
 
 /// Binds where the settings say: at the addresses of NTCP2 or all of both families, at the port of SSU2 or the one of
-/// NTCP2. A family that the machine has not is left out.
+/// NTCP2. A family that the machine has not is left out. Where another program has the port of NTCP2 for UDP, and none was
+/// asked for, it is another one.
 pub(super) fn bind(config: &Config, listening: &[SocketAddr]) -> Result<UdpSockets, Error> {
     let mut sockets = UdpSockets::default();
     if !config.ssu2.enabled {
@@ -22,14 +23,23 @@ pub(super) fn bind(config: &Config, listening: &[SocketAddr]) -> Result<UdpSocke
         0 => listening.iter().find(|addr| addr.is_ipv4() == v4).map_or(0, SocketAddr::port),
         port => port,
     };
+    let in_use =
+        |bound: &std::io::Result<()>| bound.as_ref().is_err_and(|why| why.kind() == std::io::ErrorKind::AddrInUse);
+    let mut add = |ip: IpAddr| {
+        let addr = SocketAddr::new(ip, port(ip.is_ipv4()));
+        let bound = sockets.add(addr);
+        if in_use(&bound) && config.ssu2.port == 0 && addr.port() != 0 {
+            tracing::warn!(port = addr.port(), "another program has this port of UDP: SSU2 takes another one");
+            return sockets.add(SocketAddr::new(ip, 0));
+        }
+        bound
+    };
     for addr in &config.ntcp2.bind {
-        sockets.add(SocketAddr::new(addr.ip(), port(addr.is_ipv4()))).map_err(failed)?;
+        add(addr.ip()).map_err(failed)?;
     }
     if config.ntcp2.bind.is_empty() {
-        let v4 = sockets.add(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port(true)));
-        let v6 = sockets.add(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port(false)));
-        let in_use =
-            |bound: &std::io::Result<()>| bound.as_ref().is_err_and(|why| why.kind() == std::io::ErrorKind::AddrInUse);
+        let v4 = add(Ipv4Addr::UNSPECIFIED.into());
+        let v6 = add(Ipv6Addr::UNSPECIFIED.into());
         if in_use(&v4) || v6.is_err() && v4.is_err() {
             v4.map_err(failed)?;
         }
@@ -112,6 +122,15 @@ mod tests {
         assert!(both[0].is_ipv4() && both[1].is_ipv6());
         let all = bind(&config(&[], 0), &[]).unwrap().addresses();
         assert!(all.iter().all(|addr| addr.ip().is_unspecified()) && !all.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_another_program_has_is_left_to_it_unless_it_was_asked_for() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = taken.local_addr().unwrap();
+        let bound = bind(&config(&["127.0.0.1:0"], 0), &[at]).unwrap().addresses();
+        assert!(bound.len() == 1 && bound[0].port() != at.port() && bound[0].port() != 0, "{bound:?}");
+        assert!(bind(&config(&["127.0.0.1:0"], at.port()), &[]).is_err());
     }
 
     /// Datagrams that belong to no session are read and thrown away, however many, and cost nothing else.

@@ -7,6 +7,7 @@
 //! The router drives it: `dial` and `seal` from above, `handle_*` from below, then `poll_event` until it is empty;
 //! `next_timeout` says when `handle_timeout` is due.
 
+mod ended;
 mod incoming;
 mod initiate;
 mod path;
@@ -30,11 +31,12 @@ use crate::rng::{Rng, SeededMap, SeededState};
 use crate::seen::Seen;
 use crate::time::{Duration, Instant, Now};
 use crate::timer::Timers;
+use ended::EndedSessions;
 pub(crate) use initiate::Dial;
 use path::Path;
 use ramson_wire::crypto::x25519::SecretKey;
 use ramson_wire::data::Hash;
-use ramson_wire::ssu2::{Block, ConnectionId, LongHeader, MessageType, Termination, TerminationReason};
+use ramson_wire::ssu2::{ConnectionId, LongHeader, MessageType, TerminationReason};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -49,9 +51,6 @@ const FIRST_RESEND: Duration = Duration::from_millis(1_000);
 const LONGEST_RESEND: Duration = Duration::from_millis(2_000);
 /// It is never sooner than that, whatever the way has shown.
 const SOONEST_RESEND: Duration = Duration::from_millis(250);
-/// How long a session that has ended answers late packets with a Termination. i2pd keeps an ended session for 23 to 28 seconds
-/// unless it hears of its end once more, and sends by it all that while, even when there is a newer one.
-const DRAIN: Duration = Duration::from_secs(30);
 /// How long a session may be idle, drawn for each so that it is no constant.
 const IDLE: (Duration, Duration) = (Duration::from_secs(150), Duration::from_secs(200));
 
@@ -151,6 +150,7 @@ pub(crate) struct Endpoint {
     /// Ephemeral keys of SessionRequests that were opened: one that comes again is dropped.
     replays: Seen,
     sessions: BTreeMap<ConnId, Session>,
+    ended: EndedSessions,
     /// Connection IDs in packets to us.
     ids: SeededMap<ConnectionId, ConnId>,
     /// Whose packets may still come under the peer's introduction key, by the peer's address.
@@ -221,16 +221,6 @@ enum State {
     /// Responder: a SessionConfirmed is being opened. What comes meanwhile waits.
     Confirming(Early),
     Up(Box<Up>),
-    /// Over: a Termination answers what still comes, more and more seldom.
-    Draining {
-        /// Each Termination is a packet of its own: one that came before is a duplicate, which peers do not look at.
-        sealer: Box<Sealer>,
-        /// Packets that we had opened.
-        opened: u64,
-        /// The peer knows, since it has ended the session: it is answered once, and again only when it asks twice.
-        told: bool,
-        came: u32,
-    },
 }
 
 struct Awaiting {
@@ -275,6 +265,7 @@ impl Endpoint {
             rng,
             replays,
             sessions: BTreeMap::new(),
+            ended: EndedSessions::default(),
             ids: SeededMap::with_hasher(state),
             dialling: BTreeMap::new(),
             inbound_of: BTreeMap::new(),
@@ -297,7 +288,7 @@ impl Endpoint {
         self.stats
     }
 
-    /// Sessions in any state, handshakes and ended ones included.
+    /// Sessions that stand, and handshakes.
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
     }
@@ -321,7 +312,7 @@ impl Endpoint {
     /// A session that is being dialled is seen to be elsewhere.
     pub(crate) fn redirect(&mut self, now: Now, id: ConnId, addr: SocketAddr) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        if session.inbound || matches!(session.state, State::Up(_) | State::Draining { .. }) {
+        if session.inbound || matches!(session.state, State::Up(_)) {
             return;
         }
         let old = std::mem::replace(&mut session.addr, addr);
@@ -347,9 +338,10 @@ impl Endpoint {
         self.sessions.get(&id)?.trip
     }
 
-    /// Whether a session is over, and but answers what still comes.
-    pub(crate) fn is_draining(&self, id: ConnId) -> bool {
-        self.sessions.get(&id).is_some_and(|session| matches!(session.state, State::Draining { .. }))
+    /// Whether whom we dial has answered anything, or has not been asked yet: our own work on the request is not done.
+    pub(crate) fn is_answered(&self, id: ConnId) -> bool {
+        let answered = |session: &Session| session.trip.is_some() || matches!(session.state, State::Working);
+        self.sessions.get(&id).is_some_and(answered)
     }
 
     /// Room for the header of a packet; its blocks are appended.
@@ -418,50 +410,18 @@ impl Endpoint {
         self.end(now, id, reason, None);
     }
 
-    fn end(&mut self, now: Now, id: ConnId, reason: TerminationReason, told: Option<TerminationReason>) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        if matches!(session.state, State::Draining { .. }) {
-            return;
-        }
-        let State::Up(up) = std::mem::replace(&mut session.state, State::Working) else {
-            return self.remove(id, told);
-        };
-        let opened = up.opener.opened();
-        session.state = State::Draining { sealer: Box::new(up.sealer), opened, told: told.is_some(), came: 0 };
-        self.say_ended(id, reason);
-        if reason == TerminationReason::ROUTER_SHUTDOWN {
-            // We are not there any more when the peer answers, and must be for i2pd to forget the session: this says so.
-            self.say_ended(id, TerminationReason::TERMINATION_RECEIVED);
-        }
-        self.settle(id);
-        self.timers.cancel(&(id, Timer::Path));
-        self.timers.set((id, Timer::Deadline), now.mono + DRAIN);
-        self.events.push_back(Event::Down { id, reason: told });
-    }
-
-    /// Sends a Termination in a session that has ended.
-    fn say_ended(&mut self, id: ConnId, reason: TerminationReason) {
-        let padding = self.rng.below(32);
-        let Some(Session { addr, state: State::Draining { sealer, opened, .. }, .. }) = self.sessions.get_mut(&id)
-        else {
-            return;
-        };
-        let mut bytes = Vec::new();
-        Sealer::begin(&mut bytes);
-        Termination { packets_received: *opened, reason }.encode(&mut bytes);
-        Block::encode_padding(&mut bytes, padding);
-        let number = sealer.next();
-        if sealer.finish(&mut bytes, number, false) {
-            self.events.push_back(Event::Datagram { to: *addr, bytes });
-        }
-    }
-
-    /// Forgets a session, and says so unless that was said.
+    /// Forgets a session or a handshake, and says so.
     fn remove(&mut self, id: ConnId, reason: Option<TerminationReason>) {
-        self.settle(id);
-        let Some(session) = self.sessions.remove(&id) else { return };
+        let Some(session) = self.take(id) else { return };
         let own = if session.inbound { session.ids.responder } else { session.ids.initiator };
         self.ids.remove(&own);
+        self.events.push_back(Event::Down { id, reason });
+    }
+
+    /// Takes a session out of the table and of all that is kept beside it, but for its connection ID.
+    fn take(&mut self, id: ConnId) -> Option<Session> {
+        self.settle(id);
+        let session = self.sessions.remove(&id)?;
         for timer in [Timer::Deadline, Timer::Path] {
             self.timers.cancel(&(id, timer));
         }
@@ -474,9 +434,7 @@ impl Endpoint {
                 }
             }
         }
-        if !matches!(session.state, State::Draining { .. }) {
-            self.events.push_back(Event::Down { id, reason });
-        }
+        Some(session)
     }
 
     /// Nothing of the handshake is to be sent or expected any more.
@@ -524,7 +482,7 @@ impl Endpoint {
     }
 
     fn deadline(&mut self, now: Now, id: ConnId) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(&id) else { return self.forget_ended(id) };
         let State::Up(up) = &session.state else { return self.remove(id, None) };
         let end = up.last_received + up.idle;
         if now.mono >= end {

@@ -87,7 +87,7 @@ fn t14_a_copied_address_costs_the_router_that_is_copied_nothing() {
         assert!(!pair.machines[0].links.is_failed(now, &victim.hash()), "no mark on the one that is copied");
     }
     assert!(pair.machines[0].links.failed.get(&copy.hash()).is_some_and(|failed| failed.times == 5));
-    assert!(!pair.machines[0].links.families.is_suspect(true), "nor on its family");
+    assert!(!pair.machines[0].links.families.is_tcp_suspect(true), "nor on its family");
     // The same moment: the copy cannot be dialled again, the victim can.
     let now = pair.now(0);
     assert!(pair.machines[0].links.dial(now, &copy));

@@ -1,6 +1,7 @@
 //! Introductions in the plane of all links: whom to ask for them, and the sessions that they lead to.
 
 use super::super::connection::{Connection, State};
+use super::super::dial::Tried;
 use super::super::job::{LinkJob, Step};
 use super::super::ssu2::endpoint::Dial;
 use super::super::ssu2::handshake::ResponderKeys;
@@ -183,7 +184,7 @@ impl Links {
         }
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.addr = addr;
-            conn.state = State::UdpDialling(info);
+            conn.state = State::UdpDialling { info, tried: Tried::ALL };
         }
         self.drain_udp(now);
     }

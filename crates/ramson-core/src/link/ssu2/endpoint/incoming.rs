@@ -5,9 +5,7 @@ use super::super::peer_test::Outside;
 use super::{ConnId, Endpoint, Event, Received, State, Timer};
 use crate::limits::ssu2 as limits;
 use crate::time::Now;
-use ramson_wire::ssu2::{
-    ConnectionId, DATAGRAM_MAX, MessageType, Short, ShortHeader, TerminationReason, VERSION, protection, short,
-};
+use ramson_wire::ssu2::{ConnectionId, DATAGRAM_MAX, MessageType, Short, ShortHeader, VERSION, protection, short};
 use std::net::SocketAddr;
 
 impl Endpoint {
@@ -71,7 +69,10 @@ impl Endpoint {
         first: [u8; 8],
         packet: &'a mut [u8],
     ) -> Option<Received<'a>> {
-        let session = self.sessions.get_mut(&id)?;
+        let Some(session) = self.sessions.get_mut(&id) else {
+            self.of_ended(id, from);
+            return None;
+        };
         match &mut session.state {
             State::Up(up) => {
                 let Ok(opened) = up.opener.open_for(first, packet) else {
@@ -91,12 +92,6 @@ impl Endpoint {
             }
             // During the handshake nobody moves.
             _ if session.addr != from => self.stats.dropped += 1,
-            State::Draining { told, came, .. } => {
-                *came = came.saturating_add(1);
-                if came.is_power_of_two() && !(*told && *came == 1) {
-                    self.say_ended(id, TerminationReason::TERMINATION_RECEIVED);
-                }
-            }
             State::AwaitConfirmed(_) => self.confirmed_or_early(now, id, packet),
             State::Confirming(early) => keep_early(early, packet),
             // Its SessionRequest again, while that is being opened; or what has nothing to say yet.

@@ -9,6 +9,7 @@ use super::*;
 use crate::keys::RouterKeys;
 use ramson_wire::data::router_info::Unsigned;
 use ramson_wire::data::{Mapping, RouterAddress, RouterInfo, base64};
+use ramson_wire::ssu2::{Block, Termination};
 use std::collections::BTreeMap;
 
 const START_MS: u64 = 1_700_000_000_000;

@@ -2,7 +2,7 @@
 
 use super::job::{TestDone, TestJob, Verify};
 use super::message::{self, Message};
-use super::{Event, Found, LEAST_PORT, PeerTests, Role, code, is_fresh, is_same_host};
+use super::{Choice, Event, Found, LEAST_PORT, PeerTests, Role, code, is_fresh, is_same_host};
 use crate::limits::peer_test as limits;
 use crate::time::{Duration, Now};
 use ramson_wire::data::{Hash, RouterInfo};
@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// Charlie answers within this time. Alice waits a little longer.
 const LIFETIME: Duration = Duration::from_secs(10);
+/// A session with one who may be Charlie is waited for so long.
+const SESSION: Duration = Duration::from_secs(4);
 
 /// A test that a peer has asked for.
 pub(super) struct Bob {
@@ -19,6 +21,8 @@ pub(super) struct Bob {
     /// Where her session is.
     addr: SocketAddr,
     request: Message,
+    /// Who was asked to be Charlie and has refused.
+    refused: Vec<Hash>,
     state: State,
 }
 
@@ -28,11 +32,19 @@ enum State {
     /// Her signature is being verified.
     Verifying(Arc<RouterInfo>),
     /// A Charlie is being chosen.
-    Choosing(Arc<RouterInfo>),
+    Choosing(Choosing),
     /// He has the request.
-    AwaitCharlie(Hash),
+    AwaitCharlie(Hash, Arc<RouterInfo>),
     /// He has agreed: what is known of him goes to Alice ahead of this block.
     Answering(Vec<u8>),
+}
+
+struct Choosing {
+    alice: Arc<RouterInfo>,
+    /// What she is told if there is no other, once one has refused.
+    refusal: Option<Vec<u8>>,
+    /// A session is waited for.
+    waits: bool,
 }
 
 impl PeerTests {
@@ -61,7 +73,7 @@ impl PeerTests {
         if let Some(refusal) = refuses {
             return self.bob_refuses(from, &request, refusal);
         }
-        self.bob.insert(nonce, Bob { alice: from, addr, request, state: State::AwaitInfo });
+        self.bob.insert(nonce, Bob { alice: from, addr, request, refused: Vec::new(), state: State::AwaitInfo });
         self.timers.set((Role::Bob, nonce), now.mono + LIFETIME);
         self.events.push_back(Event::Find { role: Role::Bob, nonce, router: from, ip: None });
     }
@@ -96,44 +108,95 @@ impl PeerTests {
         if !done.good {
             return self.bob_ends(nonce, code::BOB_SIGNATURE);
         }
-        bob.state = State::Choosing(Arc::clone(info));
-        let (v4, alice, ip) = (bob.addr.is_ipv4(), bob.alice, bob.addr.ip());
-        self.events.push_back(Event::Choose { nonce, v4, alice, ip });
+        bob.state = State::Choosing(Choosing { alice: Arc::clone(info), refusal: None, waits: false });
+        self.bob_chooses(nonce);
     }
 
-    pub(super) fn bob_chosen(&mut self, now: Now, nonce: u32, charlie: Option<Hash>) {
+    fn bob_chooses(&mut self, nonce: u32) {
+        let Some(bob) = self.bob.get(&nonce) else { return };
+        let without = bob.refused.iter().copied().chain([bob.alice]).collect();
+        self.events.push_back(Event::Choose { nonce, v4: bob.addr.is_ipv4(), without, ip: bob.addr.ip() });
+    }
+
+    /// A session stands: perhaps with a Charlie who is waited for.
+    pub(super) fn bob_meets(&mut self) {
+        let waits = |bob: &Bob| matches!(&bob.state, State::Choosing(choosing) if choosing.waits);
+        let waiting: Vec<u32> = self.bob.iter().filter(|(_, bob)| waits(bob)).map(|(nonce, _)| *nonce).collect();
+        waiting.into_iter().for_each(|nonce| self.bob_chooses(nonce));
+    }
+
+    pub(super) fn bob_chosen(&mut self, now: Now, nonce: u32, choice: Choice) {
         let Some(bob) = self.bob.get_mut(&nonce) else { return };
-        let State::Choosing(info) = &bob.state else { return };
-        let info = Arc::clone(info);
-        let Some(charlie) = charlie.filter(|charlie| *charlie != bob.alice) else {
-            return self.bob_ends(nonce, code::BOB_NO_CHARLIE);
+        let State::Choosing(choosing) = &mut bob.state else { return };
+        let charlie = match choice {
+            Choice::Charlie(charlie) => Some(charlie),
+            Choice::Nobody => None,
+            Choice::Soon => {
+                if !std::mem::replace(&mut choosing.waits, true) {
+                    self.timers.set_sooner((Role::Bob, nonce), now.mono + SESSION);
+                }
+                return;
+            }
         };
-        bob.state = State::AwaitCharlie(charlie);
+        let Some(charlie) = charlie.filter(|charlie| *charlie != bob.alice && !bob.refused.contains(charlie)) else {
+            return self.bob_finds_nobody(nonce);
+        };
+        let info = Arc::clone(&choosing.alice);
+        bob.state = State::AwaitCharlie(charlie, Arc::clone(&info));
         let block = bob.request.passed_on(2, code::ACCEPT, &bob.alice);
-        self.timers.set((Role::Bob, nonce), now.mono + LIFETIME);
+        // All of them together have the time of one: Alice does not wait longer.
+        if bob.refused.is_empty() {
+            self.timers.set((Role::Bob, nonce), now.mono + LIFETIME);
+        }
         self.say(charlie, Some(info), block);
     }
 
-    /// Message 3. Charlie's signature is Alice's affair.
+    /// Message 3. Charlie's signature is Alice's affair. Who is a stranger to Charlie only she knows, and he: where he refuses,
+    /// others are asked.
     pub(super) fn answered_by_charlie(&mut self, from: Hash, message: &Message) {
         let nonce = message.nonce;
         let Some(bob) = self.bob.get_mut(&nonce) else { return };
-        if !matches!(bob.state, State::AwaitCharlie(charlie) if charlie == from) || message.alice != bob.request.alice {
+        let State::AwaitCharlie(charlie, info) = &bob.state else { return };
+        if *charlie != from || message.alice != bob.request.alice {
             return;
         }
         let block = message.passed_on(4, message.code, &from);
-        if message.code != code::ACCEPT {
-            let alice = bob.alice;
-            self.bob.remove(&nonce);
-            self.timers.cancel(&(Role::Bob, nonce));
-            return self.say(alice, None, block);
+        if message.code == code::ACCEPT {
+            bob.state = State::Answering(block);
+            self.events.push_back(Event::Find { role: Role::Bob, nonce, router: from, ip: None });
+            return;
         }
-        bob.state = State::Answering(block);
-        self.events.push_back(Event::Find { role: Role::Bob, nonce, router: from, ip: None });
+        let info = Arc::clone(info);
+        bob.refused.push(from);
+        if bob.refused.len() >= limits::CHARLIES {
+            return self.bob_passes_on(nonce, block);
+        }
+        bob.state = State::Choosing(Choosing { alice: info, refusal: Some(block), waits: false });
+        self.bob_chooses(nonce);
+    }
+
+    /// Message 4 of a Charlie who refuses.
+    fn bob_passes_on(&mut self, nonce: u32, block: Vec<u8>) {
+        self.timers.cancel(&(Role::Bob, nonce));
+        let Some(bob) = self.bob.remove(&nonce) else { return };
+        self.say(bob.alice, None, block);
+    }
+
+    fn bob_finds_nobody(&mut self, nonce: u32) {
+        match self.bob.get_mut(&nonce).map(|bob| &mut bob.state) {
+            Some(State::Choosing(Choosing { refusal: Some(refusal), .. })) => {
+                let refusal = std::mem::take(refusal);
+                self.bob_passes_on(nonce, refusal);
+            }
+            _ => self.bob_ends(nonce, code::BOB_NO_CHARLIE),
+        }
     }
 
     pub(super) fn bob_timeout(&mut self, nonce: u32) {
-        self.bob_ends(nonce, code::BOB_UNSPECIFIED);
+        match self.bob.get(&nonce).map(|bob| &bob.state) {
+            Some(State::Choosing(_)) => self.bob_finds_nobody(nonce),
+            _ => self.bob_ends(nonce, code::BOB_UNSPECIFIED),
+        }
     }
 
     fn bob_ends(&mut self, nonce: u32, refusal: u8) {

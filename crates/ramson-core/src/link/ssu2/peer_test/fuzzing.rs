@@ -3,7 +3,7 @@
 //!
 //! Whatever comes: no table grows beyond its bound, one address is sent little, every test has its timer, and all end.
 
-use super::{Event, Found, LEAST_PORT, Message, Outside, PeerTests, Role, TestConfig, TestJob};
+use super::{Choice, Event, Found, LEAST_PORT, Message, Outside, PeerTests, Role, TestConfig, TestJob};
 use crate::fuzzing::program::{Program, Script, Seeds};
 use crate::keys::RouterKeys;
 use crate::limits::peer_test as limits;
@@ -253,8 +253,13 @@ impl World {
                     self.nodes[n].tests.handle_found(self.now, role, nonce, found);
                 }
                 Event::Choose { nonce, .. } => {
-                    let charlie = Some(self.hash(program.below(3))).filter(|_| program.byte() < 250);
-                    self.nodes[n].tests.handle_chosen(self.now, nonce, charlie);
+                    let charlie = self.hash(program.below(3));
+                    let choice = match program.byte() {
+                        0..230 => Choice::Charlie(charlie),
+                        230..245 => Choice::Soon,
+                        245.. => Choice::Nobody,
+                    };
+                    self.nodes[n].tests.handle_chosen(self.now, nonce, choice);
                 }
                 Event::Done(_) => self.outcome.done += 1,
             }

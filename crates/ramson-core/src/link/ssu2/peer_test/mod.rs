@@ -92,11 +92,20 @@ pub(crate) enum Event {
     /// Answered with [`PeerTests::handle_found`]: what is known of this router, and whether it was spoken to of late, at this
     /// address or over UDP at another.
     Find { role: Role, nonce: u32, router: Hash, ip: Option<IpAddr> },
-    /// Answered with [`PeerTests::handle_chosen`]: a peer with a session over UDP that takes part in tests of this family,
-    /// and is neither `alice` nor near `ip`.
-    Choose { nonce: u32, v4: bool, alice: Hash, ip: IpAddr },
+    /// Answered with [`PeerTests::handle_chosen`], and again once a session stands if that is [`Choice::Soon`]: a peer with a session over UDP that takes part in tests of this family,
+    /// and is none of `without` nor near `ip`.
+    Choose { nonce: u32, v4: bool, without: Vec<Hash>, ip: IpAddr },
     /// A test of ours is over.
     Done(TestResult),
+}
+
+/// Who is Charlie for a test that we are Bob in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Charlie(Hash),
+    /// Some that might be are being dialled.
+    Soon,
+    Nobody,
 }
 
 /// What is known of a router in a test.
@@ -237,6 +246,7 @@ impl PeerTests {
     /// A session over UDP with this router stands, whoever has begun it.
     pub(crate) fn handle_session(&mut self, now: Now, peer: &Hash) {
         self.alice_meets(peer);
+        self.bob_meets();
         self.charlie_meets(now, peer);
     }
 
@@ -273,8 +283,8 @@ impl PeerTests {
     }
 
     /// The answer to [`Event::Choose`].
-    pub(crate) fn handle_chosen(&mut self, now: Now, nonce: u32, charlie: Option<Hash>) {
-        self.bob_chosen(now, nonce, charlie);
+    pub(crate) fn handle_chosen(&mut self, now: Now, nonce: u32, choice: Choice) {
+        self.bob_chosen(now, nonce, choice);
     }
 
     pub(crate) fn handle_job(&mut self, now: Now, done: &TestDone) {

@@ -13,8 +13,10 @@ fn a_termination_is_answered_and_both_sides_forget() {
     world.run(1);
     assert_eq!(world.nodes[1].down, [(b, Some(TerminationReason::ROUTER_SHUTDOWN))]);
     assert!(!world.say(0, a, PING) && !world.say(1, b, PING));
+    assert!(world.nodes.iter().all(|node| node.endpoint.len() == 0 && node.endpoint.ended.count() == 1));
     world.run(31);
-    assert!(world.nodes.iter().all(|node| node.endpoint.len() == 0 && node.down.len() == 1));
+    assert!(world.nodes.iter().all(|node| node.endpoint.ended.count() == 0 && node.down.len() == 1));
+    assert!(world.nodes.iter().all(|node| node.endpoint.ids.is_empty() && node.endpoint.timers.is_empty()));
 }
 
 /// Threats T65: whatever else a Termination says, it ends its session, and that alone.
@@ -44,6 +46,39 @@ fn an_ended_session_answers_late_packets_seldom() {
         world.nodes[1].receive(world.now, from, &mut packet);
     }
     assert_eq!(world.nodes[1].drain(world.now).len(), 7, "the 1st, 2nd, 4th ... 64th");
+}
+
+/// Sessions that are over take the room of none that stand or begin, also of those from one address, and the oldest is
+/// forgotten when there are too many.
+#[test]
+fn ended_sessions_are_bounded_and_keep_nobody_out() {
+    let (mut world, ..) = World::pair(7);
+    world.weather.delay = (0, 0);
+    let standing = world.nodes[1].up[0].0;
+    let mut late = vec![];
+    for _ in 0..=limits::ENDED {
+        let dialled = world.dial(0, 1);
+        world.run_for(Duration::from_millis(1));
+        let (ended, _) = *world.nodes[1].up.last().unwrap();
+        late.push(world.nodes[0].packet(dialled, PING).expect("a session").1);
+        world.nodes[1].endpoint.terminate(world.now, ended, TerminationReason::NORMAL);
+        world.nodes[1].drain(world.now);
+        assert_eq!(world.nodes[1].endpoint.len(), 1, "the one that stands");
+        world.nodes[0].endpoint.end_broken(dialled);
+        world.drain(0);
+    }
+    let node = &mut world.nodes[1];
+    assert!(node.endpoint.is_up(standing));
+    assert_eq!((node.endpoint.ended.count(), node.endpoint.ids.len()), (limits::ENDED, limits::ENDED + 1));
+    let from = world.nodes[0].addr;
+    let answers = late.iter_mut().map(|packet| {
+        world.nodes[1].receive(world.now, from, packet);
+        world.nodes[1].drain(world.now).len()
+    });
+    let answers: Vec<usize> = answers.collect();
+    assert_eq!((answers[0], answers[1], answers[limits::ENDED]), (0, 1, 1), "the oldest is forgotten");
+    world.run(31);
+    assert_eq!(world.nodes[1].endpoint.ended.count(), 0);
 }
 
 /// What a peer makes of a packet of the session `id`, as its number and the reason of the Termination in it: i2pd, which has answered

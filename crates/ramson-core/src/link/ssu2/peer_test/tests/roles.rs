@@ -126,6 +126,68 @@ fn refusals_have_their_codes() {
     assert_eq!(code(|world| world.introduces = false), 70, "Charlie knows nothing of Alice");
 }
 
+/// Whom Alice talks to is no Charlie for her, and Bob cannot know who that is.
+#[test]
+fn bob_asks_others_when_one_refuses() {
+    let mut world = World::with(1, ["20.1.0.1:9001", "21.1.0.1:9002", "22.1.0.1:9003"].map(at), Front::PortRestricted);
+    for n in 0..u8::try_from(limits::CHARLIES - 1).unwrap() {
+        let other = world.add(&format!("{}.1.0.1:9004", 30 + n));
+        world.others.push(other);
+        world.spoken_to.insert((other, ALICE));
+    }
+    let result = world.test();
+    assert_eq!(
+        (result.verdict, result.charlie.map(|charlie| charlie.0)),
+        (Verdict::Firewalled, Some(world.hash(CHARLIE)))
+    );
+    assert_eq!(world.codes, [0]);
+    assert_eq!(world.nodes[BOB].tests.stats().as_bob, 1);
+    for other in world.others.clone() {
+        assert_eq!((world.nodes[other].tests.stats().refused, world.nodes[other].sent.len()), (1, 0));
+    }
+    world.run(Duration::from_secs(60));
+    assert!(world.nodes.iter().all(|node| node.tests.len() == 0), "nothing is left");
+}
+
+/// The last refusal is what Alice is told, and no request goes round without end.
+#[test]
+fn bob_asks_only_so_many() {
+    for many in [2, limits::CHARLIES + 2] {
+        let mut world = World::new(1);
+        world.charlie = None;
+        for n in 0..many {
+            let other = world.add(&format!("{}.1.0.1:9004", 30 + n));
+            world.others.push(other);
+            world.spoken_to.insert((other, ALICE));
+        }
+        assert_eq!(world.test().verdict, Verdict::NoStranger, "{many}");
+        assert_eq!(world.codes, [68]);
+        let asked = world.others.iter().filter(|other| world.nodes[**other].tests.stats().refused == 1).count();
+        assert_eq!(asked, many.min(limits::CHARLIES));
+        assert!(world.nodes.iter().all(|node| node.tests.len() == 0), "nothing is left");
+    }
+}
+
+/// Where Bob has no session with a Charlie he dials some, and goes on when one stands.
+#[test]
+fn bob_waits_a_little_for_a_charlie() {
+    for (comes_after, code) in [(3, 0), (6, 2)] {
+        let mut world = World::new(1);
+        (world.charlie, world.soon) = (None, true);
+        world.begin();
+        world.run(Duration::from_secs(comes_after));
+        world.charlie = Some(CHARLIE);
+        let (now, charlie) = (world.now, world.hash(CHARLIE));
+        world.nodes[BOB].tests.handle_session(now, &charlie);
+        world.drain(BOB);
+        world.run(Duration::from_secs(30));
+        assert_eq!(world.codes, [code]);
+        let verdict = if code == 0 { Verdict::Open } else { Verdict::Unknown(Some(code)) };
+        assert_eq!(world.nodes[ALICE].results.pop().map(|result| result.verdict), Some(verdict));
+        assert!(world.nodes.iter().all(|node| node.tests.len() == 0), "nothing is left");
+    }
+}
+
 #[test]
 fn who_is_silent_makes_nobody_wait_for_long() {
     // Charlie is gone.

@@ -58,6 +58,10 @@ pub(super) struct World {
     pub(super) spoken_to: BTreeSet<(usize, usize)>,
     /// Whom Bob finds.
     pub(super) charlie: Option<usize>,
+    /// He waits for sessions when there is none.
+    pub(super) soon: bool,
+    /// What he finds before that one.
+    pub(super) others: Vec<usize>,
     /// The codes of messages 4 that Alice has been sent.
     pub(super) codes: Vec<u8>,
 }
@@ -95,12 +99,22 @@ impl World {
             known: [(BOB, ALICE), (BOB, CHARLIE)].into(),
             spoken_to: BTreeSet::new(),
             charlie: Some(CHARLIE),
+            soon: false,
+            others: Vec::new(),
             codes: Vec::new(),
         }
     }
 
     pub(super) fn hash(&self, n: usize) -> Hash {
         self.nodes[n].keys.identity.hash()
+    }
+
+    /// One more router that Bob has a session with.
+    pub(super) fn add(&mut self, addr: &str) -> usize {
+        let node = Node::new(&mut self.rng.child("another"), at(addr), Front::Nothing);
+        self.nodes.push(node);
+        self.known.insert((BOB, self.nodes.len() - 1));
+        self.nodes.len() - 1
     }
 
     fn whose(&self, hash: &Hash) -> Option<usize> {
@@ -210,9 +224,12 @@ impl World {
                     };
                     self.nodes[n].tests.handle_found(self.now, role, nonce, found);
                 }
-                Event::Choose { nonce, .. } => {
-                    let charlie = self.charlie.map(|n| self.hash(n));
-                    self.nodes[n].tests.handle_chosen(self.now, nonce, charlie);
+                Event::Choose { nonce, without, .. } => {
+                    let found = self.others.iter().copied().chain(self.charlie).map(|n| self.hash(n));
+                    let charlie = found.into_iter().find(|hash| !without.contains(hash));
+                    let without_one = if self.soon { Choice::Soon } else { Choice::Nobody };
+                    let choice = charlie.map_or(without_one, Choice::Charlie);
+                    self.nodes[n].tests.handle_chosen(self.now, nonce, choice);
                 }
                 Event::Done(result) => self.nodes[n].results.push(result),
             }
