@@ -57,7 +57,8 @@ fn parse(line: &str) -> Option<(String, Seen)> {
     Some((id.to_owned(), seen))
 }
 
-/// The tunnels of all i2pds that lead through these routers, which are named by the beginning of their hashes.
+/// The tunnels of all i2pds that lead through these routers, which are named by the beginning of their hashes; an empty one
+/// is everybody.
 fn look(world: &World, hops: &[String]) -> Result<Vec<Tunnels>, String> {
     let mut all = vec![Tunnels::new(); hops.len()];
     for peer in world.net.peers()? {
@@ -65,7 +66,13 @@ fn look(world: &World, hops: &[String]) -> Result<Vec<Tunnels>, String> {
         let page = world.net.console(&peer, "tunnels").unwrap_or_default();
         for line in page.lines() {
             for (hop, tunnels) in hops.iter().zip(&mut all).filter(|(hop, _)| line.contains(&format!("{hop} "))) {
-                let Some((id, seen)) = parse(line) else { return Err(format!("{hop}: unknown line `{line}`")) };
+                let Some((id, seen)) = parse(line) else {
+                    // Of everybody's, all lines of a page are looked at.
+                    if hop.is_empty() {
+                        continue;
+                    }
+                    return Err(format!("{hop}: unknown line `{line}`"));
+                };
                 tunnels.insert((peer.name.clone(), id), seen);
             }
         }

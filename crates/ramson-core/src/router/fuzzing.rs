@@ -435,6 +435,10 @@ impl Solo {
         let keys = PrivateKeys::random(&mut Rng::from_seed([at as u8; 32]));
         let options = Box::new(LocalOptions { keys, publish: at != 1, tunnels, compress: false, extra_hops: (0, 0) });
         let id = DestinationId(at as u64 + 1);
+        if !self.router.locals.contains_key(&id) {
+            // The driver gives each destination a number of its own. Here it comes again, and with it those of streams.
+            self.streams.retain(|stream| stream.destination != id);
+        }
         if !self.router.locals.contains_key(&id) && (0xe0..0xf0).contains(&kind) {
             return self.create_keyless(id, options);
         }
