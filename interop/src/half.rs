@@ -17,9 +17,12 @@ const PAUSE: Duration = Duration::from_secs(3);
 const PAGE: Duration = Duration::from_secs(20);
 /// What may fail of the pages with an end of ours, in percent; i2pd's own failures are its own affair.
 const MOST_FAILURES: f64 = 1.0;
-/// Builds of ours that must succeed once the first pages are read, in percent. While all routers start, i2pds decline some, and
-/// others end with the hops that are restarted.
+/// Builds of ours that must succeed once all have started, in percent. Until then i2pds decline some, and others end with the
+/// hops that are restarted, which is known a minute later.
 const LEAST_BUILDS: f64 = 90.0;
+const STARTED: Duration = Duration::from_secs(75);
+/// Of fewer builds nothing is said: tunnels last for ten minutes, and a short run sees few of them renewed.
+const FEWEST: f64 = 24.0;
 
 struct Kind {
     what: &'static str,
@@ -55,9 +58,13 @@ pub(crate) fn half(world: &mut World) -> Result<String, String> {
         let first = until_page(&kind.route, &kind.site, LEASES).map_err(|why| format!("{}: {why}", kind.what))?;
         said.push(format!("{} after {}", kind.what, seconds(first)));
     }
-    let begun = our_builds(world)?;
+    let mut begun = None;
+    let started = Instant::now() + STARTED;
     let end = Instant::now() + Duration::from_secs(60 * number("INTEROP_HALF_MINUTES", MINUTES));
     while Instant::now() < end {
+        if begun.is_none() && Instant::now() >= started {
+            begun = our_builds(world)?;
+        }
         for kind in &mut kinds {
             let page = begin(&kind.route, &format!("http://{}/ping", kind.site), PAGE, PAGE, &[])?.end();
             kind.read += 1;
@@ -78,8 +85,12 @@ pub(crate) fn half(world: &mut World) -> Result<String, String> {
     let builds = our_builds(world)?;
     said.push(figure("net-half-builds", builds.map_or(0.0, percent), their_builds(world)?, "percent"));
     let later = builds.zip(begun).map(|(all, first)| (all.0 - first.0, all.1 - first.1));
-    let later = later.filter(|(_, all)| *all > 0.0).map(percent);
-    said.push(later.map_or_else(String::new, |later| format!("{later:.1} % of our builds after the start succeeded")));
+    let later = later.filter(|(_, all)| *all >= FEWEST);
+    said.push(match later {
+        Some(later) => format!("{:.1} % of our {} builds after the start succeeded", percent(later), later.1),
+        None => "too few builds after the start to judge them".to_owned(),
+    });
+    let later = later.map(percent);
     let mut kept = 0;
     for subject in floodfills {
         // i2pd in our place says nothing of it.
