@@ -5,6 +5,8 @@
 //! gateway but the search for UPnP, which the local network hears; and nothing of what it says is trusted further than that.
 
 #[cfg(feature = "port-mapping")]
+mod gateway;
+#[cfg(feature = "port-mapping")]
 mod mapper;
 #[cfg(feature = "port-mapping")]
 mod pmp;

@@ -1,7 +1,8 @@
 //! i2pd: i2pd.conf, tunnels.conf and tunnels.d, key files, the address book.
 
-use super::lines::{self, At, Format, Setting, is_true};
-use super::plan::{Plan, Tunnel, lengths, number, read_keys, socket};
+use super::feeds::feeds;
+use super::lines::{self, At, Format, Setting, files_of, is_true};
+use super::plan::{Plan, Tunnel, lengths, list, number, read_keys, socket};
 use ramson_services::names::{Host, HostName, I2pUrl};
 use ramson_wire::codec::Decode;
 use ramson_wire::data::router_address::is_public;
@@ -9,7 +10,7 @@ use ramson_wire::data::{Destination, base32};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use toml_edit::{Array, Value};
+use toml_edit::Value;
 
 /// Bytes of an index of the address book, and of a destination in it.
 const INDEX_BYTES: u64 = 16 << 20;
@@ -22,7 +23,7 @@ pub(super) fn folder(folder: &Path, keys: &Path, plan: &mut Plan) {
     let there = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
     // Where it is, the list in the config counts for nothing.
     if let Some(file) = there("subscriptions.txt") {
-        super::java::subscriptions(&file, plan);
+        super::feeds::subscriptions(&file, plan);
     }
     if let Some(file) = there("i2pd.conf") {
         main_file(&file, plan);
@@ -47,15 +48,6 @@ pub(super) fn folder(folder: &Path, keys: &Path, plan: &mut Plan) {
         plan.notes
             .push("the other router's identity stays its own: this one has a new one, which costs nothing".into());
     }
-}
-
-/// The files of a folder, in the order of their names.
-pub(super) fn files_of(folder: &Path, end: &str) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let is_one = |path: &PathBuf| path.extension().is_some_and(|extension| extension == end);
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_one).take(1000).collect();
-    files.sort();
-    files
 }
 
 /// i2pd.conf.
@@ -175,11 +167,6 @@ fn outproxy(plan: &mut Plan, s: &Setting) {
     }
 }
 
-/// A list of texts.
-pub(super) fn list<'a>(items: impl IntoIterator<Item = &'a str>) -> Value {
-    Value::Array(items.into_iter().collect::<Array>())
-}
-
 /// Where peers find us.
 fn address(plan: &mut Plan, all: &BTreeMap<(String, String), Setting>) {
     let get = |section: &str, key: &str| all.get(&(section.to_owned(), key.to_owned()));
@@ -277,20 +264,6 @@ fn reseed_urls(plan: &mut Plan, s: &Setting) {
     if !good.is_empty() {
         plan.set(&s.at, "reseed", "servers", list(good));
     }
-}
-
-/// Subscriptions: those that are addresses inside I2P.
-pub(super) fn feeds<'a>(plan: &mut Plan, s: &Setting, urls: impl Iterator<Item = &'a str>) {
-    let mut good: Vec<&str> = Vec::new();
-    for url in urls.map(str::trim).filter(|url| !url.is_empty()) {
-        match I2pUrl::parse(url) {
-            Ok(_) if good.contains(&url) => {}
-            Ok(_) if good.len() < ramson_services::limits::SUBSCRIPTIONS => good.push(url),
-            Ok(_) => plan.leave(s, "there are too many of them"),
-            Err(why) => plan.leave(s, &format!("{url}: {why}")),
-        }
-    }
-    plan.set(&s.at, "names", "subscriptions", list(good));
 }
 
 /// tunnels.conf, and files of its kind. `data` is where its key files are.

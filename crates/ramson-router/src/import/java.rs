@@ -1,8 +1,8 @@
 //! The Java router (and I2P+): router.config, i2ptunnel.config and its folder, clients.config, the address book's lists.
 
-use super::i2pd::{feeds, files_of};
-use super::lines::{self, Format, Setting, is_true};
-use super::plan::{Plan, Tunnel, lengths, number, read_keys, socket};
+use super::feeds::subscriptions;
+use super::lines::{self, Format, Setting, files_of, is_true};
+use super::plan::{Plan, Tunnel, lengths, list, number, read_keys, socket};
 use ramson_services::names::Host;
 use ramson_wire::data::router_address::is_public;
 use std::collections::BTreeMap;
@@ -90,14 +90,14 @@ pub(super) fn router_file(file: &Path, plan: &mut Plan) {
             "i2np.ntcp.port" | "i2np.udp.port" if port.is_some_and(|port| port.to_string() == s.value) => {
                 let at = format!("0.0.0.0:{}", s.value);
                 if s.key == "i2np.ntcp.port" || get("i2np.ntcp.port").is_none() {
-                    plan.set(&s.at, "ntcp2", "listen", super::i2pd::list([at.as_str()]));
+                    plan.set(&s.at, "ntcp2", "listen", list([at.as_str()]));
                 }
             }
             "i2np.ntcp.hostname" | "i2np.udp.host" => match (s.value.parse::<IpAddr>(), port) {
                 (Ok(ip), Some(port)) if is_public(ip) => {
                     let at = SocketAddr::new(ip, port).to_string();
                     if s.key == "i2np.ntcp.hostname" || get("i2np.ntcp.hostname").is_none() {
-                        plan.set(&s.at, "ntcp2", "publish", super::i2pd::list([at.as_str()]));
+                        plan.set(&s.at, "ntcp2", "publish", list([at.as_str()]));
                     }
                 }
                 _ => plan.leave(s, "an address is told to others only if it is public, in numbers, and has a port"),
@@ -189,19 +189,6 @@ pub(super) fn clients_file(file: &Path, plan: &mut Plan) {
             _ if !starts => {}
             _ => plan.leave(main, &format!("{prefix}programs of the Java router do not run here")),
         }
-    }
-}
-
-/// subscriptions.txt: an address a line.
-pub(super) fn subscriptions(file: &Path, plan: &mut Plan) {
-    match lines::bytes(file, 1 << 20) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let at = lines::At { file: file.to_owned(), line: 1 };
-            let s = Setting { section: String::new(), block: 0, key: "subscriptions".into(), value: String::new(), at };
-            feeds(plan, &s, lines::without_mark(&text).lines().filter(|line| !line.starts_with(['#', ';'])));
-        }
-        Err(why) => plan.left.push(why),
     }
 }
 
@@ -300,7 +287,7 @@ impl Java<'_> {
         // Only TLS goes there.
         let outproxies = ["option.i2ptunnel.httpclient.SSLOutproxies", "proxyList"];
         if let Some(outproxy) = outproxies.iter().find_map(|key| self.all.get(*key).filter(|s| !s.value.is_empty())) {
-            let hosts = super::i2pd::list(outproxy.value.split([',', ' ']).filter(|host| !host.is_empty()));
+            let hosts = list(outproxy.value.split([',', ' ']).filter(|host| !host.is_empty()));
             plan.set(&outproxy.at, section, "outproxy", hosts);
             plan.notes.push("outproxies carry TLS only, unless outproxy_plain says otherwise".into());
         }
@@ -331,7 +318,7 @@ impl Java<'_> {
         for (to, _) in &each {
             Host::parse(to).map_err(|e| format!("{to}: {e}"))?;
         }
-        let to = super::i2pd::list(each.iter().map(|(to, _)| *to));
+        let to = list(each.iter().map(|(to, _)| *to));
         let mut keys = vec![(local.0, Value::from(local.1.to_string())), ("to", to)];
         if !port.is_empty() {
             keys.push(("port", number(port, 0, 65_535).ok_or("its port is none")?.into()));
@@ -403,7 +390,7 @@ impl Java<'_> {
             if [enable, &format!("i2cp.{enable}")].iter().any(|key| self.option(key).is_some_and(is_true)) {
                 let who = self.option("i2cp.accessList").or(self.get("accessList"));
                 let who = who.ok_or("only some may reach it, and its list is not there")?;
-                settings.push((key, super::i2pd::list(who.split([',', ';', ' ']).filter(|who| !who.is_empty()))));
+                settings.push((key, list(who.split([',', ';', ' ']).filter(|who| !who.is_empty()))));
             }
         }
         lengths(&mut settings, |key| self.option(key));

@@ -64,6 +64,15 @@ pub(super) fn bytes(file: &Path, most: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// The files of a folder, in the order of their names.
+pub(super) fn files_of(folder: &Path, end: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let is_one = |path: &PathBuf| path.extension().is_some_and(|extension| extension == end);
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_one).take(1000).collect();
+    files.sort();
+    files
+}
+
 /// The settings of a file.
 pub(super) fn settings(file: &Path, format: Format) -> Result<Vec<Setting>, String> {
     let bytes = bytes(file, MOST)?;

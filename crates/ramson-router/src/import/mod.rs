@@ -2,6 +2,7 @@
 //! cannot carry over, line by line, and does it when it is told to. Nothing of theirs is changed, and nothing of ours is
 //! replaced.
 
+mod feeds;
 mod i2pd;
 mod java;
 mod lines;
@@ -82,7 +83,7 @@ fn read(path: &Path, keys: Option<&Path>) -> Result<Plan, Failure> {
         "i2pd.conf" => i2pd::main_file(path, &mut plan),
         "router.config" => java::router_file(path, &mut plan),
         "clients.config" => java::clients_file(path, &mut plan),
-        "subscriptions.txt" => java::subscriptions(path, &mut plan),
+        "subscriptions.txt" => feeds::subscriptions(path, &mut plan),
         "privatehosts.txt" => plan.hosts(path, true),
         _ if name.ends_with(".config") => java::tunnels_file(path, beside, &mut plan),
         _ if name.ends_with(".conf") => i2pd::tunnels_file(path, beside, &mut plan),

@@ -8,7 +8,7 @@ use ramson_wire::data::Destination;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use toml_edit::Value;
+use toml_edit::{Array, Value};
 use zeroize::Zeroizing;
 
 /// Bytes of a key file, and of a list of names.
@@ -200,6 +200,11 @@ pub(super) fn lengths<'a>(keys: &mut Vec<(&'static str, Value)>, option: impl Fn
             keys.push((name, n.into()));
         }
     }
+}
+
+/// A list of texts.
+pub(super) fn list<'a>(items: impl IntoIterator<Item = &'a str>) -> Value {
+    Value::Array(items.into_iter().collect::<Array>())
 }
 
 /// The number of a tunnel length or quantity, within what we take.

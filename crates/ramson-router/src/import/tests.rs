@@ -2,7 +2,7 @@
 
 use super::plan::Plan;
 use super::write::Draft;
-use super::{java, lines, read};
+use super::{feeds, lines, read};
 use crate::folder::Folder;
 use crate::settings::Settings;
 use ramson::PrivateKeys;
@@ -353,6 +353,6 @@ proptest::proptest! {
             let _ = lines::parse(&text, Path::new("x"), format);
         }
         let mut plan = Plan::default();
-        java::subscriptions(&world.theirs("i2pd.conf"), &mut plan);
+        feeds::subscriptions(&world.theirs("i2pd.conf"), &mut plan);
     }
 }

@@ -1,53 +1,21 @@
 //! The task that asks the gateway, in each of the ways, and keeps what it forwards.
 
+use super::gateway::{Forwarded, Lan, Protocol};
 use super::{Ports, pmp, route, upnp};
 use crate::config::Config;
 use ramson_core::router::Mapped;
 use ramson_wire::data::router_address::is_public;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::num::NonZeroU16;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
-/// How long a mapping is asked for, in seconds; RFC 6886 recommends it.
-pub(super) const LIFETIME: u32 = 7_200;
 /// A mapping is asked for again after half of its time, but neither sooner nor later than this.
 const RENEWAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1_800));
 /// After a failure it is tried again, later each time.
 const RETRY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3_600));
 /// All that one way of asking may take.
 const PATIENCE: Duration = Duration::from_secs(12);
-
-/// TCP or UDP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
-    Udp,
-    Tcp,
-}
-
-impl Ports {
-    pub(super) fn each(self) -> impl Iterator<Item = (Protocol, NonZeroU16)> {
-        [(Protocol::Udp, self.udp), (Protocol::Tcp, self.tcp)]
-            .into_iter()
-            .filter_map(|(what, port)| Some((what, port?)))
-    }
-}
-
-/// A port that the gateway forwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Forwarded {
-    pub(super) protocol: Protocol,
-    pub(super) outside: SocketAddrV4,
-    pub(super) lifetime: Duration,
-}
-
-/// Who asks, and whom: our address in the local network and the gateway's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lan {
-    pub(super) gateway: Ipv4Addr,
-    pub(super) ours: Ipv4Addr,
-}
 
 /// How the gateway is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

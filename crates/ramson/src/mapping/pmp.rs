@@ -1,7 +1,7 @@
 //! PCP and NAT-PMP, by the crate `crab_nat`. RFC 6887, RFC 6886.
 
 use super::Ports;
-use super::mapper::{Forwarded, LIFETIME, Lan, Protocol};
+use super::gateway::{Forwarded, LIFETIME, Lan, Protocol};
 use crab_nat::{GatewayAddress, InternetProtocol, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp, pcp};
 use std::net::{IpAddr, SocketAddrV4};
 use std::time::Duration;

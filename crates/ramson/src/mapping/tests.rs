@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::config::{PortMapping as Wish, PortMappingConfig, Proxy, ProxyKind};
+use crate::mapping::gateway::LIFETIME;
 use crate::mapping::is_wanted;
 use std::net::UdpSocket;
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;

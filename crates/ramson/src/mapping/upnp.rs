@@ -4,7 +4,7 @@
 //! network, and hand on what comes from the gateway alone; and it takes no address but the gateway's.
 
 use super::Ports;
-use super::mapper::{Forwarded, LIFETIME, Lan, Protocol};
+use super::gateway::{Forwarded, LIFETIME, Lan, Protocol};
 use igd_next::aio::tokio::{Tokio, search_gateway};
 use igd_next::{AddPortError, GatewayIpVersion, PortMappingProtocol, SearchOptions};
 use std::io;
