@@ -157,7 +157,7 @@ impl Router {
 
     /// A peer with a session over UDP that takes part in tests of this family, away from Alice at `ip`. Most of
     /// our sessions are over TCP: where none is there, some are dialled.
-    fn choose_charlie(&mut self, v4: bool, without: &[Hash], ip: IpAddr) -> Choice {
+    pub(super) fn choose_charlie(&mut self, v4: bool, without: &[Hash], ip: IpAddr) -> Choice {
         let small = self.config.small_network;
         let peers: Vec<Hash> =
             self.links.udp_peers().map(|peer| peer.hash).filter(|hash| !without.contains(hash)).collect();

@@ -647,3 +647,46 @@ fn caps_follow_what_transit_can_take() {
     solo.input(Input::Timeout);
     assert_eq!(caps(&solo).as_deref(), Some("LUG"));
 }
+
+/// However many tests strangers ask for: two routers are dialled for them in five seconds.
+#[test]
+fn strangers_cannot_have_us_dial_without_end() {
+    use crate::own_info::OwnInfo;
+    use crate::tunnel::Congestion;
+    let mut solo = Solo::with_udp(&["20.30.7.1:9000"], &["0.0.0.0:9001"]);
+    for n in 0..40 {
+        let addr = ([20, 50 + n, 1, 1], 7_000).into();
+        let own = OwnInfo {
+            network_id: 2,
+            bandwidth: 'L',
+            published: vec![],
+            udp: vec![addr],
+            udp_published: vec![addr],
+            hidden: false,
+            ipv4: true,
+            ipv6: false,
+            introducers: vec![],
+            floodfill: false,
+            congestion: Congestion::None,
+        };
+        let keys = RouterKeys::generate(&mut solo.rng);
+        let info = own.sign(&keys, solo.now.unix_ms).unwrap();
+        solo.input(Input::RouterInfo(Box::new(info)));
+    }
+    let mut dialled = BTreeSet::new();
+    for second in 0..20 {
+        for _ in 0..50 {
+            solo.router.choose_charlie(true, &[], [20, 40, 1, 1].into());
+            loop {
+                match solo.router.poll_output() {
+                    Output::Timeout(_) => break,
+                    Output::Udp(datagrams) => drop(dialled.insert(datagrams.to)),
+                    _ => {}
+                }
+            }
+        }
+        assert!(!dialled.is_empty() && dialled.len() <= 2 * (1 + second / 5), "{second} s: {dialled:?}");
+        // Time alone passes: what is due would dial for the router itself.
+        solo.router.now = solo.router.now.later(Duration::from_secs(1));
+    }
+}

@@ -92,8 +92,8 @@ pub(crate) enum Event {
     /// Answered with [`PeerTests::handle_found`]: what is known of this router, and whether it was spoken to of late, at this
     /// address or over UDP at another.
     Find { role: Role, nonce: u32, router: Hash, ip: Option<IpAddr> },
-    /// Answered with [`PeerTests::handle_chosen`], and again once a session stands if that is [`Choice::Soon`]: a peer with a session over UDP that takes part in tests of this family,
-    /// and is none of `without` nor near `ip`.
+    /// Answered with [`PeerTests::handle_chosen`], and again once a session stands if that is [`Choice::Soon`]: a peer with a
+    /// session over UDP that takes part in tests of this family, and is none of `without` nor near `ip`.
     Choose { nonce: u32, v4: bool, without: Vec<Hash>, ip: IpAddr },
     /// A test of ours is over.
     Done(TestResult),
