@@ -51,33 +51,42 @@ fn own(n: u8) -> OwnInfo {
     }
 }
 
-/// `tcp`: it says that it can be reached by NTCP2, too.
-fn node(n: u8, tcp: bool) -> Node {
-    let mut rng = Rng::from_seed([n; 32]);
-    let keys = RouterKeys::generate(&mut rng);
-    let mut info = own(n).sign(&keys, START).unwrap();
-    if !tcp {
-        let addresses = info.addresses().iter().filter(|address| address.style() == "SSU2").cloned().collect();
-        let (identity, options) = (info.identity().clone(), info.options().clone());
-        info = Unsigned { identity, published: START, addresses, options }.sign(&keys.signing).unwrap();
-    }
+/// A RouterInfo with some of its addresses.
+pub(super) fn saying(info: &RouterInfo, keys: &RouterKeys, which: impl Fn(&RouterAddress) -> bool) -> RouterInfo {
+    let addresses = info.addresses().iter().filter(|address| which(address)).cloned().collect();
+    let (identity, options) = (info.identity().clone(), info.options().clone());
+    Unsigned { identity, published: START, addresses, options }.sign(&keys.signing).unwrap()
+}
+
+/// Links over TCP and over UDP.
+pub(super) fn links(
+    keys: &RouterKeys,
+    info: &RouterInfo,
+    ipv6: bool,
+    sockets: Vec<SocketAddr>,
+    rng: &mut Rng,
+) -> Links {
     let config = LinkConfig {
         network_id: 99,
         static_key: keys.ntcp2_key.clone(),
         router: info.hash(),
         iv: keys.ntcp2_iv,
         padding: PaddingStrategy::Random,
-        addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: false },
+        addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6 },
     };
     let mut links = Links::new(config, rng.child("links"));
     let (static_key, intro_key) = (keys.ssu2_key(), keys.ssu2_intro());
-    links.enable_udp(UdpConfig {
-        sockets: vec![addr(n)],
-        static_key,
-        intro_key,
-        signing: Arc::new(keys.signing.clone()),
-    });
+    links.enable_udp(UdpConfig { sockets, static_key, intro_key, signing: Arc::new(keys.signing.clone()) });
     links.set_router_info(info.as_bytes().to_vec());
+    links
+}
+
+/// `tcp`: it says that it can be reached by NTCP2, too.
+fn node(n: u8, tcp: bool) -> Node {
+    let mut rng = Rng::from_seed([n; 32]);
+    let keys = RouterKeys::generate(&mut rng);
+    let info = saying(&own(n).sign(&keys, START).unwrap(), &keys, |address| tcp || address.style() == "SSU2");
+    let links = links(&keys, &info, false, vec![addr(n)], &mut rng);
     let info = Arc::new(info);
     Node {
         links,

@@ -50,30 +50,11 @@ fn node(n: u8, ways: &[Way]) -> (Links, Arc<RouterInfo>) {
         floodfill: false,
         congestion: Congestion::None,
     };
-    let info = own.sign(&keys, START).unwrap();
-    let is_said = |address: &&ramson_wire::data::RouterAddress| {
+    let info = udp::saying(&own.sign(&keys, START).unwrap(), &keys, |address| {
         let host = address.options.get("host").unwrap_or_default();
         ways.contains(&(address.style() == "SSU2", !host.contains(':')))
-    };
-    let addresses = info.addresses().iter().filter(is_said).cloned().collect();
-    let (identity, options) = (info.identity().clone(), info.options().clone());
-    let info = Unsigned { identity, published: START, addresses, options }.sign(&keys.signing).unwrap();
-    let config = LinkConfig {
-        network_id: 99,
-        static_key: keys.ntcp2_key.clone(),
-        router: info.hash(),
-        iv: keys.ntcp2_iv,
-        padding: PaddingStrategy::Random,
-        addresses: AddressRules { allow_reserved: true, ipv4: true, ipv6: true },
-    };
-    let mut links = Links::new(config, rng.child("links"));
-    links.enable_udp(UdpConfig {
-        sockets: addrs(n, 7_000),
-        static_key: keys.ssu2_key(),
-        intro_key: keys.ssu2_intro(),
-        signing: Arc::new(keys.signing.clone()),
     });
-    links.set_router_info(info.as_bytes().to_vec());
+    let links = udp::links(&keys, &info, true, addrs(n, 7_000), &mut rng);
     (links, Arc::new(info))
 }
 
